@@ -1,0 +1,7 @@
+"""Bilevel problems, the outer loop, and a check of the gradients."""
+
+from sobirl.bilevel.continuation import GeometricContinuation
+from sobirl.bilevel.minimize import Result, minimize
+from sobirl.bilevel.problem import BilevelProblem
+
+__all__ = ["BilevelProblem", "GeometricContinuation", "Result", "minimize"]

@@ -1,0 +1,7 @@
+"""What every layer shares: responses, statuses, errors and input checks."""
+
+from sobirl.core.errors import ConvergenceError, InvalidInputError, SobirlError
+from sobirl.core.response import Response
+from sobirl.core.status import Status
+
+__all__ = ["ConvergenceError", "InvalidInputError", "Response", "SobirlError", "Status"]

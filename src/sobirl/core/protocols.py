@@ -1,0 +1,43 @@
+"""The contracts between the layers: what a problem offers and what a method must provide."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from jaxtyping import Array, Float, Key, PyTree
+
+from sobirl.core.response import Response
+
+
+class Problem(Protocol):
+    """What a method sees of a bilevel problem; `sobirl.BilevelProblem` is one."""
+
+    def lower(self, x: PyTree, context: PyTree = None) -> PyTree:
+        """The lower level that x sets up in a context."""
+
+    def upper(self, x: PyTree, response: Response, context: PyTree = None) -> Float[Array, ""]:
+        """The objective, to be minimized, at a response in a context."""
+
+    def each_context(self, function: Callable, *args: PyTree) -> PyTree:
+        """`function(context, *args)` for every context."""
+
+    def average(self, tree: PyTree) -> PyTree:
+        """The weighted sum over contexts."""
+
+
+class Method(Protocol):
+    """A way to get the hyper-gradient ∇φ(x): a record of two pure functions on pytrees.
+
+    Numbers in a method are pytree leaves, so that step sizes can be batched with `vmap`.
+    """
+
+    def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> Any:
+        """The method's state before the first estimate."""
+
+    def estimate(
+        self, problem: Problem, x: PyTree, state: Any, key: Key[Array, ""]
+    ) -> tuple[PyTree, Any, dict[str, Array]]:
+        """An estimate of ∇φ(x), the next state, and scalar metrics.
+
+        The metrics have at least `objective` (f at x and the method's response) and `status`
+        (the worst `sobirl.Status` of this step).
+        """

@@ -1,0 +1,35 @@
+"""How a solve ended, as small integers that pass through `jit`, `vmap` and files."""
+
+from enum import IntEnum
+
+
+class Status(IntEnum):
+    """How a solve ended; larger is worse, so a batch is summarized by its maximum."""
+
+    CONVERGED = 0
+    STEP_LIMIT = 1
+    ADJOINT_RESIDUAL = 2
+    NOT_FINITE = 3
+
+    @property
+    def advice(self) -> str:
+        """What happened, and what to do about it."""
+        return _ADVICE[self]
+
+
+_ADVICE = {
+    Status.CONVERGED: "The tolerance was reached.",
+    Status.STEP_LIMIT: (
+        "The solver reached its step limit before its tolerance. Raise `max_steps`, loosen `rtol` "
+        "and `policy_tolerance`, or use `PolicyIteration()`, which needs few steps when the "
+        "discount is close to 1 or the temperature is small."
+    ),
+    Status.ADJOINT_RESIDUAL: (
+        "The adjoint system (I - γP_π)ᵀ w = b was not solved to the asked tolerance. Loosen the "
+        "adjoint's `rtol`, or compute in float64 (`jax.config.update('jax_enable_x64', True)`)."
+    ),
+    Status.NOT_FINITE: (
+        "A value is NaN or infinite. Look for NaN or huge entries in the reward, the transition "
+        "probabilities or the leader's parameters (a step size that is too large is the usual cause)."
+    ),
+}

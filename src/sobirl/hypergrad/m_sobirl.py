@@ -1,0 +1,191 @@
+"""M-SoBiRL: one loop in which the follower, the adjoint and the leader move together."""
+
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Key, PyTree
+
+from sobirl.core.checks import check_shape
+from sobirl.core.errors import InvalidInputError
+from sobirl.core.protocols import Problem
+from sobirl.core.response import Response
+from sobirl.core.status import Status
+from sobirl.mdp.soft_mdp import SoftMDP
+
+
+class MSoBiRLState(eqx.Module):
+    """What M-SoBiRL carries from one outer step to the next."""
+
+    value: Float[Array, "*C S"]
+    adjoint: Float[Array, "*C S"]
+    first: Bool[Array, ""]
+
+
+class MSoBiRL(eqx.Module):
+    """Model-based soft bilevel RL: per outer step a few value sweeps and one adjoint step.
+
+    At outer step k, with Q_k = r_k + γ P V_k and g = ∂f/∂π at π_k:
+
+        π_k = exp((Q_k - V_k)/τ)                    not normalized: V_k is no fixed point yet
+        w   ← w - ζ (BᵀB w - Bᵀb),  B = (I - γP_{π_k})ᵀ      one step on the normal equations
+        μ   = (π_k∘g - w π̃_k)/τ,   π̃_k = softmax(Q_k/τ)      the normalized policy
+        ∇̂φ  = ∂_x f + Σ μ ∇_x Q_x
+
+    then, at the new x, up to `sweeps` soft value sweeps give V_{k+1}. Before the first step V = 0
+    and π_0 is uniform. Pair it with plain gradient descent, `optax.sgd`, for the paper's method.
+    x may enter the reward, the transitions and the discount.
+
+    Args:
+        adjoint_step: "normal" is the paper's gradient step on ‖Bw - b‖²/2, which needs
+            ζ < 2/‖B‖² and can diverge for many states; "occupancy" is w ← b + γ P_πᵀ w, which
+            contracts by γ in the 1-norm whatever the size and needs no step size.
+        adjoint_step_size: ζ, for "normal".
+        sweeps: N, the most value sweeps an outer step takes.
+        sweep_tolerance: stop sweeping once V changes by less than this.
+        initial_adjoint: w before the first step, (S,); zeros by default.
+
+    Metrics: `objective` (f at π_k), `residual` (‖V_k - T V_k‖_∞), `adjoint_residual`
+    (‖Bw - b‖₁/‖b‖₁ after the step), `status` (only whether all is finite).
+
+    Raises:
+        InvalidInputError: x enters the temperature or the reference policy, where this method has
+            no derivative; a wrong option.
+
+    Source: Yang, Gao, Yuan (2025), algorithm 1; policies and order of updates as in their code.
+    """
+
+    adjoint_step: Literal["normal", "occupancy"] = eqx.field(default="normal", static=True)
+    adjoint_step_size: float | Float[Array, ""] = 0.5
+    sweeps: int = eqx.field(default=10, static=True)
+    sweep_tolerance: float | Float[Array, ""] = 1e-6
+    initial_adjoint: Float[Array, "S"] | None = None
+
+    def __check_init__(self):
+        if self.adjoint_step not in ("normal", "occupancy"):
+            raise InvalidInputError(
+                f"adjoint_step: must be 'normal' or 'occupancy', got {self.adjoint_step!r}"
+            )
+        if self.sweeps < 1:
+            raise InvalidInputError(f"sweeps: must be at least 1, got {self.sweeps}")
+
+    def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> MSoBiRLState:
+        """V = 0 and the initial adjoint."""
+        _check_entry_points(problem, x, key)
+
+        def one(context):
+            mdp = problem.lower(x, context)
+            zeros = jnp.zeros(mdp.shape[0], mdp.reward.dtype)
+            if self.initial_adjoint is None:
+                return zeros, zeros
+            check_shape("initial_adjoint", self.initial_adjoint, zeros.shape)
+            return zeros, jnp.asarray(self.initial_adjoint, zeros.dtype)
+
+        value, adjoint = problem.each_context(one)
+        return MSoBiRLState(value, adjoint, jnp.array(True))
+
+    def estimate(
+        self, problem: Problem, x: PyTree, state: MSoBiRLState, key: Key[Array, ""]
+    ) -> tuple[PyTree, MSoBiRLState, dict[str, Array]]:
+        """The hyper-gradient that the current value and adjoint give; it sweeps V at x first."""
+
+        def one(context, value, adjoint):
+            mdp = problem.lower(x, context)
+            value = self._sweep(mdp, value, jnp.where(state.first, 0, self.sweeps))
+            q = mdp.action_value(value)
+            backed_up = mdp.soft_value(q)
+            normalized = jnp.exp(mdp.log_policy(q, backed_up))
+            uniform = -jnp.log(jnp.asarray(mdp.shape[1], q.dtype))
+            log_policy = jnp.where(state.first, uniform, mdp.log_policy(q, value))
+            response = Response(value, q, log_policy)
+            objective, (explicit, cotangent) = jax.value_and_grad(problem.upper, argnums=(0, 1))(
+                x, response, context
+            )
+            adjoint, relative_residual = self._adjoint_step(mdp, response, cotangent, adjoint)
+            mu = (cotangent.log_policy - adjoint[:, None] * normalized) / mdp.temperature
+            _, pull_q = jax.vjp(lambda x: problem.lower(x, context).action_value(value), x)
+            (implicit,) = pull_q(mu + cotangent.q)
+            hypergradient = jax.tree.map(jnp.add, explicit, implicit)
+            metrics = {
+                "residual": jnp.max(jnp.abs(backed_up - value)),
+                "adjoint_residual": relative_residual,
+            }
+            return objective, hypergradient, value, adjoint, metrics
+
+        objectives, hypergradients, value, adjoint, metrics = problem.each_context(
+            one, state.value, state.adjoint
+        )
+        objective, hypergradient = problem.average((objectives, hypergradients))
+        finite = jnp.isfinite(objective)
+        metrics = {
+            "objective": objective,
+            **jax.tree.map(jnp.max, metrics),
+            "status": jnp.where(finite, Status.CONVERGED, Status.NOT_FINITE).astype(jnp.int32),
+        }
+        return hypergradient, MSoBiRLState(value, adjoint, jnp.array(False)), metrics
+
+    def _sweep(self, mdp: SoftMDP, value: Float[Array, "S"], limit) -> Float[Array, "S"]:
+        """At most `limit` soft value sweeps, until they change V by less than the tolerance."""
+
+        def unfinished(carry):
+            _, change, done = carry
+            return (done < limit) & (change >= self.sweep_tolerance)
+
+        def sweep(carry):
+            value, _, done = carry
+            swept = mdp.soft_value(mdp.action_value(value))
+            return swept, jnp.max(jnp.abs(swept - value)), done + 1
+
+        infinite = jnp.full((), jnp.inf, value.dtype)
+        return jax.lax.while_loop(unfinished, sweep, (value, infinite, 0))[0]
+
+    def _adjoint_step(self, mdp: SoftMDP, response: Response, cotangent: Response, w):
+        """One step on Bw = b from w, and the relative residual after it."""
+        discounted = mdp.discount * response.policy
+
+        def apply(w):  # B w
+            return w - mdp.transition.push(discounted * w[:, None])
+
+        def apply_transposed(y):  # Bᵀ y
+            return y - jnp.sum(discounted * mdp.transition.expect(y), axis=-1)
+
+        direct = cotangent.log_policy  # π∘g
+        through_q = direct + mdp.temperature * cotangent.q
+        b = jnp.sum(direct, axis=-1) - mdp.transition.push(mdp.discount * through_q)
+        b = b - mdp.temperature * cotangent.value
+        residual = apply(w) - b
+        if self.adjoint_step == "occupancy":
+            w = w - residual  # = b + γ P_πᵀ w
+        else:
+            w = w - self.adjoint_step_size * apply_transposed(residual)
+        size = jnp.sum(jnp.abs(b))
+        remaining = jnp.sum(jnp.abs(apply(w) - b)) / jnp.where(size > 0, size, 1.0)
+        return w, remaining
+
+
+def _check_entry_points(problem: Problem, x: PyTree, key: Key[Array, ""]) -> None:
+    """Raise if x moves the temperature or the reference policy (seen from one random direction)."""
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(x)):
+        return
+    leaves, treedef = jax.tree.flatten(x)
+    keys = jax.random.split(key, max(len(leaves), 1))
+    direction = [
+        jax.random.normal(k, jnp.shape(leaf), jnp.result_type(leaf))
+        for k, leaf in zip(keys, leaves, strict=False)
+    ]
+
+    def entry_points(x):
+        def one(context):
+            mdp = problem.lower(x, context)
+            return mdp.temperature, mdp.log_reference
+
+        return problem.each_context(one)
+
+    _, moved = jax.jvp(entry_points, (x,), (jax.tree.unflatten(treedef, direction),))
+    for name, change in zip(("temperature", "reference policy"), moved, strict=True):
+        if jnp.any(change != 0):
+            raise InvalidInputError(
+                f"MSoBiRL: the leader's x enters the follower's {name}, which this method does "
+                "not differentiate; use Exact()"
+            )

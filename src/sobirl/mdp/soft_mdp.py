@@ -1,0 +1,153 @@
+"""The soft (entropy-regularized) Markov decision process and its Bellman backup."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+from jaxtyping import Array, Float
+
+from sobirl.core.checks import as_float_array, check, check_shape
+from sobirl.core.errors import InvalidInputError
+from sobirl.core.response import Response
+from sobirl.mdp.transition import TransitionOperator
+
+
+class SoftMDP(eqx.Module):
+    """A discounted MDP whose agent pays τ times the relative entropy of its policy.
+
+        Q(s,a) = r(s,a) + γ Σ_s' P(s'|s,a) V(s')
+        V(s)   = τ log Σ_a π_ref(a|s) exp(Q(s,a)/τ)
+        π(a|s) = π_ref(a|s) exp((Q(s,a) - V(s))/τ)
+
+    A pytree of arrays: it passes through `jit`, `grad` and `vmap`.
+
+    Args:
+        transition: the law P(s'|s,a), for example `Dense(P)`.
+        reward: r as (S,), (S,A) or (S,A,S); stored as (S,A), the last form averaged with P.
+        discount: γ in [0, 1), as a scalar, (S,) or (S,A); 0 where an episode ends.
+        temperature: τ > 0, in units of reward.
+        initial: ρ (S,), the distribution of the first state.
+        reference_policy: π_ref (S,A), nonnegative weights; an action of weight 0 is never taken.
+            None means all ones, which makes the regularizer the Shannon entropy.
+
+    Raises:
+        InvalidInputError: an argument has the wrong shape or an entry outside its range.
+
+    Source: Yang, Gao, Yuan (2025), section 2.
+    """
+
+    transition: TransitionOperator
+    reward: Float[Array, "S A"]
+    discount: Float[Array, ""] | Float[Array, "S A"]
+    temperature: Float[Array, ""]
+    initial: Float[Array, "S"]
+    reference_policy: Float[Array, "S A"] | None
+
+    def __init__(
+        self, transition, reward, discount, temperature, initial, reference_policy=None
+    ):
+        if not isinstance(transition, TransitionOperator):
+            raise InvalidInputError(
+                "transition: expected a transition operator such as sobirl.Dense(P), "
+                f"got {type(transition).__name__}"
+            )
+        states, actions = transition.shape
+        self.transition = transition
+        self.reward = reward_table(transition, reward)
+
+        discount = as_float_array(
+            "discount", discount, "must lie in [0, 1)", lambda d: (d >= 0) & (d < 1)
+        )
+        check_shape("discount", discount, (), (states,), (states, actions))
+        if discount.ndim:
+            discount = jnp.broadcast_to(
+                discount.reshape(states, -1), (states, actions)
+            )
+        self.discount = discount
+
+        self.temperature = as_float_array(
+            "temperature", temperature, "must be positive", lambda t: t > 0
+        )
+        check_shape("temperature", self.temperature, ())
+
+        self.initial = as_float_array(
+            "initial", initial, "probabilities must not be negative", lambda p: p >= 0
+        )
+        check_shape("initial", self.initial, (states,))
+        if not isinstance(initial, jax.core.Tracer):
+            total = np.asarray(initial).sum(dtype=np.float64)
+            check("initial", total, np.abs(total - 1) <= 1e-5, "must sum to 1")
+
+        if reference_policy is not None:
+            concrete = not isinstance(reference_policy, jax.core.Tracer)
+            reference_policy_array = as_float_array(
+                "reference_policy", reference_policy, "must not be negative", lambda p: p >= 0
+            )
+            check_shape("reference_policy", reference_policy_array, (states, actions))
+            if concrete:
+                sums = np.asarray(reference_policy).sum(axis=-1)
+                check("reference_policy", sums, sums > 0, "each state needs an allowed action")
+            reference_policy = reference_policy_array
+        self.reference_policy = reference_policy
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(S, A)."""
+        return self.transition.shape
+
+    @property
+    def log_reference(self) -> Float[Array, "S A"]:
+        """log π_ref(a|s), -∞ for an action that is not allowed; zeros without a reference."""
+        if self.reference_policy is None:
+            return jnp.zeros_like(self.reward)
+        allowed = self.reference_policy > 0
+        # The inner `where` keeps the derivative of the log finite where it is not used.
+        return jnp.where(
+            allowed, jnp.log(jnp.where(allowed, self.reference_policy, 1.0)), -jnp.inf
+        )
+
+    def shifted(self, shift: Float[Array, ""]) -> "SoftMDP":
+        """The MDP with reward r - (1 - γ)·shift: the same policy, and values lower by `shift`."""
+        return eqx.tree_at(lambda m: m.reward, self, self.reward - (1 - self.discount) * shift)
+
+    def action_value(self, value: Float[Array, "S"]) -> Float[Array, "S A"]:
+        """Q(s,a) = r(s,a) + γ Σ_s' P(s'|s,a) V(s')."""
+        return self.reward + self.discount * self.transition.expect(value)
+
+    def soft_value(self, q: Float[Array, "S A"]) -> Float[Array, "S"]:
+        """V(s) = τ log Σ_a π_ref(a|s) exp(Q(s,a)/τ)."""
+        return self.temperature * logsumexp(self.log_reference + q / self.temperature, axis=-1)
+
+    def log_policy(
+        self, q: Float[Array, "S A"], value: Float[Array, "S"]
+    ) -> Float[Array, "S A"]:
+        """log π(a|s) = log π_ref(a|s) + (Q(s,a) - V(s))/τ; sums to 1 if V is `soft_value(q)`."""
+        return self.log_reference + (q - value[:, None]) / self.temperature
+
+    def respond(self, value: Float[Array, "S"]) -> Response:
+        """One Bellman backup at `value`: (T V, Q, log π), the policy normalized."""
+        q = self.action_value(value)
+        backed_up = self.soft_value(q)
+        return Response(backed_up, q, self.log_policy(q, backed_up))
+
+    def policy_matrix(
+        self, policy: Float[Array, "S A"], discount: Float[Array, "..."] | None = None
+    ) -> Float[Array, "S S"]:
+        """γ P_π, the discounted transitions between states under `policy`."""
+        discount = self.discount if discount is None else discount
+        return self.transition.matrix(discount * policy)
+
+
+def reward_table(transition: TransitionOperator, reward) -> Float[Array, "S A"]:
+    """A reward given as (S,), (S,A) or (S,A,S) as a table (S,A).
+
+    Raises:
+        InvalidInputError: another shape, or an entry that is not finite.
+    """
+    states, actions = transition.shape
+    reward = as_float_array("reward", reward)
+    check_shape("reward", reward, (states,), (states, actions), (states, actions, states))
+    if reward.ndim == 1:
+        return jnp.broadcast_to(reward[:, None], (states, actions))
+    return transition.expect_reward(reward) if reward.ndim == 3 else reward

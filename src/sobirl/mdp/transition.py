@@ -1,0 +1,180 @@
+"""Transition operators: what the solvers need to know about P, and no more."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from sobirl.core.checks import as_float_array, check
+from sobirl.core.errors import InvalidInputError
+
+
+class TransitionOperator(eqx.Module):
+    """The contract of a transition law P(s'|s,a) over S states and A actions.
+
+    `expect` and `push` are each other's transpose: ⟨expect(v), m⟩ = ⟨v, push(m)⟩.
+    """
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """(S, A)."""
+
+    @abc.abstractmethod
+    def expect(self, values: Float[Array, "S"]) -> Float[Array, "S A"]:
+        """Σ_s' P(s'|s,a) values(s')."""
+
+    @abc.abstractmethod
+    def push(self, weights: Float[Array, "S A"]) -> Float[Array, "S"]:
+        """Σ_{s,a} weights(s,a) P(s'|s,a)."""
+
+    @abc.abstractmethod
+    def sample(
+        self, key: Key[Array, ""], state: Int[Array, ""], action: Int[Array, ""]
+    ) -> Int[Array, ""]:
+        """One next state s' ~ P(·|s,a)."""
+
+    @abc.abstractmethod
+    def matrix(self, weights: Float[Array, "S A"]) -> Float[Array, "S S"]:
+        """Σ_a weights(s,a) P(s'|s,a), the matrix that direct solvers factor."""
+
+    @abc.abstractmethod
+    def expect_reward(self, reward: Float[Array, "S A S"]) -> Float[Array, "S A"]:
+        """Σ_s' P(s'|s,a) reward(s,a,s')."""
+
+
+class Dense(TransitionOperator):
+    """P as a full table.
+
+    Args:
+        probabilities: P (S,A,S), P[s,a,s'] the probability of s' after action a in state s.
+
+    Raises:
+        InvalidInputError: the shape is not (S,A,S), an entry is negative or not finite, or a row
+            does not sum to 1.
+    """
+
+    probabilities: Float[Array, "S A S"]
+
+    def __init__(self, probabilities):
+        table = as_float_array(
+            "transition", probabilities, "probabilities must not be negative", lambda p: p >= 0
+        )
+        if table.ndim != 3 or table.shape[0] != table.shape[2] or 0 in table.shape:
+            raise InvalidInputError(
+                f"transition: expected shape (S, A, S), got {tuple(table.shape)}"
+            )
+        if not isinstance(probabilities, jax.core.Tracer):
+            _check_rows(probabilities)
+        self.probabilities = table
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(S, A)."""
+        return self.probabilities.shape[:2]
+
+    def expect(self, values: Float[Array, "S"]) -> Float[Array, "S A"]:
+        """Σ_s' P(s'|s,a) values(s')."""
+        return self.probabilities @ values
+
+    def push(self, weights: Float[Array, "S A"]) -> Float[Array, "S"]:
+        """Σ_{s,a} weights(s,a) P(s'|s,a)."""
+        return jnp.tensordot(weights, self.probabilities, axes=2)
+
+    def sample(
+        self, key: Key[Array, ""], state: Int[Array, ""], action: Int[Array, ""]
+    ) -> Int[Array, ""]:
+        """One next state s' ~ P(·|s,a)."""
+        return _invert(key, self.probabilities[state, action]).astype(state.dtype)
+
+    def matrix(self, weights: Float[Array, "S A"]) -> Float[Array, "S S"]:
+        """Σ_a weights(s,a) P(s'|s,a)."""
+        return jnp.einsum("sa,sat->st", weights, self.probabilities)
+
+    def expect_reward(self, reward: Float[Array, "S A S"]) -> Float[Array, "S A"]:
+        """Σ_s' P(s'|s,a) reward(s,a,s')."""
+        return jnp.einsum("sat,sat->sa", reward, self.probabilities)
+
+
+class SuccessorList(TransitionOperator):
+    """P as K possible successors of every state and action: for sparse transitions.
+
+    Args:
+        successors: next states (S,A,K), integers in 0..S-1; repeated ones add up.
+        probabilities: their probabilities (S,A,K); use 0 to fill unused places.
+
+    Raises:
+        InvalidInputError: shapes that do not match, a successor that is not a state, a negative
+            probability, or a row that does not sum to 1.
+    """
+
+    successors: Int[Array, "S A K"]
+    probabilities: Float[Array, "S A K"]
+
+    def __init__(self, successors, probabilities):
+        self.probabilities = as_float_array(
+            "transition", probabilities, "probabilities must not be negative", lambda p: p >= 0
+        )
+        successors = np.asarray(successors)
+        if successors.dtype.kind not in "iu":
+            raise InvalidInputError(f"successors: expected integers, got {successors.dtype}")
+        if successors.ndim != 3 or successors.shape != self.probabilities.shape:
+            raise InvalidInputError(
+                "successors: expected shape (S, A, K), the same as probabilities "
+                f"{tuple(self.probabilities.shape)}, got {successors.shape}"
+            )
+        inside = (successors >= 0) & (successors < len(successors))
+        check("successors", successors, inside, f"states are 0 to {len(successors) - 1}")
+        if not isinstance(probabilities, jax.core.Tracer):
+            _check_rows(probabilities)
+        self.successors = jnp.asarray(successors)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(S, A)."""
+        return self.probabilities.shape[:2]
+
+    def expect(self, values: Float[Array, "S"]) -> Float[Array, "S A"]:
+        """Σ_s' P(s'|s,a) values(s')."""
+        return jnp.sum(self.probabilities * values[self.successors], axis=-1)
+
+    def push(self, weights: Float[Array, "S A"]) -> Float[Array, "S"]:
+        """Σ_{s,a} weights(s,a) P(s'|s,a)."""
+        flow = weights[..., None] * self.probabilities
+        return jnp.zeros(self.shape[0], flow.dtype).at[self.successors].add(flow)
+
+    def sample(
+        self, key: Key[Array, ""], state: Int[Array, ""], action: Int[Array, ""]
+    ) -> Int[Array, ""]:
+        """One next state s' ~ P(·|s,a)."""
+        place = _invert(key, self.probabilities[state, action])
+        return self.successors[state, action, place].astype(state.dtype)
+
+    def matrix(self, weights: Float[Array, "S A"]) -> Float[Array, "S S"]:
+        """Σ_a weights(s,a) P(s'|s,a)."""
+        states = self.shape[0]
+        flow = weights[..., None] * self.probabilities
+        rows = jnp.arange(states)[:, None, None]
+        return jnp.zeros((states, states), flow.dtype).at[rows, self.successors].add(flow)
+
+    def expect_reward(self, reward: Float[Array, "S A S"]) -> Float[Array, "S A"]:
+        """Σ_s' P(s'|s,a) reward(s,a,s')."""
+        chosen = jnp.take_along_axis(reward, self.successors, axis=-1)
+        return jnp.sum(self.probabilities * chosen, axis=-1)
+
+
+def _check_rows(probabilities) -> None:
+    """Raise unless the probabilities of every state and action sum to 1."""
+    sums = np.asarray(probabilities).sum(axis=-1, dtype=np.float64)
+    # Rows that were normalized in float32 are off by their rounding, not by mistake.
+    check("transition", sums, np.abs(sums - 1) <= 1e-5, "each row P[s, a, :] must sum to 1")
+
+
+def _invert(key: Key[Array, ""], probabilities: Float[Array, "K"]) -> Int[Array, ""]:
+    """An index drawn by inversion: one uniform number instead of the K that Gumbel noise takes."""
+    cumulative = jnp.cumsum(probabilities)
+    draw = jax.random.uniform(key, dtype=cumulative.dtype) * cumulative[-1]
+    return jnp.searchsorted(cumulative, draw, side="right")
