@@ -1,4 +1,68 @@
-"""sobirl."""
-from sobirl.mdp import Dense, SoftMDP, SuccessorList, rollout
-from sobirl.solve import *
-from sobirl.core import *
+"""Bilevel reinforcement learning in JAX.
+
+Choose the parameters of a reward, an incentive or an environment so that the policy an agent
+learns in response does what you want:
+
+    minimize over x    φ(x) = f(x, π*(x))                       (the leader)
+    subject to         π*(x) = argmax_π V^π of a soft MDP(x)    (the follower)
+
+Compute in float64: call `jax.config.update("jax_enable_x64", True)` first.
+"""
+
+from sobirl import problems
+from sobirl.bilevel import (
+    BilevelProblem,
+    GeometricContinuation,
+    GradientCheck,
+    Result,
+    check_gradients,
+    minimize,
+)
+from sobirl.core import ConvergenceError, InvalidInputError, Response, SobirlError, Status
+from sobirl.hypergrad import Exact, MSoBiRL
+from sobirl.mdp import Dense, Rollout, SoftMDP, SuccessorList, TransitionOperator, rollout
+from sobirl.solve import (
+    Implicit,
+    PolicyIteration,
+    Solution,
+    Unrolled,
+    ValueIteration,
+    occupancy,
+    policy_return,
+    policy_value,
+    solve,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BilevelProblem",
+    "ConvergenceError",
+    "Dense",
+    "Exact",
+    "GeometricContinuation",
+    "GradientCheck",
+    "Implicit",
+    "InvalidInputError",
+    "MSoBiRL",
+    "PolicyIteration",
+    "Response",
+    "Result",
+    "Rollout",
+    "SobirlError",
+    "SoftMDP",
+    "Solution",
+    "Status",
+    "SuccessorList",
+    "TransitionOperator",
+    "Unrolled",
+    "ValueIteration",
+    "check_gradients",
+    "minimize",
+    "occupancy",
+    "policy_return",
+    "policy_value",
+    "problems",
+    "rollout",
+    "solve",
+]

@@ -1,7 +1,15 @@
 """Bilevel problems, the outer loop, and a check of the gradients."""
 
+from sobirl.bilevel.check_gradients import GradientCheck, check_gradients
 from sobirl.bilevel.continuation import GeometricContinuation
 from sobirl.bilevel.minimize import Result, minimize
 from sobirl.bilevel.problem import BilevelProblem
 
-__all__ = ["BilevelProblem", "GeometricContinuation", "Result", "minimize"]
+__all__ = [
+    "BilevelProblem",
+    "GeometricContinuation",
+    "GradientCheck",
+    "Result",
+    "check_gradients",
+    "minimize",
+]

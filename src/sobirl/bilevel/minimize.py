@@ -146,9 +146,11 @@ def minimize(
         )
 
     def step(problem, method, state, continuation):
-        factor = None if continuation is None else continuation(state.step)
-        own_temperature = True if factor is None else factor <= 1
-        at = problem if factor is None else problem.at_temperature(factor)
+        at, own_temperature, record = problem, True, {}
+        if continuation is not None:
+            factor = continuation(state.step)
+            at, own_temperature = problem.at_temperature(factor), factor <= 1
+            record["temperature_factor"] = factor
         next_key, method_key = jax.random.split(state.key)
         hypergradient, method_state, metrics = method.estimate(
             at, state.x, state.method_state, method_key
@@ -172,7 +174,7 @@ def minimize(
             best_x=_select(better, state.x, state.best_x),
             best_objective=jnp.where(better, metrics["objective"], state.best_objective),
         )
-        return next_state, {"hypergradient_norm": norm, **metrics}
+        return next_state, {"hypergradient_norm": norm, **metrics, **record}
 
     def run_chunk(problem, method, continuation, state, count):
         step_all = functools.partial(step, problem, method)

@@ -1,0 +1,1 @@
+"""Experiments: options in, a run directory out."""

@@ -1,0 +1,164 @@
+"""A check that users run on their own problem: the hyper-gradient against finite differences."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key, PyTree
+
+from sobirl.bilevel.problem import BilevelProblem
+from sobirl.core.errors import InvalidInputError
+from sobirl.core.protocols import Method
+from sobirl.hypergrad import Exact
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientCheck:
+    """The outcome of `check_gradients`; prints as its verdict.
+
+    Attributes:
+        ok: whether every direction agrees.
+        directional: ⟨∇φ(x), d⟩ by the method, (directions,).
+        finite_difference: (φ(x+hd) - φ(x-hd))/2h, extrapolated, (directions,).
+        uncertainty: how far the finite difference itself may be off, (directions,).
+        relative_error: the largest |difference| over the larger of the two, past the uncertainty.
+        verdict: the outcome in words.
+    """
+
+    ok: bool
+    directional: np.ndarray
+    finite_difference: np.ndarray
+    uncertainty: np.ndarray
+    relative_error: float
+    verdict: str
+
+    def __str__(self) -> str:
+        """The verdict."""
+        return self.verdict
+
+
+def check_gradients(
+    problem: BilevelProblem,
+    x: PyTree,
+    method: Method | None = None,
+    *,
+    directions: int = 5,
+    rtol: float | None = None,
+    key: Key[Array, ""] | int = 0,
+) -> GradientCheck:
+    """Compare the hyper-gradient with finite differences of φ along random directions.
+
+    φ is evaluated by solving the lower level anew, so that nothing of the derivative's own code
+    is trusted. Central differences at several steps are extrapolated (Richardson), and their
+    spread says how far they can be trusted themselves.
+
+    Args:
+        problem: the bilevel problem.
+        x: where to check (any pytree of float arrays).
+        method: what gives the hyper-gradient; `Exact()` by default. A single-loop or sampled
+            method is expected to fail away from its fixed point: the verdict shows by how much.
+        directions: how many random directions of length 1.
+        rtol: agreement that counts as good; 1e-5 in float64, 1e-2 in float32.
+        key: a typed JAX key or an integer seed.
+
+    Raises:
+        InvalidInputError: φ is not finite at x, or an option is out of range.
+        ConvergenceError: the lower level could not be solved at x.
+    """
+    if directions < 1:
+        raise InvalidInputError(f"directions: must be at least 1, got {directions}")
+    method = Exact() if method is None else method
+    key = jax.random.key(key) if isinstance(key, int) else key
+    x = jax.tree.map(jnp.asarray, x)
+    flat, unflatten = jax.flatten_util.ravel_pytree(x)
+    double = flat.dtype == np.float64
+    rtol = (1e-5 if double else 1e-2) if rtol is None else rtol
+    value = eqx.filter_jit(lambda problem, flat: problem.value(unflatten(flat)))
+    at_x = float(value(problem, flat))
+    if not np.isfinite(at_x):
+        raise InvalidInputError(f"x: φ(x) is {at_x}; nothing can be checked there")
+    state = method.init(problem, x, key)
+    estimate = eqx.filter_jit(lambda problem, x, state: method.estimate(problem, x, state, key)[0])
+    gradient = jax.flatten_util.ravel_pytree(estimate(problem, x, state))[0]
+
+    directional, differences, uncertainties = [], [], []
+    for direction_key in jax.random.split(key, directions):
+        direction = jax.random.normal(direction_key, flat.shape, flat.dtype)
+        direction = direction / jnp.linalg.norm(direction)
+        difference, uncertainty = _extrapolated_difference(
+            lambda step, d=direction: float(value(problem, flat + step * d)),
+            scale=max(1.0, float(jnp.linalg.norm(flat)) / np.sqrt(flat.size)),
+            double=double,
+        )
+        directional.append(float(gradient @ direction))
+        differences.append(difference)
+        uncertainties.append(uncertainty)
+    directional, differences, uncertainties = map(
+        np.array, (directional, differences, uncertainties)
+    )
+    # Errors count relative to the whole gradient: a direction along which φ is flat says little.
+    size = np.maximum(
+        np.maximum(np.abs(directional), np.abs(differences)),
+        float(jnp.linalg.norm(gradient)) / np.sqrt(flat.size),
+    )
+    error = np.abs(directional - differences)
+    relative = error / np.where(size > 0, size, 1.0)
+    trusted = uncertainties <= rtol * size
+    agrees = error <= rtol * size + uncertainties
+    ok = bool(agrees.all() and trusted.any())
+    worst = float(relative[trusted].max()) if trusted.any() else float(relative.max())
+    return GradientCheck(
+        ok=ok,
+        directional=directional,
+        finite_difference=differences,
+        uncertainty=uncertainties,
+        relative_error=worst,
+        verdict=_verdict(type(method).__name__, agrees, trusted, worst, rtol, double),
+    )
+
+
+def _extrapolated_difference(along, scale: float, double: bool) -> tuple[float, float]:
+    """A central difference and how far it may be off, from Richardson's table over step sizes.
+
+    The entry whose neighbors agree best is the one where truncation and rounding are balanced.
+    """
+    steps = scale * (1e-2 if double else 0.3) * 0.25 ** np.arange(8)
+    central = [(along(h) - along(-h)) / (2 * h) for h in steps]
+    best, uncertainty = central[0], np.inf
+    previous = [central[0]]
+    for first in central[1:]:
+        row = [first]
+        for order, coarse in enumerate(previous, start=1):
+            row.append(row[-1] + (row[-1] - coarse) / (16.0**order - 1))
+            spread = max(abs(row[-1] - row[-2]), abs(row[-1] - coarse))
+            if spread < uncertainty:
+                best, uncertainty = row[-1], spread
+        previous = row
+    return best, uncertainty
+
+
+def _verdict(name: str, agrees, trusted, worst: float, rtol: float, double: bool) -> str:
+    """The outcome in words."""
+    count = len(agrees)
+    if not trusted.any():
+        advice = (
+            "φ is too rough or too flat around x for finite differences (try another x or a "
+            "higher temperature)"
+            if double
+            else "JAX is set to float32; call jax.config.update('jax_enable_x64', True) first"
+        )
+        return f"Undecided: the finite differences themselves are not accurate to {rtol:g}; {advice}."
+    if agrees.all():
+        return (
+            f"Good: {name}'s hyper-gradient agrees with finite differences along {count} random "
+            f"directions (largest relative error {worst:.1e})."
+        )
+    return (
+        f"Bad: {name}'s hyper-gradient disagrees with finite differences along "
+        f"{count - int(agrees.sum())} of {count} random directions (largest relative error "
+        f"{worst:.1e}). Likely causes: a part of follower or objective that JAX cannot "
+        "differentiate (rounding, argmax, stop_gradient, NumPy calls on x), or, for a method "
+        "other than Exact, a state that is not at its fixed point."
+    )

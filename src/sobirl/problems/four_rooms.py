@@ -1,0 +1,154 @@
+"""Four Rooms: penalties on the floor that steer a walker past a cell on its way to a random goal.
+
+A walker crosses a 13x13 map from one start to one of two goals, drawn uniformly and known to it
+(the context). Moves slip: the intended one happens with probability 0.56, each other one with
+0.44/3; into a wall means staying. Reaching the goal pays 1 and ends the episode. The designer puts
+penalties on cells, I(s) = -0.2 softmax(w)_s, w in R^105 (one entry a free cell and one for unused
+budget), and wants the walker to pass the marked cell, at a cost for the budget it uses:
+
+    follower   r(s) = 1[s = goal] + 1[s ≠ goal] I(s),  entropy weight τ, γ = 0.99
+    leader     maximizes E_goal E[Σ_t γ^t (1[s_t = marked] - β 1[s_t = goal] ‖I‖₁)]
+
+Source: Thoma et al. (2024), HPGD; the transition matrix by which their code plans and evaluates.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from sobirl.bilevel import BilevelProblem
+from sobirl.core.response import Response
+from sobirl.mdp import SoftMDP, SuccessorList
+from sobirl.solve import policy_return
+
+MAP = """\
+xxxxxxxxxxxxx
+x     x     x
+x     x     x
+x           x
+x     x     x
+x     x     x
+xx xxxx     x
+x     xxx xxx
+x     x     x
+x     x     x
+x           x
+x     x     x
+xxxxxxxxxxxxx"""
+
+START = (4, 1)
+GOALS = ((1, 9), (11, 11))
+MARKED = (8, 4)
+MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))  # up, right, down, left
+INTENDED = 0.56
+DISCOUNT = 0.99
+BUDGET = 0.2
+
+# Mean leader value over 10 seeds, the last 1000 of 10,000 outer iterations, best step size of a
+# grid: Thoma et al. (2024), Table 1. Keys are (temperature, cost weight).
+PUBLISHED = {
+    (0.001, 1): {"HPGD": 0.91, "AMD": 0.58, "zero-order": 0.59},
+    (0.001, 3): {"HPGD": 0.51, "AMD": 0.51, "zero-order": 0.50},
+    (0.001, 5): {"HPGD": 0.46, "AMD": 0.46, "zero-order": 0.46},
+    (0.003, 1): {"HPGD": 0.95, "AMD": 1.00, "zero-order": 0.91},
+    (0.003, 3): {"HPGD": 0.73, "AMD": 0.39, "zero-order": 0.40},
+    (0.003, 5): {"HPGD": 0.29, "AMD": 0.32, "zero-order": 0.32},
+    (0.005, 1): {"HPGD": 1.17, "AMD": 1.28, "zero-order": 1.15},
+    (0.005, 3): {"HPGD": 1.01, "AMD": 1.13, "zero-order": 1.02},
+    (0.005, 5): {"HPGD": 0.87, "AMD": 0.97, "zero-order": 0.79},
+}
+
+
+def is_wall() -> np.ndarray:
+    """The map as booleans (13, 13), true where there is a wall."""
+    return np.array([[mark == "x" for mark in row] for row in MAP.splitlines()])
+
+
+@functools.cache
+def cells() -> tuple[tuple[int, int], ...]:
+    """The (row, column) of every state, in reading order."""
+    return tuple((int(row), int(column)) for row, column in np.argwhere(~is_wall()))
+
+
+def state_of(cell: tuple[int, int]) -> int:
+    """The state of a free cell."""
+    return cells().index(cell)
+
+
+@functools.cache
+def _moves() -> tuple[np.ndarray, np.ndarray]:
+    """Where each move ends (S,4,4) and how likely it is (S,4,4) for every intended action."""
+    wall = is_wall()
+    ends = [
+        [
+            state_of((row, column) if wall[row + down, column + right] else
+                     (row + down, column + right))
+            for down, right in MOVES
+        ]
+        for row, column in cells()
+    ]
+    slip = (1 - INTENDED) / (len(MOVES) - 1)
+    chances = np.where(np.eye(len(MOVES), dtype=bool), INTENDED, slip)
+    shape = (len(cells()), len(MOVES), len(MOVES))
+    return np.broadcast_to(np.array(ends)[:, None, :], shape), np.broadcast_to(chances, shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class FourRooms:
+    """One cell of the published table.
+
+    Args:
+        temperature: the walker's entropy weight τ, in units of the goal's reward.
+        cost_weight: β, the designer's price of a unit of penalty budget.
+    """
+
+    temperature: float = 0.001
+    cost_weight: float = 1.0
+
+    def problem(self) -> BilevelProblem:
+        """The bilevel problem over w (105,), with the two goals as equally likely contexts."""
+        goals = jnp.array([state_of(goal) for goal in GOALS])
+        return BilevelProblem(self.follower, self.objective, contexts=goals)
+
+    def follower(self, w: Float[Array, "105"], goal: Int[Array, ""]) -> SoftMDP:
+        """The walker's soft MDP for one goal."""
+        at_goal = jnp.arange(len(cells())) == goal
+        ends, chances = _moves()
+        return SoftMDP(
+            transition=SuccessorList(ends, chances),
+            reward=jnp.where(at_goal, 1.0, incentive(w)),
+            discount=jnp.where(at_goal, 0.0, DISCOUNT),
+            temperature=self.temperature,
+            initial=np.eye(len(cells()))[state_of(START)],
+        )
+
+    def objective(
+        self, w: Float[Array, "105"], response: Response, goal: Int[Array, ""]
+    ) -> Float[Array, ""]:
+        """Minus the designer's expected discounted return for one goal."""
+        state = jnp.arange(len(cells()))
+        reward = (state == state_of(MARKED)) - self.cost_weight * spent(w) * (state == goal)
+        return -policy_return(self.follower(w, goal), response.policy, reward=reward)
+
+    def published(self) -> dict[str, float] | None:
+        """The published leader values of this cell, if it is one of the nine."""
+        return PUBLISHED.get((self.temperature, self.cost_weight))
+
+
+def incentive(w: Float[Array, "105"]) -> Float[Array, "104"]:
+    """The penalty I(s) ≤ 0 on every cell."""
+    return -BUDGET * jax.nn.softmax(w)[:-1]
+
+
+def spent(w: Float[Array, "105"]) -> Float[Array, ""]:
+    """‖I‖₁, the budget in use."""
+    return BUDGET * (1 - jax.nn.softmax(w)[-1])
+
+
+def random_start(key: Key[Array, ""], scale: float = 3.0) -> Float[Array, "105"]:
+    """w ~ N(0, scale²)."""
+    return scale * jax.random.normal(key, (len(cells()) + 1,))

@@ -1,0 +1,300 @@
+"""Rust (1987): when does Harold Zurcher replace a bus engine?
+
+An engine that has run s mileage bins of 5,000 miles, s = 0..89, is kept at a cost c(s; θ) and
+wears on, or is replaced at a cost RC:
+
+    r(s, keep)    = -c(s; θ),     s' = min(s + j, 89) with probability p_j, j = 0, 1, 2
+    r(s, replace) = -RC,          s' = j              with probability p_j
+
+With extreme-value shocks of scale 1 to either reward, known to Zurcher only, his choices follow
+the policy π of the soft MDP with temperature τ = 1 and discount γ = 0.9999. The leader is the
+econometrician: x = {"replacement_cost": RC, "theta": θ} minimizes
+
+    f(x) = -log L(x) = -Σ_{s,a} n(s, a) log π_x(a|s)
+
+where n counts the decisions in periods ≥ 1; p comes from the recorded increments beforehand
+(Rust's first stage). Replacing costs RC alone: for the hyperbolic cost, where c(0) ≠ 0, codes
+that add c(0) report another RC at the same likelihood.
+
+Sources: Rust, Optimal Replacement of GMC Bus Engines, Econometrica 55 (1987), tables IX and X.
+Estimating it as a bilevel problem: Yang, Gao, Yuan (2025), section 2.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from sobirl.bilevel import BilevelProblem
+from sobirl.core.checks import as_float_array, check, check_shape
+from sobirl.core.errors import InvalidInputError
+from sobirl.core.response import Response
+from sobirl.mdp import SoftMDP, SuccessorList
+from sobirl.problems.rust_data import (
+    INCREMENTS,
+    NOT_RECORDED,
+    STATES,
+    Panel,
+    check_estimable,
+    group4,
+    load_panel,
+    to_csv,
+)
+from sobirl.solve import solve
+
+__all__ = [
+    "COSTS",
+    "DISCOUNT",
+    "GROUP4_ESTIMATES",
+    "GROUP4_PROBABILITIES",
+    "STATES",
+    "Cost",
+    "Panel",
+    "bus_mdp",
+    "check_estimable",
+    "group4",
+    "load_panel",
+    "problem",
+    "simulate",
+    "to_csv",
+]
+
+KEEP, REPLACE = 0, 1
+DISCOUNT = 0.9999
+GROUP4_PROBABILITIES = np.array([1682, 2555, 55]) / 4292
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """An operating cost c(s; θ) = Σ_i scale_i θ_i g_i(s) per period, s in mileage bins.
+
+    Attributes:
+        scales: one a parameter; they keep the parameters and their errors within a few orders
+            of magnitude of 1.
+        functions: the g_i.
+        formula: c in print.
+    """
+
+    scales: tuple[float, ...]
+    functions: tuple[Callable[[np.ndarray], np.ndarray], ...]
+    formula: str
+
+    @property
+    def num_parameters(self) -> int:
+        """The length of θ."""
+        return len(self.scales)
+
+    @property
+    def basis(self) -> Float[np.ndarray, "k 90"]:
+        """scale_i g_i(s) for every parameter and state."""
+        states = np.arange(STATES, dtype=np.float64)
+        terms = zip(self.scales, self.functions, strict=True)
+        return np.stack([scale * function(states) for scale, function in terms])
+
+
+def _power(exponent: float) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda states: states**exponent
+
+
+# The scales of the quadratic and the cubic are free; these make the terms alike in size.
+COSTS = {
+    "linear": Cost((1e-3,), (_power(1),), "0.001 θ₁ s"),
+    "sqrt": Cost((1e-2,), (_power(0.5),), "0.01 θ₁ √s"),
+    "quadratic": Cost((1e-3, 1e-5), (_power(1), _power(2)), "1e-3 θ₁ s + 1e-5 θ₂ s²"),
+    "cubic": Cost(
+        (1e-3, 1e-5, 1e-7),
+        (_power(1), _power(2), _power(3)),
+        "1e-3 θ₁ s + 1e-5 θ₂ s² + 1e-7 θ₃ s³",
+    ),
+    "hyperbolic": Cost((0.1,), (lambda states: 1 / (91 - states),), "0.1 θ₁/(91 - s)"),
+}
+
+# RC and θ that maximize the likelihood of group 4: sensible true values for simulations.
+GROUP4_ESTIMATES: dict[str, tuple[float, tuple[float, ...]]] = {
+    "linear": (10.07494, (2.29309,)),
+    "sqrt": (11.42996, (3.23089,)),
+    "quadratic": (11.48144, (4.76350, -2.31462)),
+    "cubic": (17.58781, (28.8161, -51.7382, 31.5538)),
+    "hyperbolic": (8.10754, (22.9398,)),
+}
+
+
+class BusFollower(eqx.Module):
+    """`follower(x)`: the replacement problem that a bus company with costs x solves.
+
+    A module instead of a closure, so that all problems of the same number of parameters share
+    one compiled program.
+    """
+
+    basis: Float[Array, "k 90"]
+    transition: SuccessorList
+    discount: Float[Array, ""]
+
+    def __call__(self, x: dict[str, Array]) -> SoftMDP:
+        """The soft MDP with 90 states and the actions keep (0), replace (1)."""
+        keep = -jnp.asarray(x["theta"]) @ self.basis
+        replace = jnp.broadcast_to(-jnp.asarray(x["replacement_cost"]), keep.shape)
+        return SoftMDP(
+            transition=self.transition,
+            reward=jnp.stack([keep, replace], axis=1),
+            discount=self.discount,
+            temperature=jnp.ones(()),
+            initial=jnp.zeros(STATES).at[0].set(1.0),
+        )
+
+
+class NegativeLogLikelihood(eqx.Module):
+    """`objective(x, response)`: -Σ n(s,a) log π(a|s)."""
+
+    counts: Float[Array, "90 2"]
+
+    def __call__(self, x, response: Response) -> Float[Array, ""]:
+        """-log L of the counted decisions under the follower's policy."""
+        return -jnp.sum(self.counts * response.log_policy)
+
+
+def cost_named(name: str) -> Cost:
+    """The cost function of a name.
+
+    Raises:
+        InvalidInputError: there is none.
+    """
+    if name not in COSTS:
+        raise InvalidInputError(f"cost: there is no {name!r}; choose from {', '.join(COSTS)}")
+    return COSTS[name]
+
+
+def bus_mdp(cost: str, probabilities, discount: float = DISCOUNT) -> BusFollower:
+    """The follower: x = {"replacement_cost": RC, "theta": θ (k,)} -> `SoftMDP`.
+
+    Args:
+        cost: a name in `COSTS`.
+        probabilities: p (3,) of driving 0, 1 or 2 bins in a period.
+        discount: γ in [0, 1).
+
+    Raises:
+        InvalidInputError: an unknown cost, or probabilities or a discount out of range.
+    """
+    basis = cost_named(cost).basis
+    p = as_float_array("probabilities", probabilities, "must not be negative", lambda p: p >= 0)
+    check_shape("probabilities", p, (INCREMENTS,))
+    check("probabilities", np.sum(p), np.abs(np.sum(p) - 1) <= 1e-5, "must sum to 1")
+    discount = as_float_array(
+        "discount", discount, "must lie in [0, 1)", lambda d: (d >= 0) & (d < 1)
+    )
+    mileage, increment = np.arange(STATES)[:, None], np.arange(INCREMENTS)
+    keep = np.minimum(mileage + increment, STATES - 1)
+    replace = np.broadcast_to(increment, keep.shape)
+    successors = np.stack([keep, replace], axis=1)
+    transition = SuccessorList(successors, jnp.broadcast_to(p, successors.shape))
+    return BusFollower(jnp.asarray(basis), transition, discount)
+
+
+def problem(
+    cost: str, counts, probabilities=GROUP4_PROBABILITIES, discount: float = DISCOUNT
+) -> BilevelProblem:
+    """Maximum likelihood as a bilevel problem: x minimizes -log L of the follower's choices.
+
+    Args:
+        cost: a name in `COSTS`.
+        counts: how often each state was followed by each action (90,2): `Panel.decision_counts`.
+        probabilities: p (3,): `Panel.transition_probabilities`.
+        discount: γ in [0, 1).
+
+    Raises:
+        InvalidInputError: as `bus_mdp`, or counts of the wrong shape, negative or not finite.
+    """
+    counts = as_float_array("counts", counts, "must not be negative", lambda n: n >= 0)
+    check_shape("counts", counts, (STATES, 2))
+    return BilevelProblem(
+        follower=bus_mdp(cost, probabilities, discount), objective=NegativeLogLikelihood(counts)
+    )
+
+
+def parameters(cost: str, replacement_cost: float, theta) -> dict[str, Array]:
+    """The leader's x.
+
+    Raises:
+        InvalidInputError: an unknown cost, a θ of the wrong length, or a number that is not finite.
+    """
+    theta = as_float_array("theta", np.asarray(theta, np.float64))
+    expected = cost_named(cost).num_parameters
+    if theta.shape != (expected,):
+        raise InvalidInputError(
+            f"theta: the {cost} cost has {expected} parameter{'s' * (expected > 1)}, got shape "
+            f"{theta.shape}"
+        )
+    replacement_cost = as_float_array("replacement_cost", replacement_cost)
+    check_shape("replacement_cost", replacement_cost, ())
+    return {"replacement_cost": replacement_cost, "theta": theta}
+
+
+def simulate(
+    cost: str = "linear",
+    replacement_cost: float | None = None,
+    theta=None,
+    *,
+    buses: int = 500,
+    periods: int = 120,
+    probabilities=GROUP4_PROBABILITIES,
+    discount: float = DISCOUNT,
+    seed: int = 0,
+) -> Panel:
+    """A panel of buses that follow the optimal policy, by the conventions of Rust's data.
+
+    Every bus starts at 0. Decisions are drawn from π(·|s) at the state of the row; the row after
+    a replacement has state 0 and the drawn increment as its usage, and mileage goes on from 0.
+
+    Args:
+        cost: a name in `COSTS`.
+        replacement_cost: RC; by default the estimate for Rust's group 4.
+        theta: θ (k,); by default likewise.
+        buses: number of buses.
+        periods: rows a bus, the first of which (period 0) no estimate uses.
+        probabilities: p (3,).
+        discount: γ in [0, 1).
+        seed: the same seed gives the same panel.
+
+    Raises:
+        InvalidInputError: as `bus_mdp`, or a count below 1.
+    """
+    for name, count in (("buses", buses), ("periods", periods)):
+        if count < 1:
+            raise InvalidInputError(f"{name}: must be at least 1, got {count}")
+    follower = bus_mdp(cost, probabilities, discount)
+    default_cost, default_theta = GROUP4_ESTIMATES[cost]
+    x = parameters(
+        cost,
+        default_cost if replacement_cost is None else replacement_cost,
+        default_theta if theta is None else theta,
+    )
+    replace_probability = np.asarray(jax.jit(_policy)(follower, x))[:, REPLACE]
+
+    rng = np.random.default_rng(seed)
+    p = np.asarray(probabilities, np.float64)
+    usage = rng.choice(INCREMENTS, size=(periods, buses), p=p / p.sum())
+    usage[0] = NOT_RECORDED
+    shocks = rng.random((periods, buses))
+    state, decision = (np.zeros((periods, buses), np.int64) for _ in range(2))
+    for t in range(periods):
+        if t:
+            worn = np.minimum(state[t - 1] + usage[t], STATES - 1)
+            state[t] = np.where(decision[t - 1] == REPLACE, 0, worn)
+        decision[t] = shocks[t] < replace_probability[state[t]]
+
+    names = np.arange(1, buses + 1).astype(str)
+    return Panel(
+        bus=np.repeat(names, periods),
+        period=np.tile(np.arange(periods), buses),
+        state=state.T.ravel(),
+        usage=usage.T.ravel(),
+        decision=decision.T.ravel(),
+    )
+
+
+def _policy(follower: BusFollower, x) -> Float[Array, "90 2"]:
+    return solve(follower(x)).policy

@@ -1,0 +1,238 @@
+"""Panels of bus engine replacements: reading, checking, counting and writing them.
+
+A panel is a CSV table with one row for each bus and month, in the columns
+
+    Bus_ID    any name
+    period    month, 0, 1, 2, ..., increasing within a bus
+    state     mileage bin 0..89 in which the decision is taken; a bin is 5,000 miles
+    usage     bins driven since the row before, 0, 1 or 2; may be empty in a bus's first row
+    decision  1 if the engine is replaced, else 0
+
+in any order; further columns are ignored. The row after a replacement has state 0, and the new
+engine's first increment is in `usage` only. Period 0 is where the record of a bus begins: only
+later rows are counted.
+"""
+
+import csv
+import dataclasses
+import importlib.resources
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from sobirl.core.errors import InvalidInputError
+
+STATES = 90
+INCREMENTS = 3
+COLUMNS = ("Bus_ID", "period", "state", "usage", "decision")
+NOT_RECORDED = -1
+
+_RANGES = {
+    "period": (0, 10**9, "a whole number, at least 0"),
+    "state": (0, STATES - 1, f"a whole number from 0 to {STATES - 1}"),
+    "usage": (0, INCREMENTS - 1, "0, 1 or 2"),
+    "decision": (0, 1, "0 (keep) or 1 (replace)"),
+}
+# Whole numbers as spreadsheets and data frames write them: 7, 7. or 7.0.
+_WHOLE_NUMBER = re.compile(r"([+-]?[0-9]{1,9})(\.0*)?", re.ASCII)
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """N rows, one for each bus and month; each array is (N,).
+
+    Attributes:
+        bus: names.
+        period: months.
+        state: mileage bins 0..89.
+        usage: increments 0, 1, 2; -1 where it was not recorded.
+        decision: 1 for a replacement.
+    """
+
+    bus: Shaped[np.ndarray, "N"]
+    period: Int[np.ndarray, "N"]
+    state: Int[np.ndarray, "N"]
+    usage: Int[np.ndarray, "N"]
+    decision: Int[np.ndarray, "N"]
+
+    @property
+    def decision_counts(self) -> Float[np.ndarray, "90 2"]:
+        """How often each state was followed by keeping and by replacing, in periods ≥ 1."""
+        counts = np.zeros((STATES, 2))
+        later = self.period >= 1
+        np.add.at(counts, (self.state[later], self.decision[later]), 1)
+        return counts
+
+    @property
+    def usage_counts(self) -> Int[np.ndarray, "3"]:
+        """How often each increment was recorded, in periods ≥ 1."""
+        recorded = (self.period >= 1) & (self.usage != NOT_RECORDED)
+        return np.bincount(self.usage[recorded], minlength=INCREMENTS)
+
+    @property
+    def transition_probabilities(self) -> Float[np.ndarray, "3"]:
+        """p_j, the share of each increment: the first stage of Rust's estimation."""
+        return self.usage_counts / self.usage_counts.sum()
+
+
+def group4() -> Panel:
+    """Rust's bus group 4: 37 buses (GMC model 5308, 1975), 117 months.
+
+    Source: Rust (1987), public replication data; shipped as `data/rust1987_group4.csv`.
+    """
+    resource = importlib.resources.files("sobirl.problems") / "data" / "rust1987_group4.csv"
+    with importlib.resources.as_file(resource) as path:
+        return load_panel(path)
+
+
+def load_panel(path: str | Path) -> Panel:
+    """The panel in a CSV file, once every row has been checked.
+
+    Raises:
+        InvalidInputError: the file cannot be read, lacks a column, has an entry that no panel can
+            have (the message names line, column and what would be right), or has no likelihood.
+    """
+    text = _read_text(path)
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        panel = _parse(path, reader)
+    except csv.Error as error:
+        raise InvalidInputError(f"{path}, line {reader.line_num}: not CSV ({error})") from error
+    check_estimable(panel, str(path))
+    return panel
+
+
+def check_estimable(panel: Panel, name: str) -> None:
+    """Raise unless the likelihood of a panel has what it takes for a maximum.
+
+    Raises:
+        InvalidInputError: nothing was kept, nothing was replaced or no increment was recorded, in
+            periods ≥ 1.
+    """
+    keeps, replacements = panel.decision_counts.sum(axis=0)
+    for count, what in ((replacements, "replacement"), (keeps, "kept engine")):
+        if not count:
+            raise InvalidInputError(
+                f"{name}: no {what} (column decision) in any row with period 1 or later; the "
+                "likelihood has no maximum then, so take more buses or periods"
+            )
+    if not panel.usage_counts.sum():
+        raise InvalidInputError(
+            f"{name}: column usage is empty in every row with period 1 or later; the transition "
+            "probabilities are estimated from it"
+        )
+
+
+def to_csv(panel: Panel) -> str:
+    """The panel as the text of a CSV file that `load_panel` reads back unchanged."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    usage = np.where(panel.usage == NOT_RECORDED, "", panel.usage.astype(str))
+    writer.writerows(
+        zip(panel.bus, panel.period, panel.state, usage, panel.decision, strict=True)
+    )
+    return buffer.getvalue()
+
+
+def _read_text(path) -> str:
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise InvalidInputError(f"{path}: is a directory; give a CSV file")
+        if path.exists() and not path.is_file():  # a pipe would be empty when read again
+            raise InvalidInputError(f"{path}: is not a regular file; give a CSV file")
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise InvalidInputError(f"{path}: there is no such file") from None
+    except UnicodeDecodeError:
+        raise InvalidInputError(f"{path}: is not a text file (UTF-8); give a CSV file") from None
+    except OSError as error:
+        raise InvalidInputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _parse(path, reader: Iterator[list[str]]) -> Panel:
+    places, width = _header(path, reader)
+    rows: dict[str, list] = {column: [] for column in COLUMNS}
+    last_period: dict[str, int] = {}
+    seen: set[tuple[str, int]] = set()
+
+    for fields in reader:
+        if not any(field.strip() for field in fields):
+            continue  # blank lines, such as the last one
+        where = f"{path}, line {reader.line_num}"
+        if len(fields) != width:
+            raise InvalidInputError(
+                f"{where}: has {len(fields)} fields where the header has {width}"
+            )
+        entries = {column: fields[place].strip() for column, place in places.items()}
+        bus = entries["Bus_ID"]
+        if not bus:
+            raise InvalidInputError(f"{where}, column Bus_ID: must not be empty")
+        row = {"Bus_ID": bus}
+        for column in COLUMNS[1:]:
+            if column == "usage" and not entries[column] and bus not in last_period:
+                row[column] = NOT_RECORDED
+            else:
+                row[column] = _whole_number(where, column, entries[column])
+
+        period = row["period"]
+        if (bus, period) in seen:
+            raise InvalidInputError(
+                f"{where}, column period: bus {_shown(bus)} has period {period} twice; one row a "
+                "bus and period"
+            )
+        if period < last_period.get(bus, -1):
+            raise InvalidInputError(
+                f"{where}, column period: bus {_shown(bus)} has period {period} after "
+                f"{last_period[bus]}; the rows of a bus must be in order"
+            )
+        last_period[bus] = period
+        seen.add((bus, period))
+        for column, entry in row.items():
+            rows[column].append(entry)
+
+    if not last_period:
+        raise InvalidInputError(f"{path}: has a header but no rows")
+    arrays = [np.array(rows[column]) for column in COLUMNS]
+    return Panel(*arrays)
+
+
+def _header(path, reader: Iterator[list[str]]) -> tuple[dict[str, int], int]:
+    """The place of each column, and how many fields a row has."""
+    header = next((fields for fields in reader if any(field.strip() for field in fields)), None)
+    if header is None:
+        raise InvalidInputError(f"{path}: is empty; expected a CSV file with a header")
+    names = [name.strip() for name in header]
+    for column in COLUMNS:
+        if column not in names:
+            raise InvalidInputError(
+                f"{path}, line {reader.line_num}: there is no column {column}; expected "
+                f"{', '.join(COLUMNS)} separated by commas, got {_shown(','.join(names))}"
+            )
+        if names.count(column) > 1:
+            raise InvalidInputError(
+                f"{path}, line {reader.line_num}: column {column} is there more than once"
+            )
+    return {column: names.index(column) for column in COLUMNS}, len(names)
+
+
+def _whole_number(where: str, column: str, text: str) -> int:
+    low, high, right = _RANGES[column]
+    match = _WHOLE_NUMBER.fullmatch(text)
+    if match is None or not low <= int(match[1]) <= high:
+        first = " (it may be empty in a bus's first row only)" if column == "usage" else ""
+        raise InvalidInputError(
+            f"{where}, column {column}: must be {right}{first if not text else ''}, got "
+            f"{_shown(text) if text else 'nothing'}"
+        )
+    return int(match[1])
+
+
+def _shown(text: str) -> str:
+    """`text` for a message: quoted, and not longer than a line."""
+    return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -1,0 +1,1 @@
+"""Figures of the experiments; the only place that loads matplotlib."""

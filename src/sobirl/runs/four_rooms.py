@@ -1,0 +1,179 @@
+"""`sobirl run four-rooms`: incentive design from a portfolio of starts, beside the literature."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from rich.table import Table
+
+from sobirl.bilevel import GeometricContinuation, Result, minimize
+from sobirl.hypergrad import Exact
+from sobirl.problems.four_rooms import FourRooms, cells, incentive, random_start
+from sobirl.runs.figures import four_rooms as figures
+from sobirl.runs.options import RunOptions, require, require_count, require_positive
+from sobirl.runs.outcome import Outcome, summarize
+from sobirl.solve import occupancy, solve
+
+
+# A portfolio, because the leader's value has many local optima and which recipe finds the best
+# one depends on the cell of the table: spread of the first w, first temperature of a continuation
+# (in units of reward; none if it is below the problem's own), and the part of the steps it takes.
+RECIPES = (
+    (3.0, 0.0, 0.0),
+    (3.0, 0.005, 0.5),
+    (3.0, 0.02, 0.5),
+    (3.0, 0.005, 0.8),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FourRoomsRun(RunOptions):
+    """Four Rooms incentive design (Thoma et al. 2024): exact hyper-gradients, many starts.
+
+    The default is the first cell of the published table; try --temperature 0.003 --cost-weight 3.
+    """
+
+    problem = "four-rooms"
+
+    temperature: float = 0.001
+    """The walker's entropy weight; published: 0.001, 0.003, 0.005."""
+    cost_weight: float = 1.0
+    """The designer's price of penalty budget; published: 1 to 5."""
+    starts: int = 16
+    """Starts that run side by side; they take turns in a portfolio of recipes."""
+    num_steps: int = 300
+    """Adam steps of every start."""
+    step_size: float = 0.5
+    """First step size of Adam; it decays to 0 along a cosine."""
+    tolerance: float = 1e-6
+    """`converged` means that the hyper-gradient's norm fell below this."""
+
+    def validate(self) -> None:
+        """Check the options."""
+        for name in ("temperature", "step_size", "tolerance"):
+            require_positive(f"--{name.replace('_', '-')}", getattr(self, name))
+        valid = np.isfinite(self.cost_weight) and self.cost_weight >= 0
+        require("--cost-weight", self.cost_weight, valid, "must not be negative")
+        require_count("--starts", self.starts)
+        require_count("--num-steps", self.num_steps)
+
+    def run(self) -> Outcome:
+        """Optimize the portfolio and compare the best start with the published values."""
+        design = FourRooms(self.temperature, self.cost_weight)
+        result = self._minimize(design)
+        leader_values = -result.start_objectives
+        nothing = jnp.full_like(jnp.asarray(result.x), -40.0).at[-1].set(40.0)
+        before, after = _flows(design, nothing), _flows(design, result.x)
+        unpaid = -float(design.problem().value(nothing))
+        penalty = -np.asarray(incentive(result.x))
+        best_start = result.best_start
+        history = {
+            name: values[:, best_start] if self.starts > 1 else values
+            for name, values in result.history.items()
+        }
+        metrics = {
+            "leader_value": -result.objective,
+            "leader_value_mean": float(np.nanmean(leader_values)),
+            "leader_value_worst": float(np.nanmin(leader_values)),
+            "leader_value_without_incentives": unpaid,
+            "published": design.published(),
+        }
+        warning = [] if result.status == 0 else [f"warning: {result.status.advice}"]
+        return Outcome(
+            summary=summarize(
+                problem=self.problem,
+                method="exact",
+                objective=result.objective,
+                metrics=metrics,
+                hypergradient_norm=result.hypergradient_norm,
+                steps=result.steps,
+                starts=self.starts,
+                compile_seconds=result.compile_seconds,
+                run_seconds=result.run_seconds,
+                converged=result.converged,
+                status=result.status.name.lower(),
+            ),
+            history={name: history[name] for name in ("objective", "hypergradient_norm")},
+            report=[self._table(metrics), *warning],
+            figures={
+                "map": lambda: figures.incentives_and_flow(
+                    penalty,
+                    {"before": before, "after": after},
+                    {"before": unpaid, "after": -result.objective},
+                ),
+                "starts": lambda: figures.starts(
+                    _own_leader_values(result), best_start, design.published()
+                ),
+            },
+            files={"incentives.csv": _incentive_table(penalty)},
+        )
+
+    def _minimize(self, design: FourRooms) -> Result:
+        recipes = [RECIPES[i % len(RECIPES)] for i in range(self.starts)]
+        scale, first_temperature, part = map(jnp.array, zip(*recipes, strict=True))
+        start_key, key = jax.random.split(jax.random.key(self.seed))
+        w0 = jax.vmap(random_start)(jax.random.split(start_key, self.starts), scale)
+        return minimize(
+            design.problem(),
+            w0 if self.starts > 1 else w0[0],
+            method=Exact(),
+            optimizer=optax.adam(optax.cosine_decay_schedule(self.step_size, self.num_steps)),
+            num_steps=self.num_steps,
+            key=key,
+            starts=self.starts,
+            continuation=GeometricContinuation(
+                factor=jnp.maximum(first_temperature / self.temperature, 1.0),
+                num_steps=jnp.round(part * self.num_steps),
+            ),
+            tolerance=self.tolerance,
+            progress=self.progress,
+        )
+
+    def _table(self, metrics: dict) -> Table:
+        table = Table(
+            title=f"Four Rooms, temperature {self.temperature:g}, cost weight {self.cost_weight:g}"
+        )
+        table.add_column("method")
+        table.add_column("leader value", justify="right")
+        table.add_column("")
+        best, mean, worst = (
+            metrics[f"leader_value{end}"] for end in ("", "_mean", "_worst")
+        )
+        table.add_row(
+            f"sobirl, best of {self.starts} starts", f"[bold]{best:.3f}[/bold]", "exact gradients"
+        )
+        table.add_row("sobirl, mean over starts", f"{mean:.3f}", "")
+        table.add_row("sobirl, worst start", f"{worst:.3f}", "", end_section=True)
+        for method, value in (metrics["published"] or {}).items():
+            note = "published (Thoma et al. 2024), mean of 10 seeds"
+            table.add_row(method, f"{value:.2f}", note)
+        unpaid = metrics["leader_value_without_incentives"]
+        table.add_row("no incentives", f"{unpaid:.3f}", "exact")
+        return table
+
+
+def _own_leader_values(result: Result) -> np.ndarray:
+    """Leader values (steps, starts) at the problem's own temperature, NaN during continuations."""
+    values, factors = -result.history["objective"], result.history["temperature_factor"]
+    values[:-1] = np.where(factors[1:] > 1, np.nan, values[:-1])
+    return values.reshape(len(values), -1)
+
+
+def _flows(design: FourRooms, w) -> np.ndarray:
+    """The walker's discounted occupancy (goals, S, A)."""
+    problem = design.problem()
+
+    def one(context):
+        mdp = problem.lower(w, context)
+        return occupancy(mdp, solve(mdp).policy)
+
+    return np.asarray(jax.jit(lambda: problem.each_context(one))())
+
+
+def _incentive_table(penalty: np.ndarray) -> str:
+    """The answer as a CSV: row, column and penalty of every cell."""
+    rows = [f"{row},{column},{amount!r}" for (row, column), amount in
+            zip(cells(), penalty.tolist(), strict=True)]
+    return "\n".join(["row,column,penalty", *rows]) + "\n"

@@ -1,0 +1,60 @@
+"""What an experiment hands back: numbers to keep, tables to print, figures to draw."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import RenderableType
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """The end of an experiment, before anything is written.
+
+    Attributes:
+        summary: the contents of `summary.json`; see `summarize`.
+        history: the columns of `metrics.csv`, one row a step: `objective`, `hypergradient_norm`.
+        report: what to print, for example rich tables.
+        figures: file stem -> a function that draws the figure (so that matplotlib loads late).
+        files: further text files of the run, file name -> contents.
+    """
+
+    summary: dict[str, Any]
+    history: dict[str, np.ndarray]
+    report: list[RenderableType]
+    figures: dict[str, Callable[[], "Figure"]]
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def summarize(
+    *,
+    problem: str,
+    method: str,
+    objective: float,
+    metrics: dict[str, Any],
+    hypergradient_norm: float,
+    steps: int,
+    starts: int,
+    compile_seconds: float,
+    run_seconds: float,
+    converged: bool,
+    **more: Any,
+) -> dict[str, Any]:
+    """A `summary.json` with the entries that every run has."""
+    return {
+        "problem": problem,
+        "method": method,
+        "objective": objective,
+        "metrics": metrics,
+        "hypergradient_norm": hypergradient_norm,
+        "steps": steps,
+        "starts": starts,
+        "compile_seconds": round(compile_seconds, 3),
+        "run_seconds": round(run_seconds, 3),
+        "converged": converged,
+        **more,
+    }

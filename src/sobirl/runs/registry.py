@@ -1,0 +1,10 @@
+"""The experiments of the command line, by problem name."""
+
+from sobirl.runs.four_rooms import FourRoomsRun
+from sobirl.runs.options import RunOptions
+from sobirl.runs.random_mdp import RandomMDPRun
+
+
+EXPERIMENTS: dict[str, type[RunOptions]] = {
+    experiment.problem: experiment for experiment in (FourRoomsRun, RandomMDPRun)
+}
