@@ -60,9 +60,7 @@ def _parse(args: list[str]) -> RunOptions | None:
     explanation = io.StringIO()
     try:
         with contextlib.redirect_stderr(explanation):
-            return app.cli(
-                prog="sobirl", description=_DESCRIPTION, args=args or ["--help"]
-            )
+            return app.cli(prog="sobirl", description=_DESCRIPTION, args=args or ["--help"])
     except SystemExit as exit_:
         if exit_.code in (0, None):
             raise
@@ -117,3 +115,7 @@ def _run(options: RunOptions) -> None:
 def _fail(message: str) -> None:
     print(f"sobirl: error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

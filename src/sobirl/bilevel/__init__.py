@@ -3,13 +3,16 @@
 from sobirl.bilevel.check_gradients import GradientCheck, check_gradients
 from sobirl.bilevel.continuation import GeometricContinuation
 from sobirl.bilevel.minimize import Result, minimize
+from sobirl.bilevel.newton import NewtonResult, minimize_newton
 from sobirl.bilevel.problem import BilevelProblem
 
 __all__ = [
     "BilevelProblem",
     "GeometricContinuation",
     "GradientCheck",
+    "NewtonResult",
     "Result",
     "check_gradients",
     "minimize",
+    "minimize_newton",
 ]

@@ -23,7 +23,7 @@ class GradientCheck:
         directional: ⟨∇φ(x), d⟩ by the method, (directions,).
         finite_difference: (φ(x+hd) - φ(x-hd))/2h, extrapolated, (directions,).
         uncertainty: how far the finite difference itself may be off, (directions,).
-        relative_error: the largest |difference| over the larger of the two, past the uncertainty.
+        relative_error: the largest |difference| relative to the gradient, over trusted directions.
         verdict: the outcome in words.
     """
 
@@ -98,13 +98,15 @@ def check_gradients(
     directional, differences, uncertainties = map(
         np.array, (directional, differences, uncertainties)
     )
-    # Errors count relative to the whole gradient: a direction along which φ is flat says little.
+    # Errors count relative to the whole gradient (a direction along which φ is flat says little)
+    # and, where the gradient vanishes, to φ itself.
+    typical = float(jnp.linalg.norm(gradient)) / np.sqrt(flat.size)
+    flat_enough = (1e-6 if double else 1e-2) * max(abs(at_x), 1.0)
     size = np.maximum(
-        np.maximum(np.abs(directional), np.abs(differences)),
-        float(jnp.linalg.norm(gradient)) / np.sqrt(flat.size),
+        np.maximum(np.abs(directional), np.abs(differences)), max(typical, flat_enough)
     )
     error = np.abs(directional - differences)
-    relative = error / np.where(size > 0, size, 1.0)
+    relative = error / size
     trusted = uncertainties <= rtol * size
     agrees = error <= rtol * size + uncertainties
     ok = bool(agrees.all() and trusted.any())
@@ -149,7 +151,9 @@ def _verdict(name: str, agrees, trusted, worst: float, rtol: float, double: bool
             if double
             else "JAX is set to float32; call jax.config.update('jax_enable_x64', True) first"
         )
-        return f"Undecided: the finite differences themselves are not accurate to {rtol:g}; {advice}."
+        return (
+            f"Undecided: the finite differences themselves are not accurate to {rtol:g}; {advice}."
+        )
     if agrees.all():
         return (
             f"Good: {name}'s hyper-gradient agrees with finite differences along {count} random "

@@ -23,6 +23,9 @@ from sobirl.core.status import Status
 from sobirl.hypergrad import Exact
 
 
+Optimizer = optax.GradientTransformation
+
+
 @dataclasses.dataclass(frozen=True)
 class Result:
     """What `minimize` found. Arrays are NumPy's; with several starts the best one is shown.
@@ -79,11 +82,12 @@ def minimize(
     problem: BilevelProblem,
     x0: PyTree | Callable[[Key[Array, ""]], PyTree],
     method: Method | None = None,
-    optimizer: optax.GradientTransformation | None = None,
+    optimizer: Optimizer | Callable[[Float[Array, ""]], Optimizer] | None = None,
     num_steps: int = 500,
     key: Key[Array, ""] | int = 0,
     *,
     starts: int = 1,
+    step_sizes: Float[Array | np.ndarray, "starts"] | None = None,
     continuation: GeometricContinuation | None = None,
     tolerance: float = 1e-6,
     early_stop: bool = False,
@@ -97,10 +101,12 @@ def minimize(
         x0: the first x (any pytree of float arrays); with `starts` above 1, either with a leading
             start axis or a function from a key to one first x.
         method: how to get the hyper-gradient; `Exact()` by default.
-        optimizer: any optax optimizer; `optax.adam(1e-2)` by default.
+        optimizer: any optax optimizer, `optax.adam(1e-2)` by default; or, with `step_sizes`, a
+            function from a step size to an optimizer, for example `optax.adam` itself.
         num_steps: outer steps.
         key: a typed JAX key or an integer seed.
         starts: how many starts run side by side (one `vmap`); one that fails leaves the others be.
+        step_sizes: one step size a start (starts,), for an optimizer given as a function.
         continuation: a schedule for the follower's temperature, see `GeometricContinuation`.
             Only steps at the problem's own temperature count for the best x.
         tolerance: `converged` means that the hyper-gradient's norm fell below it.
@@ -117,6 +123,11 @@ def minimize(
     """
     method = Exact() if method is None else method
     optimizer = optax.adam(1e-2) if optimizer is None else optimizer
+    if (step_sizes is None) == callable(optimizer):
+        raise InvalidInputError(
+            "step_sizes: give one a start together with an optimizer that is a function of it, "
+            "for example optimizer=optax.adam"
+        )
     chunk_size = -(-num_steps // 50) if chunk_size is None else chunk_size
     for name, count in (("num_steps", num_steps), ("starts", starts), ("chunk_size", chunk_size)):
         if count < 1:
@@ -124,20 +135,23 @@ def minimize(
     key = jax.random.key(key) if isinstance(key, int) else key
     start_key, run_key = jax.random.split(key)
     xs = _starting_points(x0, starts, start_key)
-    if continuation is not None:
-        continuation = jax.tree.map(
-            lambda leaf: jnp.broadcast_to(jnp.asarray(leaf, float), (starts,)), continuation
-        )
+    settings = jax.tree.map(  # what may differ from start to start
+        lambda leaf: jnp.broadcast_to(jnp.asarray(leaf, float), (starts,)),
+        {"continuation": continuation, "step_size": step_sizes},
+    )
     many = starts > 1
     first = jax.tree.map(lambda leaf: leaf[0], xs)
     method.init(problem, first, run_key)  # eagerly, so that the method can refuse the problem
 
-    def init(x, key):
+    def optimizer_of(settings):
+        return optimizer(settings["step_size"]) if callable(optimizer) else optimizer
+
+    def init(x, key, settings):
         key, method_key = jax.random.split(key)
         dtype = jax.eval_shape(problem.value, x).dtype
         return RunState(
             x=x,
-            optimizer_state=optimizer.init(x),
+            optimizer_state=optimizer_of(settings).init(x),
             method_state=method.init(problem, x, method_key),
             step=jnp.zeros((), jnp.int32),
             key=key,
@@ -145,8 +159,9 @@ def minimize(
             best_objective=jnp.full((), jnp.inf, dtype),
         )
 
-    def step(problem, method, state, continuation):
+    def step(problem, method, state, settings):
         at, own_temperature, record = problem, True, {}
+        continuation = settings["continuation"]
         if continuation is not None:
             factor = continuation(state.step)
             at, own_temperature = problem.at_temperature(factor), factor <= 1
@@ -157,9 +172,7 @@ def minimize(
         )
         norm = optax.tree.norm(hypergradient)
         better = (metrics["objective"] < state.best_objective) & own_temperature
-        updates, optimizer_state = optimizer.update(
-            hypergradient, state.optimizer_state, state.x
-        )
+        updates, optimizer_state = optimizer_of(settings).update(hypergradient, state.optimizer_state, state.x)
         # A start whose hyper-gradient is not finite stays where it is, and its status says so.
         finite = jnp.isfinite(norm)
         moved = (optax.apply_updates(state.x, updates), optimizer_state)
@@ -176,29 +189,28 @@ def minimize(
         )
         return next_state, {"hypergradient_norm": norm, **metrics, **record}
 
-    def run_chunk(problem, method, continuation, state, count):
+    def run_chunk(problem, method, settings, state, count):
         step_all = functools.partial(step, problem, method)
         # One start needs no batch axis, which would cost it its plain loops.
         step_all = jax.vmap(step_all) if many else step_all
-        record = jax.eval_shape(step_all, state, continuation)[1]
+        record = jax.eval_shape(step_all, state, settings)[1]
         records = jax.tree.map(lambda r: jnp.zeros((chunk_size, *r.shape), r.dtype), record)
 
         def body(i, carry):
             state, records = carry
-            state, record = step_all(state, continuation)
+            state, record = step_all(state, settings)
             return state, jax.tree.map(lambda rs, r: rs.at[i].set(r), records, record)
 
         return jax.lax.fori_loop(0, count, body, (state, records))
 
     clock = time.perf_counter()
     if many:
-        keys = jax.random.split(run_key, starts)
+        state = jax.jit(jax.vmap(init))(xs, jax.random.split(run_key, starts), settings)
     else:
-        xs, continuation = jax.tree.map(lambda leaf: leaf[0], (xs, continuation))
-        keys = run_key
-    state = jax.jit(jax.vmap(init) if many else init)(xs, keys)
+        xs, settings = jax.tree.map(lambda leaf: leaf[0], (xs, settings))
+        state = jax.jit(init)(xs, run_key, settings)
     count = jnp.asarray(min(chunk_size, num_steps), jnp.int32)
-    args = (problem, method, continuation, state, count)
+    args = (problem, method, settings, state, count)
     compiled = eqx.filter_jit(run_chunk).lower(*args).compile()
     compile_seconds = time.perf_counter() - clock
 
@@ -210,7 +222,7 @@ def minimize(
             while done < num_steps:
                 count = min(chunk_size, num_steps - done)
                 state, records = compiled(
-                    problem, method, continuation, state, jnp.asarray(count, jnp.int32)
+                    problem, method, settings, state, jnp.asarray(count, jnp.int32)
                 )
                 chunks.append(jax.tree.map(lambda r, n=count: np.asarray(r[:n]), records))
                 done += count
@@ -221,7 +233,7 @@ def minimize(
         except KeyboardInterrupt:
             interrupted = True
     # One more step, of which only the record is kept: the objective and the norm at the last x.
-    after, records = compiled(problem, method, continuation, state, jnp.asarray(1, jnp.int32))
+    after, records = compiled(problem, method, settings, state, jnp.asarray(1, jnp.int32))
     chunks.append(jax.tree.map(lambda r: np.asarray(r[:1]), records))
     jax.block_until_ready(after)
     run_seconds = time.perf_counter() - clock
@@ -229,8 +241,7 @@ def minimize(
     history = {name: np.concatenate([c[name] for c in chunks]) for name in chunks[0]}
     last = {name: values[-1] for name, values in history.items()}
     history = {
-        name: values[1:] if name == "objective" else values[:-1]
-        for name, values in history.items()
+        name: values[1:] if name == "objective" else values[:-1] for name, values in history.items()
     }
     best_x, best_objective = after.best_x, np.asarray(after.best_objective)
     final_x = state.x

@@ -8,7 +8,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
@@ -126,20 +125,17 @@ def minimize_newton(
         inverse[np.ix_(moving, moving)] = last.curvature.inverse()
         errors[moving] = np.sqrt(np.diag(inverse)[moving])
 
-    def like_x(flat):
-        return jax.tree.map(np.asarray, unravel(jnp.asarray(flat)))
-
     return NewtonResult(
-        x=like_x(x),
+        x=unravel(x),
         objective=last.objective,
-        gradient=like_x(gradient),
+        gradient=unravel(gradient),
         hypergradient_norm=last.norm,
         converged=last.norm < tolerance,
         message=_message(last, tolerance, len(steps)),
         hessian=hessian,
         positive_definite=positive_definite,
         inverse_hessian=inverse,
-        standard_errors=like_x(errors),
+        standard_errors=unravel(errors),
         history={
             "objective": np.array([point.objective for point in steps]),
             "hypergradient_norm": np.array([point.norm for point in steps]),
@@ -161,10 +157,12 @@ def _derivatives(
 
         def one(context):
             solution = solve(problem.lower(x, context), throw=False)
-            return problem.upper(x, solution, context), solution.result
+            # A lower level that is no `SoftMDP` may answer without a status.
+            status = getattr(solution, "result", int(Status.CONVERGED))
+            return problem.upper(x, solution, context), jnp.asarray(status)
 
-        objectives, results = problem.each_context(one)
-        return problem.average(objectives), jnp.max(results)
+        objectives, statuses = problem.each_context(one)
+        return problem.average(objectives), jnp.max(statuses)
 
     def gradient(flat):
         (objective, status), gradient = jax.value_and_grad(value, has_aux=True)(flat)
@@ -228,8 +226,8 @@ class _Point:
 
     def is_resolved(self) -> bool:
         """Whether a Newton step changes φ by no more than a few digits above its round-off."""
-        promised = self.gradient @ self.curvature.inverse() @ self.gradient / 2
-        return self.curvature.smallest > -_FLAT and promised < 1e-10 * max(1.0, abs(self.objective))
+        promised = float(self.gradient @ self.curvature.inverse() @ self.gradient) / 2
+        return self.curvature.smallest > -_FLAT and promised < 1e-10 * max(1, abs(self.objective))
 
 
 class _Target:
@@ -274,6 +272,8 @@ def _trust_region(target: _Target, first: _Point, tolerance: float, max_steps: i
     """The points of scipy's `trust-exact`, until the gradient is small or φ is resolved."""
     if first.is_minimum(tolerance) or first.is_resolved():
         return []
+    import scipy.optimize  # here, because it takes 0.3 s to load
+
     whitening = first.curvature.whitening
     points = []
 
@@ -320,16 +320,25 @@ def _message(point: _Point, tolerance: float, steps: int) -> str:
     if point.norm < tolerance:
         message = f"The gradient's norm, {point.norm:.2g}, is below the tolerance."
     else:
+        advice = (
+            "Round-off allows no less here: loosen the tolerance."
+            if point.is_resolved()
+            else "Start elsewhere, raise max_steps or loosen the tolerance."
+        )
         message = (
             f"After {steps} steps the gradient's norm, {point.norm:.2g}, is above the tolerance "
-            f"{tolerance:.2g}. Start elsewhere, raise max_steps or loosen the tolerance."
+            f"{tolerance:.2g}. {advice}"
         )
     smallest = point.curvature.smallest
     if smallest <= _FLAT:
+        meaning = (
+            "x is no minimum"
+            if smallest < -_FLAT
+            else "the objective is flat in some direction, so that x is not identified"
+        )
         message += (
-            " The Hessian is not positive definite (smallest eigenvalue "
-            f"{smallest:.2g} at unit diagonal): x is no strict minimum, some parameters are not "
-            "identified, and there are no standard errors."
+            f" The Hessian is not positive definite (smallest eigenvalue {smallest:.2g} at unit "
+            f"diagonal): {meaning}, and there are no standard errors."
         )
     return message
 
@@ -343,10 +352,19 @@ def _flatten(x0: PyTree) -> tuple[np.ndarray, Callable]:
     for leaf in jax.tree.leaves(x0):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise InvalidInputError(f"x0: expected floating-point arrays, got {leaf.dtype}")
-    flat, unravel = ravel_pytree(x0)
-    start = np.array(flat)
+    leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, x0))
+    start = np.concatenate([leaf.ravel() for leaf in leaves]) if leaves else np.empty(0)
     if not start.size or not np.isfinite(start).all():
         raise InvalidInputError(f"x0: expected at least one number, all finite; got {start}")
+    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+
+    def unravel(flat):
+        # In NumPy, because `ravel_pytree`'s way back costs as much as a small problem's solve.
+        parts = zip(np.split(flat, ends), leaves, strict=True)
+        return structure.unflatten(
+            [part.reshape(leaf.shape).astype(leaf.dtype) for part, leaf in parts]
+        )
+
     return start, unravel
 
 

@@ -63,9 +63,7 @@ class BilevelProblem(eqx.Module):
         if weights is None:
             self.weights = jnp.full(count, 1 / count)
             return
-        self.weights = as_float_array(
-            "weights", weights, "must not be negative", lambda w: w >= 0
-        )
+        self.weights = as_float_array("weights", weights, "must not be negative", lambda w: w >= 0)
         check_shape("weights", self.weights, (count,))
         check("weights", self.weights.sum(), self.weights.sum() > 0, "must not all be 0")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike
 
 from sobirl.core.errors import InvalidInputError
 
@@ -48,13 +48,13 @@ def _float_dtype(dtype):
     return jax.dtypes.canonicalize_dtype(dtype)
 
 
-def check(name: str, values: np.ndarray, holds: np.ndarray, requirement: str) -> None:
+def check(name: str, values: ArrayLike, holds: ArrayLike, requirement: str) -> None:
     """Raise unless `holds` is true everywhere, naming the first entry of `values` where it fails.
 
     Raises:
         InvalidInputError: with the argument, the requirement, the entry and its index.
     """
-    holds = np.asarray(holds)
+    values, holds = np.asarray(values), np.asarray(holds)
     if holds.all():
         return
     index = tuple(int(i) for i in np.argwhere(~holds)[0])

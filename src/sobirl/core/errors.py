@@ -6,7 +6,7 @@ class SobirlError(Exception):
 
 
 class InvalidInputError(SobirlError, ValueError):
-    """An argument is unusable: the message names it, says what was wrong and what would be right."""
+    """An argument is unusable: the message names it, what was wrong and what would be right."""
 
 
 class ConvergenceError(SobirlError, RuntimeError):

@@ -1,13 +1,14 @@
 """The contracts between the layers: what a problem offers and what a method must provide."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, Key, PyTree
 
 from sobirl.core.response import Response
 
 
+@runtime_checkable
 class Problem(Protocol):
     """What a method sees of a bilevel problem; `sobirl.BilevelProblem` is one."""
 
@@ -24,6 +25,7 @@ class Problem(Protocol):
         """The weighted sum over contexts."""
 
 
+@runtime_checkable
 class Method(Protocol):
     """A way to get the hyper-gradient ∇φ(x): a record of two pure functions on pytrees.
 

@@ -30,6 +30,6 @@ _ADVICE = {
     ),
     Status.NOT_FINITE: (
         "A value is NaN or infinite. Look for NaN or huge entries in the reward, the transition "
-        "probabilities or the leader's parameters (a step size that is too large is the usual cause)."
+        "probabilities or the leader's parameters (too large a step size is the usual cause)."
     ),
 }

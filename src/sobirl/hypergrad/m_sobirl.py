@@ -1,10 +1,9 @@
 """M-SoBiRL: one loop in which the follower, the adjoint and the leader move together."""
 
-from typing import Literal
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from sobirl.core.checks import check_shape
@@ -56,11 +55,11 @@ class MSoBiRL(eqx.Module):
     Source: Yang, Gao, Yuan (2025), algorithm 1; policies and order of updates as in their code.
     """
 
-    adjoint_step: Literal["normal", "occupancy"] = eqx.field(default="normal", static=True)
+    adjoint_step: str = eqx.field(default="normal", static=True)
     adjoint_step_size: float | Float[Array, ""] = 0.5
     sweeps: int = eqx.field(default=10, static=True)
     sweep_tolerance: float | Float[Array, ""] = 1e-6
-    initial_adjoint: Float[Array, "S"] | None = None
+    initial_adjoint: Float[Array | np.ndarray, "S"] | None = None
 
     def __check_init__(self):
         if self.adjoint_step not in ("normal", "occupancy"):

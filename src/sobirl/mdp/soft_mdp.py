@@ -44,9 +44,7 @@ class SoftMDP(eqx.Module):
     initial: Float[Array, "S"]
     reference_policy: Float[Array, "S A"] | None
 
-    def __init__(
-        self, transition, reward, discount, temperature, initial, reference_policy=None
-    ):
+    def __init__(self, transition, reward, discount, temperature, initial, reference_policy=None):
         if not isinstance(transition, TransitionOperator):
             raise InvalidInputError(
                 "transition: expected a transition operator such as sobirl.Dense(P), "
@@ -61,9 +59,7 @@ class SoftMDP(eqx.Module):
         )
         check_shape("discount", discount, (), (states,), (states, actions))
         if discount.ndim:
-            discount = jnp.broadcast_to(
-                discount.reshape(states, -1), (states, actions)
-            )
+            discount = jnp.broadcast_to(discount.reshape(states, -1), (states, actions))
         self.discount = discount
 
         self.temperature = as_float_array(
@@ -103,9 +99,7 @@ class SoftMDP(eqx.Module):
             return jnp.zeros_like(self.reward)
         allowed = self.reference_policy > 0
         # The inner `where` keeps the derivative of the log finite where it is not used.
-        return jnp.where(
-            allowed, jnp.log(jnp.where(allowed, self.reference_policy, 1.0)), -jnp.inf
-        )
+        return jnp.where(allowed, jnp.log(jnp.where(allowed, self.reference_policy, 1.0)), -jnp.inf)
 
     def shifted(self, shift: Float[Array, ""]) -> "SoftMDP":
         """The MDP with reward r - (1 - γ)·shift: the same policy, and values lower by `shift`."""
@@ -119,9 +113,7 @@ class SoftMDP(eqx.Module):
         """V(s) = τ log Σ_a π_ref(a|s) exp(Q(s,a)/τ)."""
         return self.temperature * logsumexp(self.log_reference + q / self.temperature, axis=-1)
 
-    def log_policy(
-        self, q: Float[Array, "S A"], value: Float[Array, "S"]
-    ) -> Float[Array, "S A"]:
+    def log_policy(self, q: Float[Array, "S A"], value: Float[Array, "S"]) -> Float[Array, "S A"]:
         """log π(a|s) = log π_ref(a|s) + (Q(s,a) - V(s))/τ; sums to 1 if V is `soft_value(q)`."""
         return self.log_reference + (q - value[:, None]) / self.temperature
 

@@ -85,8 +85,9 @@ def _moves() -> tuple[np.ndarray, np.ndarray]:
     wall = is_wall()
     ends = [
         [
-            state_of((row, column) if wall[row + down, column + right] else
-                     (row + down, column + right))
+            state_of(
+                (row, column) if wall[row + down, column + right] else (row + down, column + right)
+            )
             for down, right in MOVES
         ]
         for row, column in cells()

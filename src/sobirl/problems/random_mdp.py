@@ -12,6 +12,7 @@ Transitions of both: from each (s,a), m ~ U{1..S-1} distinct successors with ran
 
 import dataclasses
 import zipfile
+import zlib
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -78,7 +79,7 @@ class RandomMDP:
         for field in dataclasses.fields(cls):
             if field.name not in arrays and field.default is dataclasses.MISSING:
                 raise InvalidInputError(f"{path}: has no array named {field.name}")
-        states, actions = np.shape(arrays["reward_coef"])[:2] or (0, 0)
+        states, actions = (*arrays["reward_coef"].shape, 0, 0)[:2]
         dimension = np.size(arrays["x0"])
         shapes = {
             "transition": (states, actions, states),
@@ -100,7 +101,7 @@ class RandomMDP:
             raise InvalidInputError(
                 f"{path}: gamma must lie in [0, 1) and {', '.join(positive)} must be positive"
             )
-        instance.problem().lower(instance.x0)  # checks the transitions
+        instance.problem().lower(jnp.asarray(instance.x0))  # checks the transitions
         return dataclasses.replace(instance, n_inner=int(instance.n_inner))
 
     def problem(self) -> BilevelProblem:
@@ -110,7 +111,6 @@ class RandomMDP:
     def follower(self, x: Float[Array, "n"]) -> SoftMDP:
         """The soft MDP with reward c(s,a) xᵀMx."""
         states = len(self.transition)
-        x = jnp.asarray(x)
         return SoftMDP(
             transition=Dense(self.transition),
             reward=self.reward_coef * (x @ self.mat @ x),
@@ -141,7 +141,7 @@ class TargetPolicy:
     features: np.ndarray
     target: np.ndarray
     x0: np.ndarray
-    gamma: float = 0.9
+    gamma: float = 0.5
     tau: float = 1.0
 
     @classmethod
@@ -154,7 +154,7 @@ class TargetPolicy:
             transition=random_transitions(rng, states, actions),
             features=rng.standard_normal((states, actions, dimension)),
             target=np.eye(actions)[rng.integers(actions, size=states)],
-            x0=rng.standard_normal(dimension),
+            x0=rng.standard_normal(dimension) / np.sqrt(dimension),  # rewards of size 1
         )
 
     def problem(self) -> BilevelProblem:
@@ -166,7 +166,7 @@ class TargetPolicy:
         states = len(self.transition)
         return SoftMDP(
             transition=Dense(self.transition),
-            reward=self.features @ jnp.asarray(x),
+            reward=self.features @ x,
             discount=self.gamma,
             temperature=self.tau,
             initial=np.full(states, 1 / states),
@@ -193,18 +193,19 @@ def _read_arrays(path: Path, names: list[str]) -> dict[str, np.ndarray]:
         InvalidInputError: see `RandomMDP.load`.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise InvalidInputError(f"{path}: holds a single array, expected an .npz of several")
-            arrays = {name: file[name] for name in names if name in file}
+        file = np.load(path, allow_pickle=False)
+        several = isinstance(file, np.lib.npyio.NpzFile)
+        arrays = {name: file[name] for name in names if name in file} if several else {}
     except FileNotFoundError as error:
         raise InvalidInputError(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        if "allow_pickle" in str(error) or "Object arrays" in str(error):
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        if "allow_pickle" in str(error):
             reason = "not an .npz, or one that holds Python objects, which sobirl never loads"
         else:
             reason = f"not a readable .npz ({type(error).__name__})"
         raise InvalidInputError(f"{path}: {reason}") from error
+    if not several:
+        raise InvalidInputError(f"{path}: holds a single array, expected an .npz of several")
     for name, array in arrays.items():
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
             raise InvalidInputError(f"{path}: {name} must be finite real numbers")

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from sobirl.core.checks import check, check_shape
 from sobirl.core.errors import InvalidInputError
 
 STATES = 90
@@ -51,6 +52,9 @@ class Panel:
         state: mileage bins 0..89.
         usage: increments 0, 1, 2; -1 where it was not recorded.
         decision: 1 for a replacement.
+
+    Raises:
+        InvalidInputError: arrays of different lengths, or an entry outside its range.
     """
 
     bus: Shaped[np.ndarray, "N"]
@@ -58,6 +62,13 @@ class Panel:
     state: Int[np.ndarray, "N"]
     usage: Int[np.ndarray, "N"]
     decision: Int[np.ndarray, "N"]
+
+    def __post_init__(self):
+        for column, (low, high, right) in _RANGES.items():
+            values = getattr(self, column)
+            check_shape(column, values, (len(self.bus),))
+            low = NOT_RECORDED if column == "usage" else low
+            check(column, values, (values >= low) & (values <= high), f"must be {right}")
 
     @property
     def decision_counts(self) -> Float[np.ndarray, "90 2"]:
@@ -133,9 +144,7 @@ def to_csv(panel: Panel) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     usage = np.where(panel.usage == NOT_RECORDED, "", panel.usage.astype(str))
-    writer.writerows(
-        zip(panel.bus, panel.period, panel.state, usage, panel.decision, strict=True)
-    )
+    writer.writerows(zip(panel.bus, panel.period, panel.state, usage, panel.decision, strict=True))
     return buffer.getvalue()
 
 

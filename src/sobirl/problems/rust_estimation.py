@@ -11,7 +11,14 @@ from jaxtyping import Float
 from sobirl.bilevel import BilevelProblem
 from sobirl.bilevel.newton import NewtonResult, minimize_newton
 from sobirl.core.errors import ConvergenceError
-from sobirl.problems.rust_bus import DISCOUNT, REPLACE, Panel, check_estimable, cost_named, problem
+from sobirl.problems.rust_bus import (
+    DISCOUNT,
+    REPLACE,
+    Panel,
+    check_estimable,
+    cost_named,
+    problem,
+)
 from sobirl.solve import solve
 
 RANDOM_STARTS = 3
@@ -79,7 +86,7 @@ def estimate(
     Raises:
         InvalidInputError: a panel without replacements, without keeps or without increments, or
             an argument out of range.
-        ConvergenceError: the follower could not be solved at any start.
+        ConvergenceError: the follower could not be solved without operating costs (θ = 0).
     """
     check_estimable(panel, "panel")
     at = problem(cost, panel.decision_counts, panel.transition_probabilities, discount)
@@ -94,7 +101,7 @@ def estimate(
     parameters = cost_named(cost).num_parameters
     keeps, replacements = panel.decision_counts.sum(axis=0)
     results: list[NewtonResult] = []
-    x = _as_parameters([np.log(keeps / replacements), *np.zeros(parameters)])
+    x = _as_parameters(np.array([np.log(keeps / replacements), *np.zeros(parameters)]))
     seconds = np.zeros(2)
     for size in range(1, parameters + 1):
         free = _as_parameters(np.arange(parameters + 1) <= size)
@@ -106,7 +113,9 @@ def estimate(
     for _ in range(RANDOM_STARTS):
         try:
             results.append(
-                minimize(_as_parameters([rng.uniform(2, 20), *rng.normal(0, 5, parameters)]))
+                minimize(
+                    _as_parameters(np.array([rng.uniform(2, 20), *rng.normal(0, 5, parameters)]))
+                )
             )
         except ConvergenceError:
             continue
@@ -129,8 +138,114 @@ def estimate(
     )
 
 
-def _as_parameters(values) -> dict[str, np.ndarray]:
-    values = np.asarray(values)
+def replacement_probability(
+    estimate: Estimate, x: dict | None = None
+) -> tuple[Float[np.ndarray, "90"], Float[np.ndarray, "90"]]:
+    """π(replace|s) in every state, and its standard errors by the delta method.
+
+    Args:
+        estimate: its covariance gives the standard errors; NaN if it has none.
+        x: the parameters at which to evaluate; by default the estimate.
+    """
+    values = estimate.values if x is None else _as_vector(x)
+    probability, slopes = (
+        np.asarray(out) for out in _replacement(estimate.problem, jnp.asarray(values))
+    )
+    covariance = estimate.result.inverse_hessian
+    if covariance is None:
+        return probability, np.full(len(probability), np.nan)
+    return probability, np.sqrt(np.einsum("si,ij,sj->s", slopes, covariance, slopes))
+
+
+@eqx.filter_jit
+def _replacement(problem, values):
+    """π(replace|s) (90,) and its derivative (90,n)."""
+
+    def probability(values):
+        replace = solve(problem.lower(_as_parameters(values))).policy[:, REPLACE]
+        return replace, replace
+
+    slopes, replace = jax.jacfwd(probability, has_aux=True)(values)
+    return replace, slopes
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """-log L over RC and θ₁ around its minimum, on a grid along the axes of their covariance.
+
+    Attributes:
+        points: (RC, θ₁) of the grid.
+        excess: -log L above its minimum, minimized over the other entries of θ; NaN where it was
+            not computed, or where the follower could not be solved.
+    """
+
+    points: Float[np.ndarray, "m m 2"]
+    excess: Float[np.ndarray, "m m"]
+
+
+def profile_likelihood(
+    estimate: Estimate, reach: float, step: float = 0.25, widest: float = 12.0
+) -> Profile:
+    """The likelihood wherever -log L is less than `reach` above its minimum, and one step around.
+
+    The grid grows from the optimum, so that it follows a bent ridge as far as that goes; the
+    other entries of θ start where the Hessian at the grid point before predicts them.
+
+    Args:
+        estimate: the optimum; it must have a covariance.
+        reach: how far above the minimum -log L may be.
+        step: of the grid, in standard deviations along the axes of the covariance.
+        widest: standard deviations at which the grid ends.
+    """
+    optimum = estimate.result
+    axes = np.linalg.cholesky(optimum.inverse_hessian[:2, :2]) * step
+    radius = int(widest / step)
+    excess = np.full((2 * radius + 1, 2 * radius + 1), np.nan)
+    around = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
+    queue, seen = [((0, 0), (estimate.values, optimum.hessian))], {(0, 0)}
+    for (i, j), before in queue:  # which grows on the way
+        objective, here = _profile_point(estimate, estimate.values[:2] + axes @ (i, j), before)
+        excess[radius + i, radius + j] = objective - optimum.objective
+        if not excess[radius + i, radius + j] < reach:
+            continue
+        for place in ((i + di, j + dj) for di, dj in around):
+            if max(map(abs, place)) <= radius and place not in seen:
+                seen.add(place)
+                queue.append((place, here))
+    steps = np.arange(-radius, radius + 1)
+    grid = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1)
+    return Profile(estimate.values[:2] + grid @ axes.T, excess)
+
+
+def _profile_point(
+    estimate: Estimate, first: np.ndarray, before: tuple[np.ndarray, np.ndarray]
+) -> tuple[float, tuple[np.ndarray, np.ndarray]]:
+    """-log L at (RC, θ₁) = `first`, minimized over the rest; the parameters and the Hessian there.
+
+    `before` has the parameters and the Hessian of a point nearby.
+    """
+    near, hessian = before
+    rest = near[2:] - np.linalg.solve(hessian[2:, 2:], hessian[2:, :2] @ (first - near[:2]))
+    x = _as_parameters(np.concatenate([first, rest]))
+    if not len(rest):
+        return float(_objective(estimate.problem, x)), before
+    free = _as_parameters(np.arange(2 + len(rest)) >= 2)
+    try:
+        # The error of -log L is of the order of the squared gradient.
+        result = minimize_newton(estimate.problem, x, 1e-3, free=free)
+    except ConvergenceError:
+        return np.nan, before
+    return result.objective, (_as_vector(result.x), result.hessian)
+
+
+@eqx.filter_jit
+def _objective(problem, x):
+    solution = solve(problem.lower(x), throw=False)
+    return jnp.where(solution.result == 0, problem.upper(x, solution), jnp.nan)
+
+
+def _as_parameters(values) -> dict:
+    """(n,) as the leader's x."""
     return {"replacement_cost": values[0], "theta": values[1:]}
 
 

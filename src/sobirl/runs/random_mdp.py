@@ -104,6 +104,7 @@ class RandomMDPRun(RunOptions):
                 run_seconds=result.run_seconds,
                 converged=result.converged,
                 status=result.status.name.lower(),
+                interrupted=result.interrupted,
             ),
             history={"objective": objectives, "hypergradient_norm": norms},
             report=[table, *status],

@@ -46,10 +46,8 @@ def measure_accuracy(mdp: SoftMDP, value: Float[Array, "S"], response: Response)
     residual = jnp.max(jnp.abs(change))
     discount = jnp.max(mdp.discount)
     amplification = discount / (1 - discount)
-    if mdp.discount.ndim == 0:
-        span = jnp.max(change) - jnp.min(change)
-    else:
-        span = 2 * residual
+    uniform = mdp.discount.ndim == 0
+    span = jnp.max(change) - jnp.min(change) if uniform else 2 * residual
 
     scale = jnp.maximum(jnp.max(jnp.abs(response.value)), jnp.max(jnp.abs(mdp.reward)))
     rounding = 16 * jnp.finfo(value.dtype).eps * scale

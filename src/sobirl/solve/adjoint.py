@@ -1,4 +1,4 @@
-"""Derivatives of the response: implicitly through the Bellman equation, or through the iteration."""
+"""Derivatives of the response: by the implicit function theorem, or through the iteration."""
 
 import abc
 from typing import NamedTuple

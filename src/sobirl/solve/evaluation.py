@@ -101,5 +101,5 @@ def _policy_and_discount(mdp: SoftMDP, policy, discount, horizon: int | None):
 
 def _repeat(step, start, horizon: int):
     if not isinstance(horizon, int) or horizon < 1:
-        raise InvalidInputError(f"horizon: must be a whole number of steps, at least 1; got {horizon}")
+        raise InvalidInputError(f"horizon: must be a whole number, at least 1; got {horizon}")
     return jax.lax.scan(lambda x, _: (step(x), None), start, None, length=horizon)[0]

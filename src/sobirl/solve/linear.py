@@ -29,15 +29,20 @@ def sequential_on_cpu(function: Callable) -> Callable:
             return call(*jax.tree.unflatten(treedef, chosen))
 
         batch = [x for x, b in zip(leaves, is_batched, strict=True) if b]
-        out = jax.lax.platform_dependent(
-            batch,
+        if _default_platform() == "cpu":
             # An outer `vmap` meets `mapped` again in the loop's body, and loops once more.
-            cpu=lambda batch: jax.lax.map(lambda xs: over_batch(mapped, xs), batch),
-            default=lambda batch: jax.vmap(lambda xs: over_batch(function, xs))(batch),
-        )
+            out = jax.lax.map(lambda xs: over_batch(mapped, xs), batch)
+        else:
+            out = jax.vmap(lambda xs: over_batch(function, xs))(batch)
         return out, jax.tree.map(lambda _: True, out)
 
     return mapped
+
+
+def _default_platform() -> str:
+    """Where JAX computes by default. (`lax.platform_dependent` would trace every branch.)"""
+    device = jax.config.jax_default_device
+    return getattr(device, "platform", device) or jax.default_backend()
 
 
 class LU(eqx.Module):

@@ -53,7 +53,7 @@ class Solution(Response):
 
 
 def solve(
-    mdp: SoftMDP,
+    mdp: SoftMDP | eqx.Module,
     solver: Solver | None = None,
     adjoint: Adjoint | None = None,
     initial_value: Float[Array, "S"] | None = None,

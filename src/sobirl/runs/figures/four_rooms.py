@@ -29,8 +29,9 @@ def incentives_and_flow(
     for (row, column), amount in zip(cells(), penalty, strict=True):
         if amount >= 0.02 * penalty.sum():
             colour = "white" if amount > 0.6 * penalty.max() else "black"
-            axes.text(column, row, f"{amount:.3f}"[1:], ha="center", va="center", fontsize=7,
-                      color=colour)
+            axes.text(
+                column, row, f"{amount:.3f}"[1:], ha="center", va="center", fontsize=7, color=colour
+            )
     figure.colorbar(image, ax=axes, location="bottom", shrink=0.8, label="penalty, -I(s)")
     for goal in GOALS:
         _mark(axes, goal, "G", "#238b45")
@@ -46,7 +47,11 @@ def incentives_and_flow(
             if column == 0:
                 axes.set_ylabel(f"leader value {leader_values[moment]:.3f}", fontsize=11)
     figure.colorbar(
-        image, ax=figure.axes[2:], location="bottom", shrink=0.6, aspect=40,
+        image,
+        ax=figure.axes[2:],
+        location="bottom",
+        shrink=0.6,
+        aspect=40,
         ticks=[0, 0.1, 0.5, 1, 2, 4],
         label="discounted visits of the walker; arrows: its mean move there",
     )
@@ -83,14 +88,20 @@ def _draw_moves(axes, flow: np.ndarray) -> None:
     seen &= [cell not in (START, MARKED, *GOALS) for cell in cells()]  # these carry a label
     rows, columns = np.transpose(cells())
     axes.quiver(
-        columns[seen], rows[seen], (right * length)[seen], (down * length)[seen],
-        angles="xy", scale_units="xy", scale=1.3, width=0.006, color="#252525", pivot="mid",
+        columns[seen],
+        rows[seen],
+        (right * length)[seen],
+        (down * length)[seen],
+        angles="xy",
+        scale_units="xy",
+        scale=1.3,
+        width=0.006,
+        color="#252525",
+        pivot="mid",
     )
 
 
-def starts(
-    leader_values: np.ndarray, best: int, published: dict[str, float] | None
-) -> Figure:
+def starts(leader_values: np.ndarray, best: int, published: dict[str, float] | None) -> Figure:
     """The leader value of every start by step, beside the published values.
 
     Args:

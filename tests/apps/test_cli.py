@@ -1,0 +1,188 @@
+"""The command line as people meet it: real processes for the main path, bad input in a table."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from instances import INSTANCE
+from sobirl.apps import cli
+from sobirl.runs.registry import EXPERIMENTS
+
+FAST = ["run", "four-rooms", "--starts", "2", "--num-steps", "4", "--quiet"]
+
+
+def run(capsys, *args):
+    """Exit code, standard output and standard error of a command in this process."""
+    code = 0
+    try:
+        cli.main([str(arg) for arg in args])
+    except SystemExit as exit_:
+        code = exit_.code or 0
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_four_rooms_writes_a_run(tmp_path):
+    """In a process of its own: nothing of the test's set-up helps the program."""
+    out = tmp_path / "deep" / "fr"
+    process = subprocess.run(
+        [sys.executable, "-m", "sobirl.apps.cli", *FAST, "--out", str(out)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "HPGD (published)" in process.stdout
+    summary = json.loads((out / "summary.json").read_text())
+    wanted = "problem method objective metrics hypergradient_norm steps starts compile_seconds"
+    assert set(summary) >= {*wanted.split(), "run_seconds", "converged"}
+    assert summary["problem"] == "four-rooms"
+    assert set(summary["metrics"]) >= {
+        "leader_value",
+        "leader_value_mean",
+        "leader_value_worst",
+    }
+    assert summary["metrics"]["leader_value"] == -summary["objective"]
+    with (out / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["1", "2", "3", "4"]
+    assert {"objective", "hypergradient_norm"} <= set(rows[0])
+    config = json.loads((out / "config.json").read_text())
+    assert config["options"]["starts"] == 2
+    assert {"python", "jax", "sobirl"} <= set(config["versions"])
+    for figure in ("map", "starts"):
+        assert (out / "figures" / f"{figure}.png").read_bytes()[:4] == b"\x89PNG"
+    with (out / "incentives.csv").open() as file:
+        penalties = [float(row["penalty"]) for row in csv.DictReader(file)]
+    assert len(penalties) == 104
+    assert 0 < sum(penalties) <= 0.2
+    assert [path.name for path in out.parent.iterdir()] == ["fr"]  # no drafts left behind
+
+
+def test_same_seed_same_run(capsys, tmp_path):
+    texts = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert run(capsys, *FAST, "--seed", seed, "--out", tmp_path / name)[0] == 0
+        texts.append((tmp_path / name / "metrics.csv").read_text())
+    assert texts[0] == texts[1] != texts[2]
+
+
+@pytest.mark.parametrize("method", ["exact", "m-sobirl", "m-sobirl-occupancy"])
+def test_random_mdp_methods(capsys, tmp_path, method):
+    out = tmp_path / method
+    args = ("--method", method, "--num-steps", "20", "--states", "6", "--dimension", "5")
+    code, _, _ = run(capsys, "run", "random-mdp", *args, "--quiet", "--out", out)
+    assert code == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["method"] == method
+    assert summary["steps"] == 20
+
+
+def test_random_mdp_instance_rows(capsys, tmp_path):
+    """Row k holds the norm at x_k and the objective after the step, as in the authors' logs."""
+    out = tmp_path / "rm"
+    args = ("--instance", INSTANCE, "--method", "m-sobirl", "--num-steps", "50")
+    code, printed, _ = run(capsys, "run", "random-mdp", *args, "--quiet", "--out", out)
+    assert code == 0
+    assert "authors' code" in printed
+    with (out / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    with np.load(INSTANCE) as instance:
+        norms, objectives = instance["hypergrad_norm"][:50], instance["objective"][:50]
+    np.testing.assert_allclose([float(r["hypergradient_norm"]) for r in rows], norms, rtol=1e-9)
+    np.testing.assert_allclose([float(r["objective"]) for r in rows], objectives, rtol=1e-9)
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["metrics"]["reference_difference"] < 1e-9
+
+
+def test_list_names_every_problem(capsys):
+    code, printed, _ = run(capsys, "list")
+    assert code == 0
+    assert all(name in printed for name in EXPERIMENTS)
+
+
+@pytest.mark.parametrize("args", [["--help"], ["run", "--help"], ["run", "four-rooms", "--help"]])
+def test_help(capsys, args):
+    code, printed, _ = run(capsys, *args)
+    assert code == 0
+    assert "usage: sobirl" in printed
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("frobnicate", "available subcommands: run, list"),
+        ("run", "Expected one of"),
+        ("run no-such-problem", "available subcommands: four-rooms, random-mdp, rust-bus"),
+        ("run four-rooms --no-such-option 3", "Unrecognized options: --no-such-option, 3"),
+        ("run four-rooms --temp 3", "perhaps you meant --temperature"),
+        ("run four-rooms --temperature warm", "could not convert string to float: 'warm'"),
+        ("run four-rooms --temperature 0", "--temperature must be a positive number, got 0"),
+        ("run four-rooms --temperature -1", "--temperature must be a positive number, got -1"),
+        ("run four-rooms --temperature nan", "--temperature must be a positive number, got nan"),
+        ("run four-rooms --temperature inf", "--temperature must be a positive number, got inf"),
+        ("run four-rooms --cost-weight nan", "--cost-weight must not be negative, got nan"),
+        ("run four-rooms --starts 0", "--starts must be at least 1, got 0"),
+        ("run four-rooms --starts 2.5", "--starts"),
+        ("run four-rooms --num-steps 0", "--num-steps must be at least 1, got 0"),
+        ("run four-rooms --seed x", "--seed"),
+        ("run random-mdp --method newton", "'exact', 'm-sobirl', 'm-sobirl-occupancy'"),
+        ("run random-mdp --states 1", "--states must be at least 2, got 1"),
+        ("run random-mdp --step-size 0", "--step-size must be a positive number, got 0"),
+        ("run random-mdp --instance nowhere.npz", "nowhere.npz: no such file"),
+        ("run random-mdp --instance .", "not a readable .npz"),
+        ("run rust-bus", "--data FILE"),
+        ("run rust-bus --data nowhere.csv", "nowhere.csv"),
+        ("run rust-bus --simulate --cost cosine", "'linear', 'sqrt'"),
+    ],
+)
+def test_bad_input(capsys, tmp_path, monkeypatch, args, message):
+    """One line, exit code 2, nothing written."""
+    monkeypatch.chdir(tmp_path)
+    code, printed, error = run(capsys, *args.split())
+    assert code == 2
+    assert printed == ""
+    assert error.startswith("sobirl: error: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_runs_are_kept_without_force(capsys, tmp_path):
+    out = tmp_path / "run"
+    assert run(capsys, *FAST, "--out", out)[0] == 0
+    before = (out / "summary.json").read_text()
+    code, _, error = run(capsys, *FAST, "--seed", 5, "--out", out)
+    assert code == 2
+    assert "exists; choose another or add --force" in error
+    assert (out / "summary.json").read_text() == before
+    assert run(capsys, *FAST, "--seed", 5, "--force", "--out", out)[0] == 0
+    assert (out / "summary.json").read_text() != before
+
+
+def test_force_never_removes_anything_but_a_run(capsys, tmp_path):
+    precious = tmp_path / "thesis" / "chapter.tex"
+    precious.parent.mkdir()
+    precious.write_text("years of work")
+    for out in (precious.parent, precious):
+        code, _, error = run(capsys, *FAST, "--force", "--out", out)
+        assert code == 2
+        assert "is not a run directory of sobirl" in error
+    assert precious.read_text() == "years of work"
+
+
+def test_out_below_a_file(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, error = run(capsys, *FAST, "--out", tmp_path / "file" / "run")
+    assert code == 2
+    assert "cannot write" in error
+
+
+def test_default_directory_is_the_first_free_number(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert run(capsys, *FAST)[0] == 0
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["four-rooms-1", "four-rooms-2"]

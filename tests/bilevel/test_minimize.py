@@ -1,0 +1,180 @@
+"""The outer loop, on a lower level whose answer is known in closed form."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import sobirl as sb
+
+
+def one_state_problem(target=0.8, temperature=1.0):
+    """One state, two actions, reward (x, 0): π(first) = sigmoid(x/τ), best where it is `target`."""
+
+    def follower(x):
+        reward = jnp.stack([x, jnp.zeros_like(x)])[None]
+        return sb.SoftMDP(sb.Dense(np.ones((1, 2, 1))), reward, 0.5, temperature, np.ones(1))
+
+    return sb.BilevelProblem(follower, lambda x, response: (response.policy[0, 0] - target) ** 2)
+
+
+OPTIMUM = np.log(0.8 / 0.2)
+
+
+def test_finds_the_known_optimum():
+    result = sb.minimize(one_state_problem(), jnp.array(0.0), optimizer=optax.adam(0.1))
+    np.testing.assert_allclose(result.x, OPTIMUM, rtol=1e-5)
+    np.testing.assert_allclose(result.final_x, OPTIMUM, rtol=1e-5)
+    assert result.converged
+    assert result.hypergradient_norm < 1e-6
+    assert result.status is sb.Status.CONVERGED
+    assert result.compile_seconds > 0
+    assert result.run_seconds > 0
+
+
+def test_history_rows():
+    """Row k: the norm at x_k, the objective at x_{k+1}."""
+    problem, x, xs = one_state_problem(), jnp.array(0.0), []
+    result = sb.minimize(problem, x, optimizer=optax.sgd(0.5), num_steps=7, chunk_size=3)
+    for _ in range(8):
+        xs.append(x)
+        x = x - 0.5 * jax.grad(problem.value)(x)
+    norms = [abs(float(jax.grad(problem.value)(x))) for x in xs]
+    objectives = [float(problem.value(x)) for x in xs]
+    assert result.steps == 7
+    np.testing.assert_allclose(result.history["hypergradient_norm"], norms[:7], rtol=1e-9)
+    np.testing.assert_allclose(result.history["objective"], objectives[1:], rtol=1e-9)
+    np.testing.assert_allclose(result.hypergradient_norm, norms[7], rtol=1e-9)
+    np.testing.assert_allclose(result.final_objective, objectives[7], rtol=1e-9)
+
+
+def test_best_is_kept_when_the_steps_go_astray():
+    problem = one_state_problem()
+    result = sb.minimize(problem, jnp.array(1.2), optimizer=optax.sgd(50.0), num_steps=20)
+    assert result.objective == min(
+        float(problem.value(jnp.array(1.2))), result.history["objective"].min()
+    )
+    assert result.objective < result.final_objective
+
+
+def test_starts_run_side_by_side():
+    problem = one_state_problem()
+    x0 = jnp.array([0.0, 1.0, 5.0])
+    together = sb.minimize(problem, x0, optimizer=optax.sgd(0.3), num_steps=10, starts=3)
+    assert together.history["objective"].shape == (10, 3)
+    for start in range(3):
+        alone = sb.minimize(problem, x0[start], optimizer=optax.sgd(0.3), num_steps=10)
+        np.testing.assert_allclose(together.start_x[start], alone.x, rtol=1e-12)
+        np.testing.assert_allclose(
+            together.history["objective"][:, start], alone.history["objective"], rtol=1e-12
+        )
+    assert together.best_start == int(np.argmin(together.start_objectives))
+    assert together.objective == together.start_objectives.min()
+
+
+def test_a_failing_start_leaves_the_others_be():
+    x0 = jnp.array([0.0, jnp.nan, 0.5])
+    result = sb.minimize(one_state_problem(), x0, optimizer=optax.adam(0.1), starts=3)
+    np.testing.assert_allclose(result.x, OPTIMUM, rtol=1e-4)
+    assert np.isnan(result.start_objectives[1])
+    assert (result.history["status"][:, 1] == sb.Status.NOT_FINITE).all()
+    assert result.converged
+
+
+def test_step_sizes_by_start():
+    problem, sizes = one_state_problem(), jnp.array([0.1, 0.4])
+    result = sb.minimize(
+        problem, jnp.zeros(2), optimizer=optax.sgd, step_sizes=sizes, starts=2, num_steps=5
+    )
+    for start, size in enumerate(sizes):
+        alone = sb.minimize(problem, jnp.array(0.0), optimizer=optax.sgd(size), num_steps=5)
+        expected = alone.history["objective"]
+        np.testing.assert_allclose(result.history["objective"][:, start], expected, rtol=1e-12)
+
+
+def test_continuation_ends_at_the_problems_own_temperature():
+    problem = one_state_problem()
+    result = sb.minimize(
+        problem,
+        jnp.array(0.0),
+        optimizer=optax.adam(0.1),
+        num_steps=400,
+        continuation=sb.GeometricContinuation(factor=8.0, num_steps=100),
+    )
+    factors = result.history["temperature_factor"]
+    assert factors[0] == 8.0
+    np.testing.assert_allclose(factors[50], np.sqrt(8.0))
+    assert (factors[100:] == 1.0).all()
+    np.testing.assert_allclose(result.x, OPTIMUM, rtol=1e-4)
+    np.testing.assert_allclose(result.objective, problem.value(jnp.asarray(result.x)), atol=1e-15)
+
+
+def test_starts_drawn_from_a_function_are_reproducible():
+    def run(seed):
+        return sb.minimize(
+            one_state_problem(),
+            lambda key: jax.random.normal(key, ()),
+            num_steps=3,
+            starts=4,
+            key=seed,
+        )
+
+    first, again, other = run(1), run(1), run(2)
+    np.testing.assert_array_equal(first.history["objective"], again.history["objective"])
+    assert (first.start_x != other.start_x).all()
+
+
+def test_early_stop():
+    result = sb.minimize(
+        one_state_problem(),
+        jnp.array(0.0),
+        optimizer=optax.adam(0.1),
+        num_steps=5000,
+        tolerance=1e-3,
+        early_stop=True,
+    )
+    assert result.steps < 5000
+    assert result.converged
+
+
+def test_one_trace_a_run():
+    traces = []
+    problem = one_state_problem()
+
+    def follower(x):
+        traces.append(None)
+        return problem.follower(x)
+
+    counted = sb.BilevelProblem(follower, problem.objective)
+    sb.minimize(counted, jnp.array(0.0), num_steps=2, chunk_size=1)
+    few = len(traces)
+    sb.minimize(counted, jnp.array(0.0), num_steps=60, chunk_size=1)
+    assert len(traces) == 2 * few
+
+
+def test_pytrees_of_leader_parameters():
+    base = one_state_problem()
+    problem = sb.BilevelProblem(
+        lambda x: base.follower(x["a"] + x["b"][0]), lambda x, y: base.objective(x, y)
+    )
+    x0 = {"a": jnp.array(0.0), "b": jnp.zeros(1)}
+    result = sb.minimize(problem, x0, optimizer=optax.adam(0.1))
+    np.testing.assert_allclose(result.x["a"] + result.x["b"][0], OPTIMUM, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_steps": 0}, "num_steps: must be at least 1"),
+        ({"starts": 0}, "starts: must be at least 1"),
+        ({"starts": 3}, "x0: with starts=3 every array needs a leading axis of 3"),
+        ({"x0": jnp.array(1)}, "x0: expected floating-point arrays, got int"),
+        ({"optimizer": optax.sgd}, "step_sizes: give one a start"),
+        ({"step_sizes": jnp.ones(1)}, "step_sizes: give one a start"),
+    ],
+)
+def test_bad_arguments(changes, message):
+    arguments = {"x0": jnp.array(0.0), "num_steps": 2} | changes
+    with pytest.raises(sb.InvalidInputError, match=message):
+        sb.minimize(one_state_problem(), **arguments)

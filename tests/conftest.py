@@ -1,0 +1,23 @@
+"""Set-up of the test run: double precision, checked array shapes, cached compilation."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".cache/jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+import hypothesis
+import jax
+import jaxtyping
+
+jax.config.update("jax_enable_x64", True)
+jaxtyping.install_import_hook("sobirl", "beartype.beartype")
+
+hypothesis.settings.register_profile(
+    "sobirl",
+    deadline=None,
+    max_examples=10,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("sobirl")

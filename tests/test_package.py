@@ -1,0 +1,64 @@
+"""The package as a whole: a light import, documented names, a README that runs."""
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sobirl as sb
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_import_loads_no_heavy_packages():
+    code = (
+        "import sys, sobirl; heavy = {'matplotlib', 'tyro', 'gymnasium', 'gymnax', 'starlette',"
+        " 'fastapi', 'ray', 'mujoco', 'ale_py', 'torch', 'pandas'};"
+        " print(sorted(heavy & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_import_starts_no_backend():
+    """So that users can still configure JAX after `import sobirl`."""
+    code = (
+        "import sobirl, jax; jax.config.update('jax_enable_x64', True);"
+        " jax.config.update('jax_num_cpu_devices', 3); print(len(jax.devices()))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "3"
+
+
+@pytest.mark.parametrize("name", sb.__all__)
+def test_public_names_are_documented(name):
+    assert inspect.getdoc(getattr(sb, name))
+
+
+def test_problems_are_loaded_by_name():
+    for name in sb.problems.names():
+        module = sb.problems.load(name)
+        assert getattr(sb.problems, name.replace("-", "_")) is module
+    with pytest.raises(sb.InvalidInputError, match="there is no 'chess'; choose from four-rooms"):
+        sb.problems.load("chess")
+    with pytest.raises(AttributeError):
+        sb.problems.chess
+
+
+def test_readme_python_runs(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 2
+    namespace = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), namespace)
+    printed = capsys.readouterr().out
+    assert "toll revenue 4.112" in printed
+    assert "Good: Exact's hyper-gradient agrees" in printed
+
+
+def test_readme_links_exist():
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / target).exists(), target
