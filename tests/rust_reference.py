@@ -52,8 +52,6 @@ def minimize_without_gradients(x0, *args):
     """(RC, θ) and -log L at the end of Nelder and Mead's method, restarted once."""
     options = {"xatol": 1e-6, "fatol": 1e-10, "maxfev": 1500, "adaptive": True}
     for _ in range(2):
-        result = minimize(
-            neg_log_likelihood, x0, args=args, method="Nelder-Mead", options=options
-        )
+        result = minimize(neg_log_likelihood, x0, args=args, method="Nelder-Mead", options=options)
         x0 = result.x
     return result.x, result.fun

@@ -45,7 +45,7 @@ def test_problems_are_loaded_by_name():
     with pytest.raises(sb.InvalidInputError, match="there is no 'chess'; choose from four-rooms"):
         sb.problems.load("chess")
     with pytest.raises(AttributeError):
-        sb.problems.chess
+        _ = sb.problems.chess
 
 
 def test_readme_python_runs(capsys):

@@ -111,9 +111,7 @@ def minimize_newton(
     first = target(start[moving])
     if first.status:
         raise ConvergenceError(f"x0: {Status(first.status).advice}")
-    steps = [*_trust_region(target, first, tolerance, max_steps)]
-    last = steps[-1] if steps else first
-    steps += _polish(target, last, tolerance, max_steps - len(steps))
+    steps = _all_steps(target, first, tolerance, max_steps)
     last = steps[-1] if steps else first
     run_seconds = time.perf_counter() - clock
 
@@ -220,14 +218,15 @@ class _Point:
     def norm(self) -> float:
         return float(np.linalg.norm(self.gradient))
 
-    def is_minimum(self, tolerance: float) -> bool:
-        """Whether nothing is left to do: a small gradient and no direction of descent."""
-        return self.norm < tolerance and self.curvature.smallest > -_FLAT
+    @property
+    def is_convex(self) -> bool:
+        """Whether no direction has negative curvature."""
+        return self.curvature.smallest > -_FLAT
 
     def is_resolved(self) -> bool:
         """Whether a Newton step changes φ by no more than a few digits above its round-off."""
         promised = float(self.gradient @ self.curvature.inverse() @ self.gradient) / 2
-        return self.curvature.smallest > -_FLAT and promised < 1e-10 * max(1, abs(self.objective))
+        return self.is_convex and promised < 1e-10 * max(1, abs(self.objective))
 
 
 class _Target:
@@ -268,9 +267,25 @@ class _Target:
         return self.memory[z.tobytes()]
 
 
-def _trust_region(target: _Target, first: _Point, tolerance: float, max_steps: int):
+def _all_steps(target: _Target, first: _Point, tolerance: float, max_steps: int) -> list[_Point]:
+    """The points after every step."""
+    points = []
+    while True:
+        last = points[-1] if points else first
+        points += _trust_region(target, last, tolerance, max_steps - len(points))
+        last = points[-1] if points else first
+        if last.norm >= tolerance or last.is_convex or len(points) == max_steps:
+            break
+        off = _leave_saddle(target, last)
+        if off is None:
+            break
+        points.append(off)
+    return points + _polish(target, last, tolerance, max_steps - len(points))
+
+
+def _trust_region(target: _Target, first: _Point, tolerance: float, max_steps: int) -> list[_Point]:
     """The points of scipy's `trust-exact`, until the gradient is small or φ is resolved."""
-    if first.is_minimum(tolerance) or first.is_resolved():
+    if max_steps < 1 or first.norm < tolerance or first.is_resolved():
         return []
     import scipy.optimize  # here, because it takes 0.3 s to load
 
@@ -282,7 +297,7 @@ def _trust_region(target: _Target, first: _Point, tolerance: float, max_steps: i
 
     def record(intermediate_result):
         points.append(at(intermediate_result.x))
-        if points[-1].is_minimum(tolerance) or points[-1].is_resolved():
+        if points[-1].norm < tolerance or points[-1].is_resolved():
             raise StopIteration
 
     # The length of a Newton step from x0, within reason.
@@ -304,10 +319,23 @@ def _trust_region(target: _Target, first: _Point, tolerance: float, max_steps: i
     return points
 
 
+def _leave_saddle(target: _Target, saddle: _Point) -> _Point | None:
+    """A lower point along the direction of most negative curvature.
+
+    `trust-exact` cannot take this step: without a gradient its subproblem has no unique solution.
+    """
+    direction = saddle.curvature.whitening[:, 0]
+    for length in 0.5 ** np.arange(20):
+        point = target(saddle.z + length * direction)
+        if not point.status and point.objective < saddle.objective:
+            return point
+    return None
+
+
 def _polish(target: _Target, point: _Point, tolerance: float, max_steps: int) -> list[_Point]:
     """Newton steps from a point at which φ is resolved, for as long as the gradient shrinks."""
     points = []
-    while len(points) < max_steps and point.is_resolved() and not point.is_minimum(tolerance):
+    while len(points) < max_steps and point.norm >= tolerance and point.is_resolved():
         after = target(point.z - point.curvature.inverse() @ point.gradient)
         if after.status or not after.norm < point.norm:
             break
