@@ -11,7 +11,7 @@ from sobirl.mdp import SoftMDP, SuccessorList
 from sobirl.solve import policy_return, solve
 
 STATES, ACTIONS, SUCCESSORS = 105, 4, 3
-SEEDS, CONTEXTS, STEPS = 16, 2, 150
+SEEDS, CONTEXTS, STEPS = 16, 2, 100
 DISCOUNTS = (0.8, 0.85, 0.9, 0.95)
 
 
@@ -27,7 +27,7 @@ def main():
     initial = np.full(STATES, 1 / STATES)
 
     def objective(x, goal):
-        mdp = SoftMDP(transition, goal - x, 0.95, 0.1, initial)
+        mdp = SoftMDP(transition, goal - x, 0.9, 1.0, initial)
         policy = solve(mdp, throw=False).policy
         # Evaluations that do not depend on each other are what used to hang.
         returns = [policy_return(mdp, policy, goal + x, discount) for discount in DISCOUNTS]

@@ -1,6 +1,8 @@
+import functools
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -38,13 +40,10 @@ def response(mdp, solver):
 
 def assert_equal_to_a_loop(function, batch, rtol=1e-11):
     """The vmap of a function gives what a loop over the batch gives."""
-    got = jax.jit(jax.vmap(function))(batch)
-    each = jax.jit(function)
-    expected = [each(jax.tree.map(lambda leaf, i=i: leaf[i], batch)) for i in range(BATCH)]
-    expected = jax.tree.map(lambda *leaves: jnp.stack(leaves), *expected)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-11), got, expected
-    )
+    got, each = jax.jit(jax.vmap(function))(batch), jax.jit(function)
+    expected = jax.tree.map(lambda *x: jnp.stack(x), *[each(element) for element in batch])
+    assert_close = functools.partial(np.testing.assert_allclose, rtol=rtol, atol=1e-11)
+    jax.tree.map(assert_close, got, expected)
 
 
 @every_solver
@@ -161,39 +160,37 @@ def test_nested_batches_do_not_hang():
     assert finished.stdout == "finished\n", finished.stderr
 
 
-class Traced(PolicyIteration):
-    """Policy iteration that counts how often it is traced."""
-
-    traces = []  # noqa: RUF012
-
-    def init(self, mdp, value):
-        self.traces.append(1)
-        return super().init(mdp, value)
-
-
 @pytest.fixture
-def traces():
-    Traced.traces.clear()
-    return Traced.traces
+def counting():
+    """A solver that counts how often it is traced, unknown to every compilation cache."""
+
+    class Counting(PolicyIteration):
+        traces: ClassVar[list] = []
+
+        def init(self, mdp, value):
+            self.traces.append(1)
+            return super().init(mdp, value)
+
+    return Counting()
 
 
-def test_a_second_solve_does_not_compile_again(traces):
-    first = solve(random_mdp(0), Traced())
-    count = len(traces)
+def test_a_second_solve_does_not_compile_again(counting):
+    first = solve(random_mdp(0), counting)
+    count = len(counting.traces)
     assert count > 0
-    solve(random_mdp(1, 0.5, 0.1), Traced())
-    solve(random_mdp(2, np.float64(0.5), jnp.asarray(3.0)), Traced())
-    solve(random_mdp(0, 0.8), Traced(), initial_value=first.value)
-    assert len(traces) == count
+    solve(random_mdp(1, 0.5, 0.1), counting)
+    solve(random_mdp(2, np.float64(0.5), jnp.asarray(3.0)), counting)
+    solve(random_mdp(0, 0.8), counting, initial_value=first.value)
+    assert len(counting.traces) == count
 
 
-def test_a_second_gradient_does_not_compile_again(traces):
+def test_a_second_gradient_does_not_compile_again(counting):
     def gradient(seed):
         mdp = random_mdp(seed)
-        return jax.grad(lambda r: solve(with_reward(mdp, r), Traced()).value.sum())(mdp.reward)
+        return jax.grad(lambda r: solve(with_reward(mdp, r), counting).value.sum())(mdp.reward)
 
     gradient(0)
-    count = len(traces)
+    count = len(counting.traces)
     assert count > 0
     gradient(1)
-    assert len(traces) == count
+    assert len(counting.traces) == count

@@ -113,7 +113,7 @@ def minimize(
         early_stop: end once every start has converged.
         progress: show a progress bar; by default on a terminal only.
         chunk_size: steps in one call of the compiled program, between which Ctrl-C and the
-            progress bar act; about a fiftieth of all steps by default.
+            progress bar act; a twenty-fifth of all steps by default.
 
     Returns:
         the best and the last x, the history of every step, and timings; see `Result`.
@@ -128,7 +128,7 @@ def minimize(
             "step_sizes: give one a start together with an optimizer that is a function of it, "
             "for example optimizer=optax.adam"
         )
-    chunk_size = -(-num_steps // 50) if chunk_size is None else chunk_size
+    chunk_size = -(-num_steps // 25) if chunk_size is None else chunk_size
     for name, count in (("num_steps", num_steps), ("starts", starts), ("chunk_size", chunk_size)):
         if count < 1:
             raise InvalidInputError(f"{name}: must be at least 1, got {count}")
@@ -209,9 +209,9 @@ def minimize(
     else:
         xs, settings = jax.tree.map(lambda leaf: leaf[0], (xs, settings))
         state = jax.jit(init)(xs, run_key, settings)
-    count = jnp.asarray(min(chunk_size, num_steps), jnp.int32)
-    args = (problem, method, settings, state, count)
+    args = (problem, method, settings, state, jnp.zeros((), jnp.int32))
     compiled = eqx.filter_jit(run_chunk).lower(*args).compile()
+    jax.block_until_ready(compiled(*args))  # no steps: what the first call sets up is set up here
     compile_seconds = time.perf_counter() - clock
 
     clock = time.perf_counter()
@@ -224,7 +224,7 @@ def minimize(
                 state, records = compiled(
                     problem, method, settings, state, jnp.asarray(count, jnp.int32)
                 )
-                chunks.append(jax.tree.map(lambda r, n=count: np.asarray(r[:n]), records))
+                chunks.append(jax.tree.map(lambda r, n=count: np.asarray(r)[:n], records))
                 done += count
                 best = np.min(chunks[-1]["objective"])
                 bar.update(task, completed=done, objective=f"objective {best:.6g}")
@@ -234,7 +234,7 @@ def minimize(
             interrupted = True
     # One more step, of which only the record is kept: the objective and the norm at the last x.
     after, records = compiled(problem, method, settings, state, jnp.asarray(1, jnp.int32))
-    chunks.append(jax.tree.map(lambda r: np.asarray(r[:1]), records))
+    chunks.append(jax.tree.map(lambda r: np.asarray(r)[:1], records))
     jax.block_until_ready(after)
     run_seconds = time.perf_counter() - clock
 

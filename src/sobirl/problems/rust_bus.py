@@ -27,7 +27,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from sobirl.bilevel import BilevelProblem
 from sobirl.core.checks import as_float_array, check, check_shape
@@ -96,21 +96,21 @@ class Cost:
         return np.stack([scale * function(states) for scale, function in terms])
 
 
-def _power(exponent: float) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda states: states**exponent
+def _identity(states: np.ndarray) -> np.ndarray:
+    return states
 
 
 # The scales of the quadratic and the cubic are free; these make the terms alike in size.
 COSTS = {
-    "linear": Cost((1e-3,), (_power(1),), "0.001 θ₁ s"),
-    "sqrt": Cost((1e-2,), (_power(0.5),), "0.01 θ₁ √s"),
-    "quadratic": Cost((1e-3, 1e-5), (_power(1), _power(2)), "1e-3 θ₁ s + 1e-5 θ₂ s²"),
+    "linear": Cost((1e-3,), (_identity,), "0.001 θ₁ s"),
+    "sqrt": Cost((1e-2,), (np.sqrt,), "0.01 θ₁ √s"),
+    "quadratic": Cost((1e-3, 1e-5), (_identity, lambda s: s**2), "1e-3 θ₁ s + 1e-5 θ₂ s²"),
     "cubic": Cost(
         (1e-3, 1e-5, 1e-7),
-        (_power(1), _power(2), _power(3)),
+        (_identity, lambda s: s**2, lambda s: s**3),
         "1e-3 θ₁ s + 1e-5 θ₂ s² + 1e-7 θ₃ s³",
     ),
-    "hyperbolic": Cost((0.1,), (lambda states: 1 / (91 - states),), "0.1 θ₁/(91 - s)"),
+    "hyperbolic": Cost((0.1,), (lambda s: 1 / (91 - s),), "0.1 θ₁/(91 - s)"),
 }
 
 # RC and θ that maximize the likelihood of group 4: sensible true values for simulations.
@@ -134,7 +134,7 @@ class BusFollower(eqx.Module):
     transition: SuccessorList
     discount: Float[Array, ""]
 
-    def __call__(self, x: dict[str, Array]) -> SoftMDP:
+    def __call__(self, x: dict[str, ArrayLike]) -> SoftMDP:
         """The soft MDP with 90 states and the actions keep (0), replace (1)."""
         keep = -jnp.asarray(x["theta"]) @ self.basis
         replace = jnp.broadcast_to(-jnp.asarray(x["replacement_cost"]), keep.shape)

@@ -156,12 +156,15 @@ def _read_text(path) -> str:
         if path.exists() and not path.is_file():  # a pipe would be empty when read again
             raise InvalidInputError(f"{path}: is not a regular file; give a CSV file")
         return path.read_bytes().decode("utf-8-sig")
+    except InvalidInputError:
+        raise
     except FileNotFoundError:
         raise InvalidInputError(f"{path}: there is no such file") from None
     except UnicodeDecodeError:
         raise InvalidInputError(f"{path}: is not a text file (UTF-8); give a CSV file") from None
-    except OSError as error:
-        raise InvalidInputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (OSError, ValueError) as error:  # ValueError: no file can have such a name
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidInputError(f"{_shown(str(path))}: cannot be read ({reason})") from error
 
 
 def _parse(path, reader: Iterator[list[str]]) -> Panel:
@@ -170,10 +173,13 @@ def _parse(path, reader: Iterator[list[str]]) -> Panel:
     last_period: dict[str, int] = {}
     seen: set[tuple[str, int]] = set()
 
+    next_line = reader.line_num + 1
     for fields in reader:
+        # A quoted field may go over several lines: what counts is where the row begins.
+        line, next_line = next_line, reader.line_num + 1
         if not any(field.strip() for field in fields):
             continue  # blank lines, such as the last one
-        where = f"{path}, line {reader.line_num}"
+        where = f"{path}, line {line}"
         if len(fields) != width:
             raise InvalidInputError(
                 f"{where}: has {len(fields)} fields where the header has {width}"
@@ -244,4 +250,5 @@ def _whole_number(where: str, column: str, text: str) -> int:
 
 def _shown(text: str) -> str:
     """`text` for a message: quoted, and not longer than a line."""
-    return repr(text if len(text) <= 60 else text[:57] + "...")
+    shown = repr(text[:100])
+    return shown if len(shown) <= 60 else f"{shown[:56]}...{shown[0]}"

@@ -72,7 +72,7 @@ class RustBusRun(RunOptions):
         right = f"needs {count} number{plural} for the {self.cost} cost"
         require("--theta", " ".join(map(str, theta)), len(theta) == count, right)
         for name, value in (("--replacement-cost", replacement_cost), ("--theta", theta)):
-            require(name, value, np.all(np.isfinite(value)), "must be finite")
+            require(name, value, bool(np.all(np.isfinite(value))), "must be finite")
 
     def run(self) -> Outcome:
         """Estimate the costs, and set them beside what is known about them."""
