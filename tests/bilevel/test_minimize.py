@@ -1,5 +1,7 @@
 """The outer loop, on a lower level whose answer is known in closed form."""
 
+import signal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -178,3 +180,25 @@ def test_bad_arguments(changes, message):
     arguments = {"x0": jnp.array(0.0), "num_steps": 2} | changes
     with pytest.raises(sb.InvalidInputError, match=message):
         sb.minimize(one_state_problem(), **arguments)
+
+
+def test_ctrl_c_keeps_what_was_done():
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+
+    def arm(key):
+        """Called once, when the first points are drawn: the interrupt comes while steps run."""
+        signal.setitimer(signal.ITIMER_REAL, 8.0)
+        return jnp.array(0.0)
+
+    try:
+        result = sb.minimize(one_state_problem(), arm, num_steps=10**9, chunk_size=1000)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert result.interrupted
+    assert 0 < result.steps < 10**9
+    assert result.steps % 1000 == 0
+    assert len(result.history["objective"]) == result.steps

@@ -11,7 +11,7 @@ from sobirl.mdp import SoftMDP, SuccessorList
 from sobirl.solve import policy_return, solve
 
 STATES, ACTIONS, SUCCESSORS = 105, 4, 3
-SEEDS, CONTEXTS, STEPS = 16, 2, 100
+SEEDS, CONTEXTS, STEPS = 16, 2, 60
 DISCOUNTS = (0.8, 0.85, 0.9, 0.95)
 
 

@@ -102,6 +102,8 @@ def _run(options: RunOptions) -> None:
     console = Console()
     for part in outcome.report:
         console.print(part)
+    if outcome.summary.get("interrupted"):
+        console.print(f"stopped after {outcome.summary['steps']} steps; keeping what was found")
     write_run(path, options, outcome)
     figures = ", ".join(f"figures/{name}.png" for name in outcome.figures)
     console.print(

@@ -2,9 +2,10 @@
 
 from sobirl.bilevel.check_gradients import GradientCheck, check_gradients
 from sobirl.bilevel.continuation import GeometricContinuation
-from sobirl.bilevel.minimize import Result, minimize
+from sobirl.bilevel.minimize import minimize
 from sobirl.bilevel.newton import NewtonResult, minimize_newton
 from sobirl.bilevel.problem import BilevelProblem
+from sobirl.bilevel.result import Result
 
 __all__ = [
     "BilevelProblem",

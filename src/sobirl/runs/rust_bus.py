@@ -165,7 +165,7 @@ class RustBusRun(RunOptions):
     def _parameters(self, found: Estimate, truth: np.ndarray | None) -> Table:
         table = Table(title=f"Bus engines, {self.cost} cost\nc(s) = {COSTS[self.cost].formula}")
         table.add_column("parameter")
-        for column in ("estimate", "standard error", "95 % interval"):
+        for column in ("estimate", "std error", "95 % interval"):
             table.add_column(column, justify="right")
         published = not self.simulate and self._is_published(found)
         for column in ("true value", "z-score") if self.simulate else ("published",) * published:
@@ -176,11 +176,11 @@ class RustBusRun(RunOptions):
             margin = _NORMAL_95 * error
             row = ["RC" if i == 0 else f"θ{_SUBSCRIPTS[i]}", f"{value:.5f}"]
             if np.isfinite(error):
-                row += [f"{error:.5f}", f"{value - margin:.3f} to {value + margin:.3f}"]
+                row += [f"{error:.5f}", f"{value - margin:.4g} to {value + margin:.4g}"]
             else:
                 row += ["none", "none"]
             if self.simulate:
-                row += [f"{truth[i]:.5f}", f"{(value - truth[i]) / error:+.2f}"]
+                row += [f"{truth[i]:g}", f"{(value - truth[i]) / error:+.2f}"]
             elif published:
                 row += [f"{known[i]:.4f}"]
             table.add_row(*row)

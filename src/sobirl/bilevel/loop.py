@@ -1,0 +1,133 @@
+"""The outer loop as pure functions: a run state, one step, and a chunk of steps."""
+
+import functools
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from sobirl.bilevel.continuation import GeometricContinuation
+from sobirl.bilevel.problem import BilevelProblem
+from sobirl.core.protocols import Method
+from sobirl.core.status import Status
+
+Optimizer = optax.GradientTransformation
+OptimizerOf = Callable[[Float[Array, ""]], Optimizer]
+
+
+class RunState(eqx.Module):
+    """Everything that the next step depends on."""
+
+    x: PyTree
+    optimizer_state: PyTree
+    method_state: PyTree
+    step: Int[Array, "*starts"]
+    key: Key[Array, "*starts"]
+    best_x: PyTree
+    best_objective: Float[Array, "*starts"]
+
+
+class StartSettings(eqx.Module):
+    """What may differ from start to start."""
+
+    step_size: Float[Array, "*starts"] | None
+    continuation: GeometricContinuation | None
+
+
+def init(
+    problem: BilevelProblem,
+    method: Method,
+    optimizer: Optimizer | OptimizerOf,
+    settings: StartSettings,
+    x: PyTree,
+    key: Key[Array, ""],
+) -> RunState:
+    """The state of one start before its first step."""
+    key, method_key = jax.random.split(key)
+    return RunState(
+        x=x,
+        optimizer_state=_optimizer(optimizer, settings).init(x),
+        method_state=method.init(problem, x, method_key),
+        step=jnp.zeros((), jnp.int32),
+        key=key,
+        best_x=x,
+        best_objective=jnp.full((), jnp.inf),
+    )
+
+
+def step(
+    problem: BilevelProblem,
+    method: Method,
+    optimizer: Optimizer | OptimizerOf,
+    state: RunState,
+    settings: StartSettings,
+) -> tuple[RunState, dict[str, Array]]:
+    """One outer step of one start, and its record: norm and metrics at the x before the step."""
+    at, own_temperature, record = problem, True, {}
+    if settings.continuation is not None:
+        factor = settings.continuation(state.step)
+        at, own_temperature = problem.at_temperature(factor), factor <= 1
+        record["temperature_factor"] = factor
+    next_key, method_key = jax.random.split(state.key)
+    hypergradient, method_state, metrics = method.estimate(
+        at, state.x, state.method_state, method_key
+    )
+    norm = optax.tree.norm(hypergradient)
+    updates, optimizer_state = _optimizer(optimizer, settings).update(
+        hypergradient, state.optimizer_state, state.x
+    )
+    # A start whose hyper-gradient is not finite stays where it is, and its status says so.
+    finite = jnp.isfinite(norm)
+    moved = (optax.apply_updates(state.x, updates), optimizer_state)
+    x, optimizer_state = _select(finite, moved, (state.x, state.optimizer_state))
+    status = jnp.where(finite, metrics["status"], int(Status.NOT_FINITE))
+    better = (metrics["objective"] < state.best_objective) & own_temperature
+    next_state = RunState(
+        x=x,
+        optimizer_state=optimizer_state,
+        method_state=method_state,
+        step=state.step + 1,
+        key=next_key,
+        best_x=_select(better, state.x, state.best_x),
+        best_objective=jnp.where(better, metrics["objective"], state.best_objective),
+    )
+    return next_state, {"hypergradient_norm": norm, **metrics, "status": status, **record}
+
+
+def run_chunk(
+    problem: BilevelProblem,
+    method: Method,
+    settings: StartSettings,
+    state: RunState,
+    count: Int[Array, ""],
+    *,
+    optimizer: Optimizer | OptimizerOf,
+    size: int,
+) -> tuple[RunState, dict[str, Array]]:
+    """`count` steps, at most `size`, of all starts; the records have `size` rows.
+
+    The number of steps is an argument, so that one compiled program serves every chunk.
+    """
+    advance = functools.partial(step, problem, method, optimizer)
+    # One start needs no batch axis, which would cost it its plain loops.
+    advance = jax.vmap(advance) if state.step.ndim else advance
+    record = jax.eval_shape(advance, state, settings)[1]
+    records = jax.tree.map(lambda r: jnp.zeros((size, *r.shape), r.dtype), record)
+
+    def body(i, carry):
+        state, records = carry
+        state, record = advance(state, settings)
+        return state, jax.tree.map(lambda rows, row: rows.at[i].set(row), records, record)
+
+    return jax.lax.fori_loop(0, count, body, (state, records))
+
+
+def _optimizer(optimizer: Optimizer | OptimizerOf, settings: StartSettings) -> Optimizer:
+    return optimizer(settings.step_size) if callable(optimizer) else optimizer
+
+
+def _select(condition, if_true: PyTree, if_false: PyTree) -> PyTree:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)

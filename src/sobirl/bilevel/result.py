@@ -1,0 +1,95 @@
+"""What `minimize` found."""
+
+import dataclasses
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from sobirl.bilevel.loop import RunState
+from sobirl.core.status import Status
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What `minimize` found. Arrays are NumPy's; with several starts the best one is shown.
+
+    Attributes:
+        x: the iterate with the lowest objective, over all steps and starts.
+        objective: φ at `x`, as the method saw it.
+        final_x: the last iterate of the best start.
+        final_objective: φ at `final_x`.
+        hypergradient_norm: ‖∇φ‖₂ at `final_x`.
+        converged: whether that norm is below the asked tolerance.
+        status: the worst `Status` of the best start's steps; its `advice` says what to do.
+        best_start: which start it was.
+        start_x: the best iterate of every start, with a leading start axis.
+        start_objectives: φ at them, (starts,); NaN for a start that never had a finite objective.
+        history: per step, (steps,) or with several starts (steps, starts): `hypergradient_norm`
+            at x_k, `objective` at x_{k+1}, and the method's metrics at x_k.
+        steps: outer steps taken.
+        interrupted: whether Ctrl-C ended the run early.
+        compile_seconds: time to trace and compile.
+        run_seconds: time to run.
+    """
+
+    x: PyTree
+    objective: float
+    final_x: PyTree
+    final_objective: float
+    hypergradient_norm: float
+    converged: bool
+    status: Status
+    best_start: int
+    start_x: PyTree
+    start_objectives: np.ndarray
+    history: dict[str, np.ndarray]
+    steps: int
+    interrupted: bool
+    compile_seconds: float
+    run_seconds: float
+
+
+def make_result(
+    final_x: PyTree, after: RunState, records: dict[str, np.ndarray], tolerance: float, **more
+) -> Result:
+    """A result from the end of a run.
+
+    Args:
+        final_x: the last iterates.
+        after: the state one step after them, for whose best the last iterates were judged.
+        records: the rows of every step and of that further one, (steps + 1, *starts).
+        tolerance: `converged` means a norm below it.
+        more: the fields of `Result` that only the caller knows.
+    """
+    # Methods report the objective at the x before a step; a row shows the one after it.
+    history = {
+        name: rows[1:] if name == "objective" else rows[:-1] for name, rows in records.items()
+    }
+    last = {name: np.atleast_1d(rows[-1]) for name, rows in records.items()}
+    one_start = np.ndim(after.step) == 0
+    best_x, final_x = jax.tree.map(
+        lambda leaf: np.asarray(leaf)[None] if one_start else np.asarray(leaf),
+        (after.best_x, final_x),
+    )
+    objectives = np.atleast_1d(after.best_objective)
+    best = int(np.argmin(objectives))
+    objectives = np.where(np.isfinite(objectives), objectives, np.nan)
+    steps = len(history["objective"])
+    statuses = history["status"].reshape(steps, -1)[:, best] if steps else np.zeros(0, int)
+    norm = float(last["hypergradient_norm"][best])
+    return Result(
+        x=jax.tree.map(lambda leaf: leaf[best], best_x),
+        objective=float(objectives[best]),
+        final_x=jax.tree.map(lambda leaf: leaf[best], final_x),
+        final_objective=float(last["objective"][best]),
+        hypergradient_norm=norm,
+        converged=norm < tolerance,
+        status=Status(int(max(statuses.max(initial=0), last["status"][best]))),
+        best_start=best,
+        start_x=best_x,
+        start_objectives=objectives,
+        history=history,
+        steps=steps,
+        **more,
+    )
