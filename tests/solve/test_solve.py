@@ -103,6 +103,25 @@ def test_error_bounds_hold(varying, seed, discount, temperature):
     )
 
 
+@given(seed=seeds, discount=discounts, temperature=temperatures)
+def test_the_asked_accuracy_of_the_value_is_reached(seed, discount, temperature):
+    mdp = random_mdp(seed, discount, temperature)
+    loose = solved(mdp, ValueIteration(rtol=1e-4, policy_tolerance=float("inf")))
+    exact = solved(mdp, PolicyIteration()).value
+    middle = (np.max(exact) + np.min(exact)) / 2
+    differences = (exact - middle, mdp.reward - (1 - discount) * middle)
+    scale = max(np.max(np.abs(x)) for x in differences)
+    assert np.max(np.abs(loose.value - exact)) <= 2e-4 * scale
+
+
+@given(seed=seeds, discount=discounts, temperature=temperatures)
+def test_the_asked_accuracy_of_the_policy_is_reached(seed, discount, temperature):
+    mdp = random_mdp(seed, discount, temperature)
+    loose = solved(mdp, ValueIteration(rtol=float("inf"), policy_tolerance=1e-4))
+    exact = solved(mdp, PolicyIteration())
+    assert np.max(np.abs(loose.log_policy - exact.log_policy)) <= 1e-4
+
+
 @given(seed=seeds)
 def test_the_reported_residual_is_that_of_the_returned_value(seed):
     mdp = random_mdp(seed, 0.99, 0.5)

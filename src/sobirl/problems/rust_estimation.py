@@ -1,6 +1,7 @@
 """Maximum likelihood for Rust's bus engines: estimates, standard errors, what follows from them."""
 
 import dataclasses
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -35,7 +36,6 @@ class Estimate:
         problem: the bilevel problem that was solved; its `value` is -log L.
         result: Newton's end at the best start.
         start_objectives: -log L that each start reached, NaN if it failed.
-        start_converged: whether each start's gradient fell below the tolerance.
         compile_seconds, run_seconds: over all starts.
     """
 
@@ -45,7 +45,6 @@ class Estimate:
     problem: BilevelProblem
     result: NewtonResult
     start_objectives: Float[np.ndarray, "starts"]
-    start_converged: np.ndarray
     compile_seconds: float
     run_seconds: float
 
@@ -91,51 +90,53 @@ def estimate(
     check_estimable(panel, "panel")
     at = problem(cost, panel.decision_counts, panel.transition_probabilities, discount)
 
-    def minimize(x0, free=None):
-        return minimize_newton(at, x0, tolerance, max_steps, free=free)
+    def minimize(values, free=None):
+        return minimize_newton(at, _as_parameters(values), tolerance, max_steps, free=free)
 
-    # One start climbs through the nested models: the constant hazard (θ = 0, where RC is known in
-    # closed form), then one more entry of θ at a time, from the optimum so far. Newton's steps
-    # never raise -log L, so a richer model cannot end above a poorer one. The random starts look
-    # for better local optima; on Rust's data all of them end at the same one.
-    parameters = cost_named(cost).num_parameters
-    keeps, replacements = panel.decision_counts.sum(axis=0)
-    results: list[NewtonResult] = []
-    x = _as_parameters(np.array([np.log(keeps / replacements), *np.zeros(parameters)]))
-    seconds = np.zeros(2)
-    for size in range(1, parameters + 1):
-        free = _as_parameters(np.arange(parameters + 1) <= size)
-        last = minimize(x, free)
-        x = last.x
-        seconds += last.compile_seconds, last.run_seconds
-    results.append(last)
+    climb = _climb(minimize, panel, cost_named(cost).num_parameters)
+    # The random starts look for better local optima. On Rust's data, and on all of 300 simulated
+    # panels, every start ended at the same one.
     rng = np.random.default_rng(seed)
+    others = []
     for _ in range(RANDOM_STARTS):
+        values = np.array([rng.uniform(2, 20), *rng.normal(0, 5, cost_named(cost).num_parameters)])
         try:
-            results.append(
-                minimize(
-                    _as_parameters(np.array([rng.uniform(2, 20), *rng.normal(0, 5, parameters)]))
-                )
-            )
+            others.append(minimize(values))
         except ConvergenceError:
-            continue
-        seconds += results[-1].compile_seconds, results[-1].run_seconds
+            others.append(None)
 
-    objectives = np.full(1 + RANDOM_STARTS, np.nan)
-    objectives[: len(results)] = [result.objective for result in results]
-    # A start that has converged is as good as the objective's round-off allows to say.
-    best = min(results, key=lambda result: (round(result.objective, 9), not result.converged))
+    starts = [climb[-1], *others]
+    ended = [result for result in starts if result is not None]
+    # Among ends that round-off cannot tell apart, the one with the smallest gradient.
+    lowest = min(result.objective for result in ended)
+    close = [r for r in ended if r.objective <= lowest + 1e-10 * max(1, abs(lowest))]
+    solved = [*climb[:-1], *ended]
     return Estimate(
         cost=cost,
         discount=discount,
         panel=panel,
         problem=at,
-        result=best,
-        start_objectives=objectives,
-        start_converged=np.array([result.converged for result in results]),
-        compile_seconds=float(seconds[0]),
-        run_seconds=float(seconds[1]),
+        result=min(close, key=lambda result: result.hypergradient_norm),
+        start_objectives=np.array([np.nan if r is None else r.objective for r in starts]),
+        compile_seconds=sum(result.compile_seconds for result in solved),
+        run_seconds=sum(result.run_seconds for result in solved),
     )
+
+
+def _climb(minimize: Callable, panel: Panel, num_parameters: int) -> list[NewtonResult]:
+    """One result for each model from the poorest to the richest, each starting at the one before.
+
+    The poorest is the constant hazard: with θ = 0 no state differs from another, and RC is the log
+    odds of keeping. Then one more entry of θ at a time is set free. Newton's steps never raise
+    -log L, so that no model ends above a poorer one that is nested in it.
+    """
+    keeps, replacements = panel.decision_counts.sum(axis=0)
+    values = np.array([np.log(keeps / replacements), *np.zeros(num_parameters)])
+    results = []
+    for free in range(1, num_parameters + 1):
+        results.append(minimize(values, _as_parameters(np.arange(num_parameters + 1) <= free)))
+        values = _as_vector(results[-1].x)
+    return results
 
 
 def replacement_probability(

@@ -180,7 +180,7 @@ class RustBusRun(RunOptions):
             else:
                 row += ["none", "none"]
             if self.simulate:
-                row += [f"{truth[i]:g}", f"{(value - truth[i]) / error:+.2f}"]
+                row += [f"{truth[i]:.7g}", f"{(value - truth[i]) / error:+.2f}"]
             elif published:
                 row += [f"{known[i]:.4f}"]
             table.add_row(*row)
