@@ -3,6 +3,7 @@
 import contextlib
 import io
 import itertools
+import re
 import sys
 
 import jax
@@ -69,12 +70,14 @@ def _parse(args: list[str]) -> RunOptions | None:
 
 def _one_line(box: str) -> str:
     """Tyro's boxed explanation as a sentence: what is wrong, and what it suggests instead."""
-    rows = [row.strip("│ ") for row in box.splitlines() if row.startswith("│")]
+    plain = re.sub("\x1b\\[[0-9;]*m", "", box)  # colors, on a terminal
+    rows = [row.strip("│╭╮╰╯| ") for row in plain.splitlines()][1:]  # the first is a title
     sections = [
         [row for row in section if row]
-        for is_rule, section in itertools.groupby(rows, lambda row: set(row) == {"─"})
+        for is_rule, section in itertools.groupby(rows, lambda row: set(row) in ({"─"}, {"-"}))
         if not is_rule
     ]
+    sections = [section for section in sections if section]
     message = " ".join(sections[0]) if sections else "unusable arguments"
     for section in sections[1:]:
         if section[0] == "Perhaps you meant:":

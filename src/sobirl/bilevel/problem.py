@@ -76,7 +76,9 @@ class BilevelProblem(eqx.Module):
             lambda m: m.temperature, lower, lower.temperature * self.temperature_factor
         )
 
-    def upper(self, x: PyTree, response: Response, context: PyTree = None) -> Float[Array, ""]:
+    def upper(
+        self, x: PyTree, response: Response | PyTree, context: PyTree = None
+    ) -> Float[Array, ""]:
         """The leader's objective at a response (in one context)."""
         args = (x, response) if self.contexts is None else (x, response, context)
         objective = jnp.asarray(self.objective(*args))

@@ -16,7 +16,7 @@ where n counts the decisions in periods ≥ 1; p comes from the recorded increme
 (Rust's first stage). Replacing costs RC alone: for the hyperbolic cost, where c(0) ≠ 0, codes
 that add c(0) report another RC at the same likelihood.
 
-Sources: Rust, Optimal Replacement of GMC Bus Engines, Econometrica 55 (1987), tables IX and X.
+Sources: Rust, Optimal Replacement of GMC Bus Engines, Econometrica 55 (1987), table IX.
 Estimating it as a bilevel problem: Yang, Gao, Yuan (2025), section 2.
 """
 

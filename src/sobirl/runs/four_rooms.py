@@ -1,6 +1,7 @@
 """`sobirl run four-rooms`: incentive design from a portfolio of starts, beside the literature."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +49,7 @@ class FourRoomsRun(RunOptions):
         """Check the options."""
         for name in ("temperature", "step_size", "tolerance"):
             require_positive(f"--{name.replace('_', '-')}", getattr(self, name))
-        valid = np.isfinite(self.cost_weight) and self.cost_weight >= 0
+        valid = 0 <= self.cost_weight < math.inf
         require("--cost-weight", self.cost_weight, valid, "must not be negative")
         require_count("--starts", self.starts)
         require_count("--num-steps", self.num_steps)
@@ -58,10 +59,11 @@ class FourRoomsRun(RunOptions):
         design = FourRooms(self.temperature, self.cost_weight)
         result = self._minimize(design)
         leader_values = -result.start_objectives
-        nothing = jnp.full_like(jnp.asarray(result.x), -40.0).at[-1].set(40.0)
-        before, after = _flows(design, nothing), _flows(design, result.x)
+        w = jnp.asarray(result.x)
+        nothing = jnp.full_like(w, -40.0).at[-1].set(40.0)
+        before, after = _flows(design, nothing), _flows(design, w)
         unpaid = -float(design.problem().value(nothing))
-        penalty = -np.asarray(incentive(result.x))
+        penalty = -np.asarray(incentive(w))
         best_start = result.best_start
         history = {
             name: values[:, best_start] if self.starts > 1 else values

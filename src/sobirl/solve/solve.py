@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from sobirl.core.checks import as_float_array, check_shape
 from sobirl.core.errors import ConvergenceError
@@ -58,7 +58,7 @@ def solve(
     adjoint: Adjoint | None = None,
     initial_value: Float[Array, "S"] | None = None,
     throw: bool = True,
-) -> Solution:
+) -> Solution | PyTree:
     """The optimal value, action value and policy of a soft MDP.
 
     Differentiable in every array of `mdp` (reward, transition, discount, temperature, reference
