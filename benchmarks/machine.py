@@ -27,12 +27,22 @@ def header() -> str:
     )
 
 
-def median_seconds(call: Callable, repeats: int) -> float:
-    """The median time of `call()`, after one call that is not counted."""
-    jax.block_until_ready(call())
+def paired_seconds(first: Callable, second: Callable, repeats: int) -> tuple[float, float, float]:
+    """Median times of two calls made in turn, and the median of the ratios second/first.
+
+    In turn, because a shared machine's speed drifts: both calls of a pair see the same speed.
+    """
     times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(call())
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    for repeat in range(repeats + 1):
+        pair = []
+        for call in (first, second):
+            start = time.perf_counter()
+            jax.block_until_ready(call())
+            pair.append(time.perf_counter() - start)
+        if repeat:  # the first pair warms up
+            times.append(pair)
+    return (
+        statistics.median(a for a, _ in times),
+        statistics.median(b for _, b in times),
+        statistics.median(b / a for a, b in times),
+    )
