@@ -3,7 +3,7 @@
     python benchmarks/bench_hypergradient.py [--largest 2000]
 
 Random dense MDPs, x = the whole reward table, f = Σ c π: both columns start from V = 0 and run to
-round-off. The two run in turn; the extra cost is the median of (solve + hyper-gradient)/(solve) - 1.
+round-off. The two run in turn; the extra cost is the median of (solve + hyper-gradient)/solve - 1.
 """
 
 import argparse

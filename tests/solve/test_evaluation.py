@@ -134,7 +134,6 @@ def test_the_regularizer_where_an_action_is_forbidden():
     np.testing.assert_allclose(value, solution.value, rtol=1e-11)
 
 
-@pytest.mark.xfail(strict=True, reason="the derivative of π log π at 0 is infinite: ∞ · 0 is NaN")
 @pytest.mark.parametrize(
     "mdp",
     [with_a_forbidden_action, lambda: random_mdp(0, temperature=1e-4)],

@@ -124,7 +124,6 @@ def test_a_right_hand_side_of_zero():
     np.testing.assert_array_equal(got.solution, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="rounding of the smallest numbers is not in the floor")
 @both_ways
 @given(seed=seeds)
 def test_a_tiny_right_hand_side(transposed, seed):

@@ -7,9 +7,11 @@ class Status(IntEnum):
     """How a solve ended; larger is worse, so a batch is summarized by its maximum."""
 
     CONVERGED = 0
-    STEP_LIMIT = 1
-    ADJOINT_RESIDUAL = 2
-    NOT_FINITE = 3
+    ROUND_OFF = 1
+    STEP_LIMIT = 2
+    ADJOINT_RESIDUAL = 3
+    NOT_FINITE = 4
+    INVALID = 5
 
     @property
     def advice(self) -> str:
@@ -19,6 +21,11 @@ class Status(IntEnum):
 
 _ADVICE = {
     Status.CONVERGED: "The tolerance was reached.",
+    Status.ROUND_OFF: (
+        "Rounding leaves the policy known to no better than 10 %. Compute in float64 "
+        "(`jax.config.update('jax_enable_x64', True)`), or raise the temperature or lower the "
+        "discount."
+    ),
     Status.STEP_LIMIT: (
         "The solver reached its step limit before its tolerance. Raise `max_steps`, loosen `rtol` "
         "and `policy_tolerance`, or use `PolicyIteration()`, which needs few steps when the "
@@ -31,5 +38,10 @@ _ADVICE = {
     Status.NOT_FINITE: (
         "A value is NaN or infinite. Look for NaN or huge entries in the reward, the transition "
         "probabilities or the leader's parameters (too large a step size is the usual cause)."
+    ),
+    Status.INVALID: (
+        "The soft MDP is none: discounts must lie in [0, 1), the temperature must be positive and "
+        "the rows of the transition law must sum to 1. Keep the leader's parameters from pushing "
+        "them out of their range, for example with a sigmoid, an exponential or a softmax."
     ),
 }

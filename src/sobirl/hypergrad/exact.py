@@ -28,7 +28,7 @@ class Exact(eqx.Module):
     """
 
     solver: Solver = PolicyIteration()
-    rtol: float = 1e-12
+    rtol: float | Float[Array, ""] = 1e-12
 
     def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> Float[Array, "*C S"]:
         """Zero values, from which the first lower level is solved."""

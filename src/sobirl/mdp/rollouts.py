@@ -50,10 +50,9 @@ def rollout(
         return (next_state, weight * discount[state, action]), record
 
     def episode(key):
-        first_key, *_ = keys = jax.random.split(key, num_steps + 1)
-        first = jax.random.categorical(first_key, jnp.log(mdp.initial))
+        keys = jax.random.split(key, num_steps + 1)
+        first = jax.random.categorical(keys[0], jnp.log(mdp.initial))
         carry = (first, jnp.ones((), mdp.reward.dtype))
-        _, records = jax.lax.scan(step, carry, keys[1:])
-        return Rollout(*records)
+        return jax.lax.scan(step, carry, keys[1:])[1]
 
-    return jax.vmap(episode)(jax.random.split(key, num_episodes))
+    return Rollout(*jax.vmap(episode)(jax.random.split(key, num_episodes)))

@@ -51,41 +51,27 @@ class SoftMDP(eqx.Module):
                 f"got {type(transition).__name__}"
             )
         states, actions = transition.shape
-        self.transition = transition
-        self.reward = reward_table(transition, reward)
-
+        reward = reward_table(transition, reward)
         discount = as_float_array(
             "discount", discount, "must lie in [0, 1)", lambda d: (d >= 0) & (d < 1)
         )
         check_shape("discount", discount, (), (states,), (states, actions))
         if discount.ndim:
             discount = jnp.broadcast_to(discount.reshape(states, -1), (states, actions))
-        self.discount = discount
-
-        self.temperature = as_float_array(
+        temperature = as_float_array(
             "temperature", temperature, "must be positive", lambda t: t > 0
         )
-        check_shape("temperature", self.temperature, ())
-
-        self.initial = as_float_array(
-            "initial", initial, "probabilities must not be negative", lambda p: p >= 0
-        )
-        check_shape("initial", self.initial, (states,))
-        if not isinstance(initial, jax.core.Tracer):
-            total = np.asarray(initial).sum(dtype=np.float64)
-            check("initial", total, np.abs(total - 1) <= 1e-5, "must sum to 1")
-
+        check_shape("temperature", temperature, ())
+        initial = _initial(initial, states)
         if reference_policy is not None:
-            concrete = not isinstance(reference_policy, jax.core.Tracer)
-            reference_policy_array = as_float_array(
-                "reference_policy", reference_policy, "must not be negative", lambda p: p >= 0
-            )
-            check_shape("reference_policy", reference_policy_array, (states, actions))
-            if concrete:
-                sums = np.asarray(reference_policy).sum(axis=-1)
-                check("reference_policy", sums, sums > 0, "each state needs an allowed action")
-            reference_policy = reference_policy_array
-        self.reference_policy = reference_policy
+            reference_policy = _reference(reference_policy, states, actions)
+        # One precision for all, the highest that was given.
+        fields = (transition, reward, discount, temperature, initial, reference_policy)
+        floats, rest = eqx.partition(fields, eqx.is_inexact_array)
+        dtype = jnp.result_type(*jax.tree.leaves(floats))
+        fields = eqx.combine(jax.tree.map(lambda leaf: leaf.astype(dtype), floats), rest)
+        self.transition, self.reward, self.discount = fields[:3]
+        self.temperature, self.initial, self.reference_policy = fields[3:]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -101,9 +87,19 @@ class SoftMDP(eqx.Module):
         # The inner `where` keeps the derivative of the log finite where it is not used.
         return jnp.where(allowed, jnp.log(jnp.where(allowed, self.reference_policy, 1.0)), -jnp.inf)
 
-    def shifted(self, shift: Float[Array, ""]) -> "SoftMDP":
-        """The MDP with reward r - (1 - γ)·shift: the same policy, and values lower by `shift`."""
-        return eqx.tree_at(lambda m: m.reward, self, self.reward - (1 - self.discount) * shift)
+    def total_discount(self) -> Float[Array, "S A"]:
+        """γ Σ_s' P(s'|s,a): γ, but for the rounding with which the rows of P sum to 1."""
+        return self.discount * self.transition.expect(jnp.ones_like(self.initial))
+
+    def shifted(
+        self, shift: Float[Array, ""], total_discount: Float[Array, "S A"] | None = None
+    ) -> "SoftMDP":
+        """The MDP with reward r - (1 - γ)·shift: the same policy, and values lower by `shift`.
+
+        `total_discount` saves its computation where it is known.
+        """
+        total_discount = self.total_discount() if total_discount is None else total_discount
+        return eqx.tree_at(lambda m: m.reward, self, self.reward - (1 - total_discount) * shift)
 
     def action_value(self, value: Float[Array, "S"]) -> Float[Array, "S A"]:
         """Q(s,a) = r(s,a) + γ Σ_s' P(s'|s,a) V(s')."""
@@ -143,3 +139,27 @@ def reward_table(transition: TransitionOperator, reward) -> Float[Array, "S A"]:
     if reward.ndim == 1:
         return jnp.broadcast_to(reward[:, None], (states, actions))
     return transition.expect_reward(reward) if reward.ndim == 3 else reward
+
+
+def _initial(initial, states: int) -> Float[Array, "S"]:
+    """ρ as an array, checked."""
+    array = as_float_array(
+        "initial", initial, "probabilities must not be negative", lambda p: p >= 0
+    )
+    check_shape("initial", array, (states,))
+    if not isinstance(initial, jax.core.Tracer):
+        total = np.asarray(initial).sum(dtype=np.float64)
+        check("initial", total, np.abs(total - 1) <= 1e-5, "must sum to 1")
+    return array
+
+
+def _reference(reference_policy, states: int, actions: int) -> Float[Array, "S A"]:
+    """π_ref as an array, checked."""
+    array = as_float_array(
+        "reference_policy", reference_policy, "must not be negative", lambda p: p >= 0
+    )
+    check_shape("reference_policy", array, (states, actions))
+    if not isinstance(reference_policy, jax.core.Tracer):
+        sums = np.asarray(reference_policy).sum(axis=-1)
+        check("reference_policy", sums, sums > 0, "each state needs an allowed action")
+    return array

@@ -118,7 +118,10 @@ class SuccessorList(TransitionOperator):
         self.probabilities = as_float_array(
             "transition", probabilities, "probabilities must not be negative", lambda p: p >= 0
         )
-        successors = np.asarray(successors)
+        try:
+            successors = np.asarray(successors)
+        except ValueError as error:
+            raise InvalidInputError("successors: not a rectangular array of integers") from error
         if successors.dtype.kind not in "iu":
             raise InvalidInputError(f"successors: expected integers, got {successors.dtype}")
         if successors.ndim != 3 or successors.shape != self.probabilities.shape:

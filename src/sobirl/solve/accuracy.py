@@ -27,14 +27,21 @@ class Accuracy(eqx.Module):
     value_floor: Float[Array, ""]
     policy_floor: Float[Array, ""]
 
-    def meets(self, rtol: float, policy_tolerance: float) -> Bool[Array, ""]:
+    def meets(
+        self, rtol: float | Float[Array, ""], policy_tolerance: float | Float[Array, ""]
+    ) -> Bool[Array, ""]:
         """Whether both bounds are within the tolerances or within what rounding allows."""
         value_goal = jnp.maximum(rtol * self.scale, self.value_floor)
         policy_goal = jnp.maximum(policy_tolerance, self.policy_floor)
         return (self.value_bound <= value_goal) & (self.policy_bound <= policy_goal)
 
 
-def measure_accuracy(mdp: SoftMDP, value: Float[Array, "S"], response: Response) -> Accuracy:
+def measure_accuracy(
+    mdp: SoftMDP,
+    value: Float[Array, "S"],
+    response: Response,
+    total_discount: Float[Array, "S A"],
+) -> Accuracy:
     """Bounds for the backup `response = mdp.respond(value)`.
 
     With D = T V - V and a uniform discount, V* - T V lies between γ min D/(1-γ) and
@@ -44,7 +51,7 @@ def measure_accuracy(mdp: SoftMDP, value: Float[Array, "S"], response: Response)
     """
     change = response.value - value
     residual = jnp.max(jnp.abs(change))
-    discount = jnp.max(mdp.discount)
+    discount = jnp.max(total_discount)
     amplification = discount / (1 - discount)
     uniform = mdp.discount.ndim == 0
     span = jnp.max(change) - jnp.min(change) if uniform else 2 * residual

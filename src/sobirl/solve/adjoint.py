@@ -36,7 +36,7 @@ class Implicit(Adjoint):
             missed, `throw=True` raises and `throw=False` makes the derivative NaN.
     """
 
-    rtol: float = 1e-12
+    rtol: float | Float[Array, ""] = 1e-12
 
     def run(
         self, solver: Solver, mdp: SoftMDP, value: Float[Array, "S"], throw: bool
@@ -89,7 +89,7 @@ class Unrolled(Adjoint):
 def _run(solver: Solver, mdp: SoftMDP, value: Float[Array, "S"]) -> SolverState:
     """Steps until the solver's tolerance or its step limit."""
 
-    def run(mdp, value):
+    def run(solver, mdp, value):
         return jax.lax.while_loop(
             lambda state: (state.steps < solver.max_steps) & ~solver.terminate(mdp, state),
             lambda state: solver.step(mdp, state),
@@ -97,7 +97,7 @@ def _run(solver: Solver, mdp: SoftMDP, value: Float[Array, "S"]) -> SolverState:
         )
 
     # A solver that factors matrices runs one MDP after the other: each stops at its own time.
-    return (sequential_on_cpu(run) if solver.factorizes else run)(mdp, value)
+    return (sequential_on_cpu(run) if solver.factorizes else run)(solver, mdp, value)
 
 
 def _consistent(mdp: SoftMDP, value: Float[Array, "S"]) -> Response:
@@ -148,7 +148,7 @@ def solve_adjoint(
     matrix: Float[Array, "S S"],
     b: Float[Array, "S"],
     lu: LU | None,
-    rtol: float,
+    rtol: float | Float[Array, ""],
     transposed: bool,
 ) -> Refined:
     """Solve with the solver's last factors if it has any, else with fresh ones."""
@@ -172,7 +172,11 @@ class Pullback(NamedTuple):
 
 
 def pull_back(
-    mdp: SoftMDP, response: Response, cotangent: Response, lu: LU | None, rtol: float
+    mdp: SoftMDP,
+    response: Response,
+    cotangent: Response,
+    lu: LU | None,
+    rtol: float | Float[Array, ""],
 ) -> Pullback:
     """The reverse mode of `solve` written out, so that μ and the adjoint's residual can be seen.
 

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import entr
+import numpy as np
 from jaxtyping import Array, Float
 
 from sobirl.core.checks import as_float_array, check_shape
@@ -13,7 +13,7 @@ from sobirl.solve.linear import linear_solve
 
 def policy_value(
     mdp: SoftMDP,
-    policy: Float[Array, "S A"],
+    policy: Float[Array | np.ndarray, "S A"],
     reward=None,
     discount=None,
     horizon: int | None = None,
@@ -38,9 +38,11 @@ def policy_value(
     reward = mdp.reward if reward is None else reward_table(mdp.transition, reward)
     gain = jnp.sum(policy * reward, axis=-1)
     if regularized:
-        # 0 log 0 = 0, also where the reference forbids the action.
-        log_reference = jnp.where(policy > 0, mdp.log_reference, 0.0)
-        gain = gain + mdp.temperature * jnp.sum(entr(policy) + policy * log_reference, axis=-1)
+        # 0 log 0 = 0, with a finite derivative, also where the reference forbids the action.
+        taken = policy > 0
+        log_policy = jnp.log(jnp.where(taken, policy, 1.0))
+        log_reference = jnp.where(taken, mdp.log_reference, 0.0)
+        gain = gain + mdp.temperature * jnp.sum(policy * (log_reference - log_policy), axis=-1)
     matrix = mdp.policy_matrix(policy, discount)
     if horizon is None:
         return linear_solve(jnp.eye(len(gain), dtype=gain.dtype) - matrix, gain)
@@ -49,7 +51,7 @@ def policy_value(
 
 def policy_return(
     mdp: SoftMDP,
-    policy: Float[Array, "S A"],
+    policy: Float[Array | np.ndarray, "S A"],
     reward=None,
     discount=None,
     horizon: int | None = None,
@@ -64,7 +66,7 @@ def policy_return(
 
 def occupancy(
     mdp: SoftMDP,
-    policy: Float[Array, "S A"],
+    policy: Float[Array | np.ndarray, "S A"],
     discount=None,
     horizon: int | None = None,
 ) -> Float[Array, "S A"]:

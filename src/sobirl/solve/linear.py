@@ -118,7 +118,7 @@ def refined_solve(
     matrix: Float[Array, "S S"],
     b: Float[Array, "S"],
     lu: LU,
-    rtol: float,
+    rtol: float | Float[Array, ""],
     transposed: bool = False,
 ) -> Refined:
     """x with A x = b (or Aᵀ x = b) by iterative refinement with the factors of a *nearby* matrix.
@@ -134,22 +134,22 @@ def refined_solve(
             (maximum norm; 1-norm when transposed), with a round-off floor.
         transposed: solve Aᵀ x = b instead.
     """
-    return _refined_solve(rtol, transposed)(matrix, b, lu)
+    solve = _solve_transposed if transposed else _solve_plain
+    return solve(matrix, b, lu, rtol)
 
 
-@functools.cache
-def _refined_solve(rtol: float, transposed: bool) -> Callable[..., Refined]:
+def _make_refined_solve(transposed: bool) -> Callable[..., Refined]:
     substitute = back_substitute_transposed if transposed else back_substitute
 
     def norm(x):
         return jnp.sum(jnp.abs(x)) if transposed else jnp.max(jnp.abs(x))
 
     @sequential_on_cpu
-    def run(matrix, b, lu):
-        eps = jnp.finfo(b.dtype).eps
+    def run(matrix, b, lu, rtol):
+        info = jnp.finfo(b.dtype)
 
         def size_and_goal(x, residual):
-            floor = 16 * eps * (norm(b) + norm(x))
+            floor = 16 * (info.eps * (norm(b) + norm(x)) + len(b) * info.tiny)
             return norm(residual), jnp.maximum(rtol * norm(b), floor)
 
         def residual_of(x):
@@ -183,3 +183,7 @@ def _refined_solve(rtol: float, transposed: bool) -> Callable[..., Refined]:
         return Refined(x, size / scale, size <= goal)
 
     return run
+
+
+_solve_plain = _make_refined_solve(False)
+_solve_transposed = _make_refined_solve(True)

@@ -11,9 +11,10 @@ from sobirl.core.errors import ConvergenceError
 from sobirl.core.response import Response
 from sobirl.core.status import Status
 from sobirl.mdp.soft_mdp import SoftMDP
+from sobirl.solve.accuracy import Accuracy
 from sobirl.solve.adjoint import Adjoint, Implicit
 from sobirl.solve.linear import LU
-from sobirl.solve.solvers import PolicyIteration, Solver
+from sobirl.solve.solvers import PolicyIteration, Solver, SolverState
 
 
 class Stats(eqx.Module):
@@ -56,7 +57,7 @@ def solve(
     mdp: SoftMDP | eqx.Module,
     solver: Solver | None = None,
     adjoint: Adjoint | None = None,
-    initial_value: Float[Array, "S"] | None = None,
+    initial_value: Float[Array | np.ndarray, "S"] | None = None,
     throw: bool = True,
 ) -> Solution | PyTree:
     """The optimal value, action value and policy of a soft MDP.
@@ -104,31 +105,45 @@ def _solve(mdp, solver, adjoint, initial_value, throw):
     # The bounds are those of the last backup, whose value is the one returned.
     final = jax.lax.stop_gradient(state)
     accuracy = solver.accuracy(jax.lax.stop_gradient(mdp), final)
-    met = accuracy.meets(solver.rtol, solver.policy_tolerance)
-    result = jnp.where(met, Status.CONVERGED, Status.STEP_LIMIT)
-    result = jnp.where(jnp.isfinite(accuracy.residual), result, Status.NOT_FINITE)
+    result = _status(solver, jax.lax.stop_gradient(mdp), final, accuracy)
     response, shift = state.response, jax.lax.stop_gradient(state.shift)
     value = response.value + shift
     # Adding the shift back rounds the value, which the reported residual owns up to.
     rounding = 2 * jnp.finfo(value.dtype).eps * jnp.max(jnp.abs(final.response.value + shift))
     residual = accuracy.residual + rounding
-    discount = jnp.max(jax.lax.stop_gradient(mdp.discount))
+    discount = jnp.max(final.total_discount)
     solution = Solution(
         value=value,
         q=response.q + shift,
         log_policy=response.log_policy,
         residual=residual,
-        result=result.astype(jnp.int32),
+        result=result,
         stats=Stats(state.steps, residual / (1 - discount), accuracy.policy_bound),
     )
     return solution, state.lu
+
+
+def _status(solver: Solver, mdp: SoftMDP, state: SolverState, accuracy: Accuracy) -> Int[Array, ""]:
+    """How a solve ended; later entries overrule earlier ones."""
+    sums = jnp.where(mdp.discount > 0, state.total_discount / mdp.discount, 1.0)
+    valid = jnp.all((mdp.discount >= 0) & (state.total_discount < 1) & (jnp.abs(sums - 1) < 1e-4))
+    findings = (
+        (Status.ROUND_OFF, accuracy.policy_bound > 0.1),
+        (Status.STEP_LIMIT, ~accuracy.meets(solver.rtol, solver.policy_tolerance)),
+        (Status.NOT_FINITE, ~jnp.isfinite(accuracy.residual)),
+        (Status.INVALID, ~(valid & (mdp.temperature > 0))),
+    )
+    result = jnp.int32(Status.CONVERGED)
+    for status, found in findings:
+        result = jnp.where(found, jnp.int32(status), result)
+    return result
 
 
 def _raise_unless_converged(solution: Solution) -> Solution:
     """`solution`, or an error that says what to do."""
     if isinstance(solution.result, jax.core.Tracer):
         value = solution.value
-        for status in (Status.STEP_LIMIT, Status.NOT_FINITE):
+        for status in (s for s in Status if s is not Status.CONVERGED):
             value = eqx.error_if(value, solution.result == status, status.advice)
         return eqx.tree_at(lambda s: s.value, solution, value)
     worst = Status(int(np.max(solution.result)))

@@ -21,6 +21,7 @@ class SolverState(eqx.Module):
     Attributes:
         value: V (S,), less `shift`.
         response: one backup at `value`, in the MDP shifted by `shift`.
+        total_discount: γ Σ_s' P (S,A), which says what a shift does to the reward.
         shift: the constant taken out of V. For γ near 1 it is far larger than the differences
             between states, which alone decide the policy and would drown in its rounding.
         lu: the last factorization of I - γP_π, if the solver makes one.
@@ -29,6 +30,7 @@ class SolverState(eqx.Module):
 
     value: Float[Array, "S"]
     response: Response
+    total_discount: Float[Array, "S A"]
     shift: Float[Array, ""]
     lu: LU | None
     steps: Int[Array, ""]
@@ -41,7 +43,9 @@ class SolverState(eqx.Module):
         response = Response(
             self.response.value - moved, self.response.q - moved, self.response.log_policy
         )
-        return SolverState(self.value - moved, response, shift, self.lu, self.steps)
+        return SolverState(
+            self.value - moved, response, self.total_discount, shift, self.lu, self.steps
+        )
 
 
 class Solver(eqx.Module):
@@ -56,9 +60,9 @@ class Solver(eqx.Module):
     `factorizes` says whether a step factors an (S,S) matrix.
     """
 
-    rtol: float = 1e-12
-    policy_tolerance: float = 1e-12
-    max_steps: int = 100_000
+    rtol: float | Float[Array, ""] = 1e-12
+    policy_tolerance: float | Float[Array, ""] = 1e-12
+    max_steps: int | Int[Array, ""] = 100_000
 
     factorizes: ClassVar[bool] = False
 
@@ -74,19 +78,23 @@ class Solver(eqx.Module):
         """The state before the first step from `value`."""
         lu = LU.identity(len(value), value.dtype) if self.factorizes else None
         shift, steps = jnp.zeros((), value.dtype), jnp.zeros((), jnp.int32)
-        return SolverState(value, mdp.respond(value), shift, lu, steps).recentered()
+        state = SolverState(value, mdp.respond(value), mdp.total_discount(), shift, lu, steps)
+        return state.recentered()
 
     @abc.abstractmethod
     def step(self, mdp: SoftMDP, state: SolverState) -> SolverState:
         """One step."""
 
     def _moved(self, mdp, state, value, lu) -> SolverState:
-        response = mdp.shifted(state.shift).respond(value)
-        return SolverState(value, response, state.shift, lu, state.steps + 1).recentered()
+        response = mdp.shifted(state.shift, state.total_discount).respond(value)
+        return SolverState(
+            value, response, state.total_discount, state.shift, lu, state.steps + 1
+        ).recentered()
 
     def accuracy(self, mdp: SoftMDP, state: SolverState) -> Accuracy:
         """The residual of the state and the error bounds that follow from it."""
-        return measure_accuracy(mdp.shifted(state.shift), state.value, state.response)
+        shifted = mdp.shifted(state.shift, state.total_discount)
+        return measure_accuracy(shifted, state.value, state.response, state.total_discount)
 
     def terminate(self, mdp: SoftMDP, state: SolverState) -> Bool[Array, ""]:
         """Whether both tolerances are met or nothing finite is left to improve."""
@@ -114,7 +122,7 @@ class PolicyIteration(Solver):
     than ten steps of O(S³ + S²A), whatever γ and τ.
     """
 
-    max_steps: int = 200
+    max_steps: int | Int[Array, ""] = 200
 
     factorizes: ClassVar[bool] = True
 
