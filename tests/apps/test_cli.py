@@ -49,7 +49,7 @@ def test_four_rooms_writes_a_run(tmp_path):
     with (out / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["1", "2", "3", "4"]
-    assert {"objective", "hypergradient_norm"} <= set(rows[0])
+    assert {"objective", "hypergradient_norm", "temperature_factor"} <= set(rows[0])
     config = json.loads((out / "config.json").read_text())
     assert config["options"]["starts"] == 2
     assert {"python", "jax", "sobirl"} <= set(config["versions"])
@@ -134,7 +134,11 @@ def test_help(capsys, args):
         ("run random-mdp --step-size 0", "--step-size must be a positive number, got 0"),
         ("run random-mdp --instance nowhere.npz", "nowhere.npz: no such file"),
         ("run random-mdp --instance .", "not a readable .npz"),
-        ("run rust-bus", "--data FILE"),
+        ("run rust-bus --data x.csv --simulate", "--data does not go with --simulate, got x.csv"),
+        ("run rust-bus --simulate --seed -1", "--seed must lie between 0 and 2^32 - 1, got -1"),
+        ("run four-rooms --seed 99999999999999999999", "--seed must lie between 0"),
+        ("run four-rooms --temperature 1e-300 --starts 1 --num-steps 2", "NaN or infinite"),
+        ("run random-mdp --instance nowhere.npz --states 7", "--states does not go with"),
         ("run rust-bus --data nowhere.csv", "nowhere.csv"),
         ("run rust-bus --simulate --cost cosine", "'linear', 'sqrt'"),
     ],
@@ -172,6 +176,46 @@ def test_force_never_removes_anything_but_a_run(capsys, tmp_path):
         assert code == 2
         assert "is not a run directory of sobirl" in error
     assert precious.read_text() == "years of work"
+
+
+def test_force_keeps_the_inputs_of_the_run(capsys, tmp_path):
+    args = ("--simulate", "--buses", 60, "--periods", 60, "--quiet", "--out", tmp_path / "sim")
+    assert run(capsys, "run", "rust-bus", *args)[0] == 0
+    data = tmp_path / "sim" / "data.csv"
+    args = ("--data", data, "--out", tmp_path / "sim", "--force")
+    code, _, error = run(capsys, "run", "rust-bus", *args)
+    assert code == 2
+    assert "holds an input of this run" in error
+    assert data.exists()
+    code, _, _ = run(capsys, "run", "rust-bus", "--data", data, "--out", tmp_path / "fit")
+    assert code == 0
+    config = json.loads((tmp_path / "fit" / "config.json").read_text())
+    assert config["inputs"]["data"]["path"] == str(data)
+    assert len(config["inputs"]["data"]["sha256"]) == 64
+
+
+def test_a_run_that_came_meanwhile_is_kept(capsys, tmp_path, monkeypatch):
+    """Two runs without --out start together: the later one takes the next number."""
+    monkeypatch.chdir(tmp_path)
+    rival = tmp_path / "runs" / "four-rooms-1"
+
+    def lose_the_race(options):
+        rival.mkdir(parents=True)
+        (rival / "summary.json").write_text("rival")
+
+    monkeypatch.setattr(cli, "choose_directory", lose_the_race)
+    code, printed, _ = run(capsys, *FAST)
+    assert code == 0
+    assert "runs/four-rooms-2" in printed
+    assert (rival / "summary.json").read_text() == "rival"
+
+
+def test_force_through_a_link(capsys, tmp_path):
+    assert run(capsys, *FAST, "--out", tmp_path / "real")[0] == 0
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert run(capsys, *FAST, "--force", "--seed", 3, "--out", tmp_path / "link")[0] == 0
+    config = json.loads((tmp_path / "real" / "config.json").read_text())
+    assert config["options"]["seed"] == 3
 
 
 def test_out_below_a_file(capsys, tmp_path):

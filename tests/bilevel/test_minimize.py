@@ -166,9 +166,59 @@ def test_pytrees_of_leader_parameters():
     np.testing.assert_allclose(result.x["a"] + result.x["b"][0], OPTIMUM, rtol=1e-5)
 
 
+def test_an_estimated_objective_picks_no_winner():
+    """M-SoBiRL's first objective, at the uniform policy, is far from φ: the last x stands."""
+    problem = one_state_problem(target=0.5)
+    result = sb.minimize(problem, jnp.array(2.0), sb.MSoBiRL(), optax.sgd(0.05), num_steps=30)
+    assert result.history["objective"][0] > 0.1
+    np.testing.assert_array_equal(result.x, result.final_x)
+    np.testing.assert_allclose(result.objective, problem.value(jnp.asarray(result.x)), rtol=1e-3)
+
+
+def test_early_stop_waits_for_the_problems_own_temperature():
+    result = sb.minimize(
+        one_state_problem(),
+        jnp.array(0.0),
+        num_steps=300,
+        continuation=sb.GeometricContinuation(10.0, 50),
+        tolerance=1e3,
+        early_stop=True,
+        chunk_size=1,
+    )
+    assert result.steps == 51
+    assert np.isfinite(result.objective)
+
+
+def test_an_infinite_objective_wins_nothing():
+    base = one_state_problem()
+    problem = sb.BilevelProblem(base.follower, lambda x, response: jnp.log(jnp.abs(x)))
+    result = sb.minimize(problem, jnp.array([0.0, 1.0]), starts=2, num_steps=3)
+    assert result.best_start == 1
+    assert np.isfinite(result.objective)
+
+
+def test_missed_tolerances_warn():
+    method = sb.Exact(sb.ValueIteration(max_steps=2))
+    with pytest.warns(RuntimeWarning, match="Raise `max_steps`"):
+        result = sb.minimize(one_state_problem(), jnp.array(0.0), method, num_steps=2)
+    assert result.status is sb.Status.STEP_LIMIT
+    assert "Raise `max_steps`" in str(result)
+
+
+def test_prints_in_one_line():
+    result = sb.minimize(one_state_problem(), jnp.array(0.0), num_steps=2)
+    assert str(result).startswith("objective ")
+    assert "\n" not in str(result)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"continuation": sb.GeometricContinuation(0.5)}, "factor must be at least 1, got 0.5"),
+        ({"continuation": sb.GeometricContinuation(2.0, 2)}, "must end before the last of 2 steps"),
+        ({"continuation": sb.GeometricContinuation(np.ones(3))}, r"one a start, \(1,\); got"),
+        ({"tolerance": np.nan}, "tolerance: must not be negative, got nan"),
+        ({"x0": jnp.array(np.nan)}, "x0: must be finite"),
         ({"num_steps": 0}, "num_steps: must be at least 1"),
         ({"starts": 0}, "starts: must be at least 1"),
         ({"starts": 3}, "x0: with starts=3 every array needs a leading axis of 3"),

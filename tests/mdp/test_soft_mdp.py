@@ -109,11 +109,13 @@ def test_shifted_lowers_the_values_and_leaves_the_policy(varying, seed):
 
 
 @pytest.mark.parametrize("discount", [0.9, np.full(STATES, 0.9), np.full((STATES, ACTIONS), 0.9)])
-def test_policy_matrix_is_discounted_and_averaged_over_actions(discount):
+def test_policy_system_is_discounted_and_averaged_over_actions(discount):
     mdp = random_mdp(0, discount=discount)
     policy = mdp.respond(jnp.zeros(STATES)).policy
     expected = 0.9 * np.einsum("sa,sat->st", policy, table(mdp.transition))
-    np.testing.assert_allclose(mdp.policy_matrix(policy), expected, rtol=1e-13)
+    np.testing.assert_allclose(
+        mdp.policy_system(policy), np.eye(len(expected)) - expected, rtol=1e-13, atol=1e-15
+    )
 
 
 def with_entry(shape, value):

@@ -205,7 +205,7 @@ PLACES = random_rows(np.random.default_rng(0), SUCCESSORS.shape[-1])
         (SUCCESSORS - 1, PLACES, "successors: states are 0 to 4, got -1"),
         (SUCCESSORS[..., :1], PLACES, r"successors: expected shape \(S, A, K\).*\(5, 3, 2\)"),
         (SUCCESSORS[0], PLACES[0], r"successors: expected shape \(S, A, K\)"),
-        ([[[0], [0, 1]]], PLACES, "successors: not a rectangular array"),
+        ([[[0], [0, 1]]], PLACES, "successors: not a rectangular table"),
     ],
 )
 def test_successor_list_names_what_is_wrong(successors, probabilities, message):
@@ -221,3 +221,12 @@ def test_construction_from_traced_probabilities(wrap, rng):
     np.testing.assert_allclose(
         wrap(lambda rows: Dense(rows).expect(values))(argument), argument @ values
     )
+
+
+def test_successor_lists_from_traced_tables():
+    """Contexts may have different maps."""
+    successors = jnp.stack([jnp.asarray(SUCCESSORS), jnp.asarray(SUCCESSORS)[::-1]])
+    values = jnp.arange(float(STATES))
+    together = jax.vmap(lambda s: SuccessorList(s, PLACES).expect(values))(successors)
+    apart = [SuccessorList(s, PLACES).expect(values) for s in successors]
+    np.testing.assert_allclose(together, jnp.stack(apart))

@@ -57,7 +57,7 @@ def test_published_estimate(tmp_path):
     assert "warning" not in text
     assert not outcome.files
 
-    write_run(tmp_path / "run", run, outcome)
+    write_run(dataclasses.replace(run, out=tmp_path / "run"), outcome)
     written = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert written["metrics"]["theta"] == metrics["theta"]
     assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 1 + summary["steps"]
@@ -93,7 +93,9 @@ def test_simulation(tmp_path):
     assert np.abs(z).max() < 4
     assert "z-score" in printed(outcome)
 
-    write_run(tmp_path / "run", run, dataclasses.replace(outcome, figures={}))
+    write_run(
+        dataclasses.replace(run, out=tmp_path / "run"), dataclasses.replace(outcome, figures={})
+    )
     again = outcome_of(data=tmp_path / "run" / "data.csv", cost="quadratic", seed=4)
     assert again.summary["metrics"]["neg_log_likelihood"] == metrics["neg_log_likelihood"]
 
@@ -121,7 +123,7 @@ def test_parameters_that_are_not_identified_are_reported(tmp_path):
     text = printed(outcome)
     assert "warning" in text
     assert "no standard errors" in text
-    write_run(tmp_path / "run", run, outcome)
+    write_run(dataclasses.replace(run, out=tmp_path / "run"), outcome)
     written = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert written["metrics"]["standard_errors"] == [None, None]
 
@@ -136,8 +138,7 @@ def test_separated_decisions_are_reported(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "give --data FILE.csv, or --simulate"),
-        ({"data": DATA, "simulate": True}, "either --data or --simulate"),
+        ({"data": DATA, "simulate": True}, "--data does not go with --simulate"),
         ({"data": Path("missing.csv")}, "missing.csv: there is no such file"),
         ({"data": Path(__file__)}, "test_rust_bus.py, line 1: there is no column Bus_ID"),
         ({"data": DATA, "buses": 10}, "--buses goes with --simulate"),

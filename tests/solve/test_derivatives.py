@@ -328,3 +328,16 @@ def test_an_adjoint_that_overflows_is_reported_by_pull_back():
     cotangent = draw_cotangent(0)
     cotangent[0][:] = TOO_LARGE
     assert not pulled_back(random_mdp(0, 0.99), cotangent).ok
+
+
+def test_transition_cotangent_is_that_of_the_formula():
+    """P̄(s,a,s') = γ w(s) π(a|s) V(s') entry by entry, rows of P not held to their sums."""
+    mdp = draw_mdp(0, 0.999, 0.1)
+    weights = np.random.default_rng(1).normal(size=STATES)
+    solution = solve(mdp)
+    cotangent = jax.grad(lambda m: jnp.vdot(weights, solve(m).value))(mdp)
+    policy, value = np.asarray(solution.policy), np.asarray(solution.value)
+    chain = np.einsum("sa,sat->st", policy, mdp.transition.probabilities)
+    w = np.linalg.solve((np.eye(STATES) - 0.999 * chain).T, weights)
+    expected = 0.999 * (w[:, None] * policy)[..., None] * value
+    np.testing.assert_allclose(cotangent.transition.probabilities, expected, rtol=1e-7)

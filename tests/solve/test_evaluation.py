@@ -189,7 +189,7 @@ def test_derivatives_of_the_occupancy(horizon):
     [
         ({"horizon": 0}, "horizon: must be a whole number.* at least 1; got 0"),
         ({"horizon": -3}, "horizon: .*got -3"),
-        ({"discount": 1.0}, r"discount: must lie in \[0, 1\) without a horizon, got 1\.0"),
+        ({"discount": 1.0}, r"discount: must lie in \[0, 1\), got 1\.0"),
         ({"discount": 1.1, "horizon": 5}, r"discount: must lie in \[0, 1\], got 1\.1"),
         ({"discount": -0.1}, r"discount: must lie in \[0, 1\)"),
         ({"discount": np.nan, "horizon": 5}, "discount: must be finite"),

@@ -242,6 +242,29 @@ def test_rounding_that_blurs_the_policy_is_flagged():
     assert solution.result == Status.ROUND_OFF
 
 
+@pytest.mark.parametrize("read", ["value", "q", "log_policy", "policy"])
+@pytest.mark.parametrize("wrap", [jax.jit, lambda f: jax.jit(jax.vmap(f))], ids=["jit", "vmap"])
+def test_a_missed_tolerance_raises_whatever_is_read(read, wrap):
+    rewards = jnp.ones((2, STATES, ACTIONS))
+    rewards = rewards[0] if wrap is jax.jit else rewards
+    function = wrap(lambda r: getattr(solve(random_mdp(0, reward=r), TOO_FEW), read))
+    with pytest.raises(RuntimeError, match="Raise `max_steps`"):
+        jax.block_until_ready(function(rewards))
+
+
+def test_a_missed_tolerance_raises_in_a_compiled_gradient():
+    first = jax.jit(jax.grad(lambda r: solve(random_mdp(0, reward=r), TOO_FEW).policy[0, 0]))
+    with pytest.raises(RuntimeError, match="Raise `max_steps`"):
+        jax.block_until_ready(first(jnp.ones((STATES, ACTIONS))))
+
+
+def test_traced_negative_probabilities_are_flagged():
+    table = np.array(random_mdp(0).transition.probabilities)
+    table[0, 0, 0], table[0, 0, 1] = table[0, 0, 0] + 2, table[0, 0, 1] - 2
+    status = jax.jit(lambda p: solve(random_mdp(0, transition=Dense(p)), throw=False).result)
+    assert status(jnp.asarray(table)) == Status.INVALID
+
+
 def test_tolerances_batch():
     """Numbers in a solver are leaves: a vmap over tolerances takes more steps for tighter ones."""
     mdp = random_mdp(0)

@@ -5,7 +5,9 @@ import io
 import itertools
 import re
 import sys
+from pathlib import Path
 
+import equinox as eqx
 import jax
 import tyro
 from rich.console import Console
@@ -35,6 +37,8 @@ def main(args: list[str] | None = None) -> None:
             _run(options)
     except SobirlError as error:
         _fail(str(error))
+    except eqx.EquinoxRuntimeError as error:  # a check inside compiled code
+        _fail(str(error).strip().splitlines()[0])
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
@@ -100,14 +104,14 @@ def _list() -> None:
 
 def _run(options: RunOptions) -> None:
     options.validate()
-    path = choose_directory(options)
+    choose_directory(options)  # refuses one that cannot be had, before anything is computed
     outcome = options.run()
     console = Console()
     for part in outcome.report:
         console.print(part)
     if outcome.summary.get("interrupted"):
         console.print(f"stopped after {outcome.summary['steps']} steps; keeping what was found")
-    write_run(path, options, outcome)
+    path = _shown(write_run(options, outcome))
     figures = ", ".join(f"figures/{name}.png" for name in outcome.figures)
     console.print(
         f"{outcome.summary['run_seconds']:.1f} s after {outcome.summary['compile_seconds']:.1f} s "
@@ -115,6 +119,12 @@ def _run(options: RunOptions) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _shown(path: Path) -> Path:
+    """The path as people would type it: relative where that is shorter."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path
 
 
 def _fail(message: str) -> None:

@@ -6,10 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Key, PyTree
 
 from sobirl.bilevel.problem import BilevelProblem
-from sobirl.core.errors import InvalidInputError
+from sobirl.core.errors import ConvergenceError, InvalidInputError
 from sobirl.core.protocols import Method
 from sobirl.hypergrad import Exact
 
@@ -72,23 +73,37 @@ def check_gradients(
     method = Exact() if method is None else method
     key = jax.random.key(key) if isinstance(key, int) else key
     x = jax.tree.map(jnp.asarray, x)
-    flat, unflatten = jax.flatten_util.ravel_pytree(x)
+    for leaf in jax.tree.leaves(x):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise InvalidInputError(f"x: expected floating-point arrays, got {leaf.dtype}")
+    flat, unflatten = ravel_pytree(x)
     double = flat.dtype == np.float64
     rtol = (1e-5 if double else 1e-2) if rtol is None else rtol
-    value = eqx.filter_jit(lambda problem, flat: problem.value(unflatten(flat)))
-    at_x = float(value(problem, flat))
+    compiled = eqx.filter_jit(lambda problem, flat: problem.value(unflatten(flat)))
+
+    def value(flat):
+        """φ, or NaN where the lower level has no solution."""
+        try:
+            return float(compiled(problem, flat))
+        except eqx.EquinoxRuntimeError:
+            return np.nan
+
+    try:
+        at_x = float(compiled(problem, flat))
+    except eqx.EquinoxRuntimeError as error:
+        raise ConvergenceError(f"x: {str(error).strip().splitlines()[0]}") from None
     if not np.isfinite(at_x):
         raise InvalidInputError(f"x: φ(x) is {at_x}; nothing can be checked there")
     state = method.init(problem, x, key)
     estimate = eqx.filter_jit(lambda problem, x, state: method.estimate(problem, x, state, key)[0])
-    gradient = jax.flatten_util.ravel_pytree(estimate(problem, x, state))[0]
+    gradient = ravel_pytree(estimate(problem, x, state))[0]
 
     directional, differences, uncertainties = [], [], []
     for direction_key in jax.random.split(key, directions):
         direction = jax.random.normal(direction_key, flat.shape, flat.dtype)
         direction = direction / jnp.linalg.norm(direction)
         difference, uncertainty = _extrapolated_difference(
-            lambda step, d=direction: float(value(problem, flat + step * d)),
+            lambda step, d=direction: value(flat + step * d),
             scale=max(1.0, float(jnp.linalg.norm(flat)) / np.sqrt(flat.size)),
             double=double,
         )

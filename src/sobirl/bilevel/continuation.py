@@ -2,7 +2,8 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import numpy as np
+from jaxtyping import Array, Float, Int, Num
 
 
 class GeometricContinuation(eqx.Module):
@@ -16,8 +17,8 @@ class GeometricContinuation(eqx.Module):
         num_steps: steps until the own temperature is reached; one a start if (n,).
     """
 
-    factor: float | Float[Array, "..."] = 1.0
-    num_steps: int | Int[Array, "..."] = 1
+    factor: float | Float[Array | np.ndarray, "..."] = 1.0
+    num_steps: int | Num[Array | np.ndarray, "..."] = 1
 
     def __call__(self, step: Int[Array, ""]) -> Float[Array, ""]:
         """The factor at a step; exactly 1 from `num_steps` on."""

@@ -69,7 +69,7 @@ def step(
     at, own_temperature, record = problem, True, {}
     if settings.continuation is not None:
         factor = settings.continuation(state.step)
-        at, own_temperature = problem.at_temperature(factor), factor <= 1
+        at, own_temperature = problem.at_temperature(factor), factor == 1
         record["temperature_factor"] = factor
     next_key, method_key = jax.random.split(state.key)
     hypergradient, method_state, metrics = method.estimate(
@@ -84,15 +84,19 @@ def step(
     moved = (optax.apply_updates(state.x, updates), optimizer_state)
     x, optimizer_state = _select(finite, moved, (state.x, state.optimizer_state))
     status = jnp.where(finite, metrics["status"], int(Status.NOT_FINITE))
-    better = (metrics["objective"] < state.best_objective) & own_temperature
+    objective = metrics["objective"]
+    counts = jnp.isfinite(objective) & own_temperature
+    # An objective that is only an estimate picks no winner: then the last x stands.
+    better = counts & (objective < state.best_objective) if method.objective_is_exact else counts
+    nothing_yet = jnp.isinf(state.best_objective)
     next_state = RunState(
         x=x,
         optimizer_state=optimizer_state,
         method_state=method_state,
         step=state.step + 1,
         key=next_key,
-        best_x=_select(better, state.x, state.best_x),
-        best_objective=jnp.where(better, metrics["objective"], state.best_objective),
+        best_x=_select(better | nothing_yet, state.x, state.best_x),
+        best_objective=jnp.where(better, objective, state.best_objective),
     )
     return next_state, {"hypergradient_norm": norm, **metrics, "status": status, **record}
 

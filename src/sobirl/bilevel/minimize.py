@@ -2,6 +2,7 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Callable
 
 import equinox as eqx
@@ -19,6 +20,7 @@ from sobirl.bilevel.problem import BilevelProblem
 from sobirl.bilevel.result import Result, make_result
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.protocols import Method
+from sobirl.core.status import Status
 from sobirl.hypergrad import Exact
 
 
@@ -45,14 +47,14 @@ def minimize(
         x0: the first x (any pytree of float arrays); with `starts` above 1, either with a leading
             start axis or a function from a key to one first x.
         method: how to get the hyper-gradient; `Exact()` by default.
-        optimizer: any optax optimizer, `optax.adam(1e-2)` by default; or, with `step_sizes`, a
-            function from a step size to an optimizer, for example `optax.adam` itself.
+        optimizer: any first-order optax optimizer (no line searches), `optax.adam(1e-2)` by
+            default; or, with `step_sizes`, a function from a step size to one, like `optax.adam`.
         num_steps: outer steps.
         key: a typed JAX key or an integer seed.
         starts: how many starts run side by side (one `vmap`); one that fails leaves the others be.
         step_sizes: one step size a start (starts,), for an optimizer given as a function.
         continuation: a schedule for the follower's temperature, see `GeometricContinuation`.
-            Only steps at the problem's own temperature count for the best x.
+            Only steps at the problem's own temperature count for the best x and convergence.
         tolerance: `converged` means that the hyper-gradient's norm fell below it.
         early_stop: end once every start has converged.
         progress: show a progress bar; by default on a terminal only.
@@ -64,6 +66,11 @@ def minimize(
 
     Raises:
         InvalidInputError: an argument is out of its range or x0 does not fit `starts`.
+        KeyboardInterrupt: Ctrl-C before the first chunk was done; later, what was done is kept.
+
+    Warns:
+        RuntimeWarning: a lower level or an adjoint of the best start missed its tolerance; see
+            `Result.status`.
     """
     method = Exact() if method is None else method
     optimizer = optax.adam(1e-2) if optimizer is None else optimizer
@@ -76,15 +83,14 @@ def minimize(
     for name, count in (("num_steps", num_steps), ("starts", starts), ("chunk_size", chunk_size)):
         if count < 1:
             raise InvalidInputError(f"{name}: must be at least 1, got {count}")
-    key = jax.random.key(key) if isinstance(key, int) else key
+    if not tolerance >= 0:
+        raise InvalidInputError(f"tolerance: must not be negative, got {tolerance}")
+    key = jax.random.key(key) if isinstance(key, (int, np.integer)) else key
     start_key, run_key = jax.random.split(key)
     xs = _starting_points(x0, starts, start_key)
     # Eagerly, so that problem and method can refuse what they cannot work with.
     method.init(problem, _first_finite(xs, starts), run_key)
-    settings = jax.tree.map(
-        lambda leaf: jnp.broadcast_to(jnp.asarray(leaf, float), (starts,)),
-        StartSettings(step_sizes, continuation),
-    )
+    settings = _start_settings(step_sizes, continuation, starts, num_steps)
 
     clock = time.perf_counter()
 
@@ -122,15 +128,16 @@ def minimize(
                 state, done = reached, done + count
                 lowest = np.fmin.reduce(records["objective"], axis=None)
                 bar.update(task, completed=done, objective=f"objective {lowest:.6g}")
-                norms = records["hypergradient_norm"][-1]
-                if early_stop and np.all((norms < tolerance) | ~np.isfinite(norms)):
+                if early_stop and _all_done(records, tolerance):
                     break
         except KeyboardInterrupt:
+            if not done:
+                raise
             interrupted = True
     # One more step, of which only the record is kept: the objective and the norm at the last x.
     after, records = advance(state, 1)
     chunks = [*chunks, records]
-    return make_result(
+    result = make_result(
         state.x,
         after,
         {name: np.concatenate([chunk[name] for chunk in chunks]) for name in records},
@@ -138,6 +145,45 @@ def minimize(
         interrupted=interrupted,
         compile_seconds=compile_seconds,
         run_seconds=time.perf_counter() - clock,
+    )
+    if result.status is not Status.CONVERGED:
+        warnings.warn(f"minimize: {result.status.advice}", RuntimeWarning, stacklevel=2)
+    return result
+
+
+def _all_done(records: dict[str, np.ndarray], tolerance: float) -> bool:
+    """Whether every start has converged at the problem's own temperature, or will never."""
+    norms = records["hypergradient_norm"][-1]
+    factors = records.get("temperature_factor", np.ones(1))[-1]
+    return bool(np.all(((norms < tolerance) & (factors == 1)) | ~np.isfinite(norms)))
+
+
+def _start_settings(step_sizes, continuation, starts: int, num_steps: int) -> StartSettings:
+    """The settings with a leading start axis.
+
+    Raises:
+        InvalidInputError: a length that is not `starts`, or a continuation that heats, or ends
+            after the last step.
+    """
+    settings = StartSettings(step_sizes, continuation)
+    for leaf in jax.tree.leaves(settings):
+        if np.shape(leaf) not in ((), (starts,)):
+            raise InvalidInputError(
+                "step_sizes and continuation: expected one number or one a start, "
+                f"({starts},); got shape {np.shape(leaf)}"
+            )
+    if continuation is not None:
+        if not np.all(np.asarray(continuation.factor) >= 1):
+            raise InvalidInputError(
+                f"continuation: factor must be at least 1, got {continuation.factor}"
+            )
+        if not np.all(np.asarray(continuation.num_steps) < num_steps):
+            raise InvalidInputError(
+                f"continuation: must end before the last of {num_steps} steps, so that some are "
+                f"made at the problem's own temperature; got {continuation.num_steps} steps"
+            )
+    return jax.tree.map(
+        lambda leaf: jnp.broadcast_to(jnp.asarray(leaf, float), (starts,)), settings
     )
 
 

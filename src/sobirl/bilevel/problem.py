@@ -23,9 +23,8 @@ class BilevelProblem(eqx.Module):
             `objective(x, response, context)`. `response` has `value`, `q`, `log_policy`, `policy`.
         contexts: a pytree of arrays with a leading context axis (the goals that may be drawn, the
             types of agents, ...); None for a single lower level.
-        weights: the contexts' weights (C,), for example probabilities; equal ones by default.
-        temperature_factor: multiplies the follower's temperature; `minimize` sets it during a
-            temperature continuation.
+        weights: the contexts' weights (C,), for example probabilities, taken as they are; 1/C
+            each by default.
 
     Raises:
         InvalidInputError: contexts of different sizes, or weights that do not match them.
@@ -37,7 +36,7 @@ class BilevelProblem(eqx.Module):
     objective: Callable
     contexts: PyTree | None = None
     weights: Float[Array, "C"] | None = None
-    temperature_factor: Float[Array, ""] | None = None
+    temperature_factor: Float[Array, ""] | None = None  # set by `at_temperature`
 
     def __init__(self, follower, objective, contexts=None, weights=None):
         for name, function in (("follower", follower), ("objective", objective)):

@@ -15,8 +15,10 @@ class Result:
     """What `minimize` found. Arrays are NumPy's; with several starts the best one is shown.
 
     Attributes:
-        x: the iterate with the lowest objective, over all steps and starts.
-        objective: φ at `x`, as the method saw it.
+        x: the iterate with the lowest objective, over all steps and starts; of a method whose
+            objective is only an estimate (`MSoBiRL`), the last iterate of the best start.
+        objective: φ at `x`, as the method saw it. NaN if no step had a finite one at the
+            problem's own temperature.
         final_x: the last iterate of the best start.
         final_objective: φ at `final_x`.
         hypergradient_norm: ‖∇φ‖₂ at `final_x`.
@@ -48,6 +50,18 @@ class Result:
     interrupted: bool
     compile_seconds: float
     run_seconds: float
+
+    def __str__(self) -> str:
+        """One line: where the run ended and whether it can be trusted."""
+        starts = len(self.start_objectives)
+        return (
+            f"objective {self.objective:.6g}"
+            + (f" (best of {starts} starts)" if starts > 1 else "")
+            + f", ‖∇φ‖ {self.hypergradient_norm:.1e} after {self.steps} steps, "
+            + ("converged" if self.converged else "not converged")
+            + f", {self.run_seconds:.2f} s after {self.compile_seconds:.1f} s of compilation"
+            + ("" if self.status is Status.CONVERGED else f"; {self.status.advice}")
+        )
 
 
 def make_result(

@@ -30,7 +30,11 @@ class Method(Protocol):
     """A way to get the hyper-gradient ∇φ(x): a record of two pure functions on pytrees.
 
     Numbers in a method are pytree leaves, so that step sizes can be batched with `vmap`.
+    `objective_is_exact` says whether the `objective` that it reports is φ(x) itself, so that
+    iterates can be compared by it.
     """
+
+    objective_is_exact: bool
 
     def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> Any:
         """The method's state before the first estimate."""

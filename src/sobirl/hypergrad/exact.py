@@ -1,5 +1,7 @@
 """The exact hyper-gradient: solve the lower level, then one adjoint solve."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -29,6 +31,8 @@ class Exact(eqx.Module):
 
     solver: Solver = PolicyIteration()
     rtol: float | Float[Array, ""] = 1e-12
+
+    objective_is_exact: ClassVar[bool] = True
 
     def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> Float[Array, "*C S"]:
         """Zero values, from which the first lower level is solved."""

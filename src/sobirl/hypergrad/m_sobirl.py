@@ -1,5 +1,7 @@
 """M-SoBiRL: one loop in which the follower, the adjoint and the leader move together."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -61,6 +63,8 @@ class MSoBiRL(eqx.Module):
     sweep_tolerance: float | Float[Array, ""] = 1e-6
     initial_adjoint: Float[Array | np.ndarray, "S"] | None = None
 
+    objective_is_exact: ClassVar[bool] = False
+
     def __check_init__(self):
         if self.adjoint_step not in ("normal", "occupancy"):
             raise InvalidInputError(
@@ -95,7 +99,7 @@ class MSoBiRL(eqx.Module):
             q = mdp.action_value(value)
             backed_up = mdp.soft_value(q)
             normalized = jnp.exp(mdp.log_policy(q, backed_up))
-            uniform = -jnp.log(jnp.asarray(mdp.shape[1], q.dtype))
+            uniform = jax.nn.log_softmax(mdp.log_reference)
             log_policy = jnp.where(state.first, uniform, mdp.log_policy(q, value))
             response = Response(value, q, log_policy)
             objective, (explicit, cotangent) = jax.value_and_grad(problem.upper, argnums=(0, 1))(

@@ -3,8 +3,11 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from sobirl.core.checks import check, check_shape
+from sobirl.core.errors import InvalidInputError
 from sobirl.mdp.soft_mdp import SoftMDP
 
 
@@ -22,13 +25,12 @@ class Rollout(eqx.Module):
     weight: Float[Array, "N T"]
 
 
-@eqx.filter_jit
 def rollout(
     mdp: SoftMDP,
-    log_policy: Float[Array, "S A"],
+    log_policy: Float[Array | np.ndarray, "..."],
     key: Key[Array, ""],
-    num_steps: int,
-    num_episodes: int = 1,
+    num_steps: int | np.integer,
+    num_episodes: int | np.integer = 1,
 ) -> Rollout:
     """Trajectories of `log_policy` (log π, for example `solve(mdp).log_policy`) from ρ.
 
@@ -38,7 +40,24 @@ def rollout(
         key: a typed JAX key; the same key gives the same trajectories.
         num_steps: T, the length of every trajectory.
         num_episodes: N, the number of trajectories.
+
+    Raises:
+        InvalidInputError: `log_policy` has another shape or is no log of probabilities, or a
+            number is below 1.
     """
+    check_shape("log_policy", log_policy, mdp.shape)
+    if not isinstance(log_policy, jax.core.Tracer):
+        sums = np.exp(np.asarray(log_policy, np.float64)).sum(axis=-1)
+        close = np.abs(sums - 1) <= 1e-4
+        check("log_policy", sums, close, "exp(log_policy) must sum to 1 in every state")
+    for name, count in (("num_steps", num_steps), ("num_episodes", num_episodes)):
+        if count < 1:
+            raise InvalidInputError(f"{name}: must be at least 1, got {count}")
+    return _rollout(mdp, jnp.asarray(log_policy), key, int(num_steps), int(num_episodes))
+
+
+@eqx.filter_jit
+def _rollout(mdp, log_policy, key, num_steps, num_episodes) -> Rollout:
     discount = jnp.broadcast_to(mdp.discount, mdp.shape)
 
     def step(carry, key):

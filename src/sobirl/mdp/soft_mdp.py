@@ -28,8 +28,9 @@ class SoftMDP(eqx.Module):
         discount: γ in [0, 1), as a scalar, (S,) or (S,A); 0 where an episode ends.
         temperature: τ > 0, in units of reward.
         initial: ρ (S,), the distribution of the first state.
-        reference_policy: π_ref (S,A), nonnegative weights; an action of weight 0 is never taken.
-            None means all ones, which makes the regularizer the Shannon entropy.
+        reference_policy: π_ref (S,A), nonnegative weights; an action of weight 0 is never taken,
+            and derivatives in that weight are 0. None means all ones, which makes the regularizer
+            the Shannon entropy.
 
     Raises:
         InvalidInputError: an argument has the wrong shape or an entry outside its range.
@@ -52,12 +53,7 @@ class SoftMDP(eqx.Module):
             )
         states, actions = transition.shape
         reward = reward_table(transition, reward)
-        discount = as_float_array(
-            "discount", discount, "must lie in [0, 1)", lambda d: (d >= 0) & (d < 1)
-        )
-        check_shape("discount", discount, (), (states,), (states, actions))
-        if discount.ndim:
-            discount = jnp.broadcast_to(discount.reshape(states, -1), (states, actions))
+        discount = discount_table(transition, discount)
         temperature = as_float_array(
             "temperature", temperature, "must be positive", lambda t: t > 0
         )
@@ -119,12 +115,35 @@ class SoftMDP(eqx.Module):
         backed_up = self.soft_value(q)
         return Response(backed_up, q, self.log_policy(q, backed_up))
 
-    def policy_matrix(
+    def policy_system(
         self, policy: Float[Array, "S A"], discount: Float[Array, "..."] | None = None
     ) -> Float[Array, "S S"]:
-        """γ P_π, the discounted transitions between states under `policy`."""
+        """I - γP_π, the matrix of policy evaluation, with the MDP's own discount or another."""
         discount = self.discount if discount is None else discount
-        return self.transition.matrix(discount * policy)
+        matrix = self.transition.matrix(discount * policy)
+        return jnp.eye(len(matrix), dtype=matrix.dtype) - matrix
+
+
+def discount_table(
+    transition: TransitionOperator, discount, one_allowed: bool = False
+) -> Float[Array, "..."]:
+    """A discount given as a scalar, (S,) or (S,A), as a scalar or a table (S,A).
+
+    Raises:
+        InvalidInputError: another shape, or an entry outside [0, 1); 1 may be allowed.
+    """
+    states, actions = transition.shape
+    requirement = "must lie in [0, 1]" if one_allowed else "must lie in [0, 1)"
+    discount = as_float_array(
+        "discount",
+        discount,
+        requirement,
+        lambda d: (d >= 0) & ((d <= 1) if one_allowed else (d < 1)),
+    )
+    check_shape("discount", discount, (), (states,), (states, actions))
+    if discount.ndim:
+        return jnp.broadcast_to(discount.reshape(states, -1), (states, actions))
+    return discount
 
 
 def reward_table(transition: TransitionOperator, reward) -> Float[Array, "S A"]:

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from sobirl.core.checks import as_float_array, check
 from sobirl.core.errors import InvalidInputError
@@ -40,6 +40,10 @@ class TransitionOperator(eqx.Module):
     @abc.abstractmethod
     def matrix(self, weights: Float[Array, "S A"]) -> Float[Array, "S S"]:
         """Σ_a weights(s,a) P(s'|s,a), the matrix that direct solvers factor."""
+
+    @abc.abstractmethod
+    def is_nonnegative(self) -> Bool[Array, ""]:
+        """Whether no probability is negative."""
 
     @abc.abstractmethod
     def expect_reward(self, reward: Float[Array, "S A S"]) -> Float[Array, "S A"]:
@@ -94,6 +98,10 @@ class Dense(TransitionOperator):
         """Σ_a weights(s,a) P(s'|s,a)."""
         return jnp.einsum("sa,sat->st", weights, self.probabilities)
 
+    def is_nonnegative(self) -> Bool[Array, ""]:
+        """Whether no probability is negative."""
+        return jnp.all(self.probabilities >= 0)
+
     def expect_reward(self, reward: Float[Array, "S A S"]) -> Float[Array, "S A"]:
         """Σ_s' P(s'|s,a) reward(s,a,s')."""
         return jnp.einsum("sat,sat->sa", reward, self.probabilities)
@@ -118,19 +126,21 @@ class SuccessorList(TransitionOperator):
         self.probabilities = as_float_array(
             "transition", probabilities, "probabilities must not be negative", lambda p: p >= 0
         )
-        try:
-            successors = np.asarray(successors)
-        except ValueError as error:
-            raise InvalidInputError("successors: not a rectangular array of integers") from error
-        if successors.dtype.kind not in "iu":
+        if not isinstance(successors, jax.core.Tracer):
+            try:
+                successors = np.asarray(successors)
+            except ValueError as error:
+                raise InvalidInputError("successors: not a rectangular table") from error
+        if not jnp.issubdtype(successors.dtype, jnp.integer):
             raise InvalidInputError(f"successors: expected integers, got {successors.dtype}")
         if successors.ndim != 3 or successors.shape != self.probabilities.shape:
             raise InvalidInputError(
                 "successors: expected shape (S, A, K), the same as probabilities "
                 f"{tuple(self.probabilities.shape)}, got {successors.shape}"
             )
-        inside = (successors >= 0) & (successors < len(successors))
-        check("successors", successors, inside, f"states are 0 to {len(successors) - 1}")
+        if isinstance(successors, np.ndarray):
+            inside = (successors >= 0) & (successors < len(successors))
+            check("successors", successors, inside, f"states are 0 to {len(successors) - 1}")
         if not isinstance(probabilities, jax.core.Tracer):
             _check_rows(probabilities)
         self.successors = jnp.asarray(successors)
@@ -162,6 +172,10 @@ class SuccessorList(TransitionOperator):
         flow = weights[..., None] * self.probabilities
         rows = jnp.arange(states)[:, None, None]
         return jnp.zeros((states, states), flow.dtype).at[rows, self.successors].add(flow)
+
+    def is_nonnegative(self) -> Bool[Array, ""]:
+        """Whether no probability is negative."""
+        return jnp.all(self.probabilities >= 0)
 
     def expect_reward(self, reward: Float[Array, "S A S"]) -> Float[Array, "S A"]:
         """Σ_s' P(s'|s,a) reward(s,a,s')."""

@@ -2,13 +2,13 @@
 
 import csv
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import math
 import os
 import platform
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def choose_directory(options: RunOptions) -> Path:
         while (path := Path("runs") / f"{options.problem}-{number}").exists():
             number += 1
     else:
-        path = options.out
+        path = options.out.resolve()
     if path.exists():
         if not options.force:
             raise InvalidInputError(f"--out {path} exists; choose another or add --force")
@@ -42,19 +42,26 @@ def choose_directory(options: RunOptions) -> Path:
             raise InvalidInputError(
                 f"--out {path} is not a run directory of sobirl; --force does not remove it"
             )
+        inputs = (value for value in vars(options).values() if isinstance(value, Path))
+        if any(path in value.resolve().parents for value in inputs):
+            raise InvalidInputError(f"--out {path} holds an input of this run; choose another")
     ancestor = next(parent for parent in path.absolute().parents if parent.exists())
     if not ancestor.is_dir() or not os.access(ancestor, os.W_OK):
         raise InvalidInputError(f"--out {path}: cannot write to {ancestor}")
     return path
 
 
-def write_run(path: Path, options: RunOptions, outcome: Outcome) -> None:
+def write_run(options: RunOptions, outcome: Outcome) -> Path:
     """Write `config.json`, `metrics.csv`, `summary.json` and `figures/` into a new directory.
 
-    Everything is written next to `path` first and moved there in one step, so that a run
-    directory is never seen half-written and an earlier run is lost only once its successor is
-    complete.
+    Everything is written next to it first and moved there in one step, so that a run directory is
+    never seen half-written and an earlier run is lost only once its successor is complete. The
+    directory is chosen anew, because another run may have taken it in the meantime.
+
+    Raises:
+        InvalidInputError: as for `choose_directory`.
     """
+    path = choose_directory(options)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
@@ -67,26 +74,37 @@ def write_run(path: Path, options: RunOptions, outcome: Outcome) -> None:
         for name, draw in outcome.figures.items():
             draw().savefig(draft / "figures" / f"{name}.png", dpi=150)
         _write_json(draft / "summary.json", outcome.summary)
-        if path.exists():
+        if options.force and path.exists():
             shutil.rmtree(path)
-        draft.rename(path)
+        draft.rename(path)  # fails if there is another run by now
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+    return path
 
 
 def configuration(options: RunOptions) -> dict:
-    """All that is needed to repeat a run: the problem, every option, and the versions."""
-    packages = ("sobirl", "jax", "jaxlib", "equinox", "optax", "numpy")
+    """All that is needed to repeat a run: every option, the input files, and the versions."""
+    packages = ("sobirl", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy")
+    chosen = dataclasses.asdict(options)
+    inputs = {
+        name: {"path": str(value.resolve()), "sha256": _sha256(value)}
+        for name, value in chosen.items()
+        if isinstance(value, Path) and value.is_file()
+    }
     return {
         "problem": options.problem,
-        "options": dataclasses.asdict(options),
-        "command": sys.argv[1:],
+        "options": chosen,
+        "inputs": inputs,
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in packages},
         },
     }
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _write_json(path: Path, content: dict) -> None:

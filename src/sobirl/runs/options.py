@@ -30,9 +30,12 @@ class RunOptions(abc.ABC):
         """What `minimize` is told: no bar, or one on a terminal."""
         return False if self.quiet else None
 
-    @abc.abstractmethod
     def validate(self) -> None:
-        """Raise InvalidInputError for options that no run can have; nothing is computed yet."""
+        """Raise InvalidInputError for options that no run can have; nothing is computed yet.
+
+        Experiments add their own checks.
+        """
+        require("--seed", self.seed, 0 <= self.seed < 2**32, "must lie between 0 and 2^32 - 1")
 
     @abc.abstractmethod
     def run(self) -> Outcome:

@@ -29,12 +29,12 @@ class RandomMDPRun(RunOptions):
     """An .npz that holds an instance of the paper's problem; otherwise one is drawn."""
     variant: Literal["paper", "target-policy"] = "paper"
     """What to draw: the paper's problem (optimum at x = 0), or an unattainable target policy."""
-    states: int = 10
-    """Number of states S of a drawn instance."""
-    actions: int = 5
-    """Number of actions A of a drawn instance."""
-    dimension: int = 100
-    """Number of entries n of the leader's x in a drawn instance."""
+    states: int | None = None
+    """Number of states S of a drawn instance: 10, for target-policy 100."""
+    actions: int | None = None
+    """Number of actions A of a drawn instance: 5."""
+    dimension: int | None = None
+    """Number of entries n of the leader's x in a drawn instance: 100."""
     method: Literal["exact", "m-sobirl", "m-sobirl-occupancy"] = "m-sobirl"
     """Exact hyper-gradients, the paper's single loop, or that loop with the contracting adjoint."""
     num_steps: int = 3000
@@ -48,12 +48,20 @@ class RandomMDPRun(RunOptions):
 
     def validate(self) -> None:
         """Check the options, and the instance file if there is one."""
-        for name in ("states", "actions", "dimension", "num_steps"):
-            require_count(f"--{name.replace('_', '-')}", getattr(self, name))
-        require("--states", self.states, self.states >= 2, "must be at least 2")
+        super().validate()
+        require_count("--num-steps", self.num_steps)
         require_positive("--tolerance", self.tolerance)
         if self.step_size is not None:
             require_positive("--step-size", self.step_size)
+        sizes = {
+            name: value
+            for name in ("states", "actions", "dimension")
+            if (value := getattr(self, name)) is not None
+        }
+        for name, value in sizes.items():
+            require(f"--{name}", value, self.instance is None, "does not go with --instance")
+            require_count(f"--{name}", value)
+        require("--states", self.states, self.states != 1, "must be at least 2")
         if self.instance is not None:
             paper = self.variant == "paper"
             require("--variant", self.variant, paper, "must be paper with --instance")
@@ -114,8 +122,13 @@ class RandomMDPRun(RunOptions):
     def _instance(self) -> RandomMDP | TargetPolicy:
         if self.instance is not None:
             return RandomMDP.load(self.instance)
-        kind = RandomMDP if self.variant == "paper" else TargetPolicy
-        return kind.generate(self.states, self.actions, self.dimension, self.seed)
+        paper = self.variant == "paper"
+        return (RandomMDP if paper else TargetPolicy).generate(
+            self.states or (10 if paper else 100),
+            self.actions or 5,
+            self.dimension or 100,
+            self.seed,
+        )
 
     def _method(self, instance) -> Exact | MSoBiRL:
         if self.method == "exact":

@@ -34,7 +34,8 @@ class RustBusRun(RunOptions):
     problem = "rust-bus"
 
     data: Path | None = None
-    """CSV file with the columns Bus_ID, period, state, usage, decision."""
+    """CSV file with the columns Bus_ID, period, state, usage, decision; by default the data of
+    Rust's bus group 4, which comes with sobirl."""
     simulate: bool = False
     """Simulate a panel and compare its estimates with the true parameters."""
     cost: Literal["linear", "sqrt", "quadratic", "cubic", "hyperbolic"] = "linear"
@@ -54,16 +55,14 @@ class RustBusRun(RunOptions):
 
     def validate(self) -> None:
         """Check the options, and every row of the data file if there is one."""
-        if self.data is None and not self.simulate:
-            raise InvalidInputError("give --data FILE.csv, or --simulate for a simulated panel")
+        super().validate()
         require_positive("--tolerance", self.tolerance)
         require("--discount", self.discount, 0 <= self.discount < 1, "must lie in [0, 1)")
-        if self.data is not None:
-            if self.simulate:
-                raise InvalidInputError("give either --data or --simulate, not both")
+        if not self.simulate:
             self._refuse_simulation_options()
             _ = self._panel
             return
+        require("--data", self.data, self.data is None, "does not go with --simulate")
         require("--buses", self.buses, self.buses >= 1, "must be at least 1")
         require("--periods", self.periods, self.periods >= 2, "must be at least 2")
         replacement_cost, theta = self._truth
@@ -87,6 +86,7 @@ class RustBusRun(RunOptions):
             "replacement_cost": float(found.values[0]),
             "theta": found.values[1:].tolist(),
             "standard_errors": found.standard_errors.tolist(),
+            "cost_coefficients": (found.values[1:] * COSTS[self.cost].scales).tolist(),
         }
         if self.simulate:
             metrics |= {
@@ -123,7 +123,7 @@ class RustBusRun(RunOptions):
     @functools.cached_property
     def _panel(self) -> Panel:
         if not self.simulate:
-            return rust_bus.load_panel(self.data)
+            return rust_bus.group4() if self.data is None else rust_bus.load_panel(self.data)
         panel = rust_bus.simulate(
             self.cost,
             *self._truth,

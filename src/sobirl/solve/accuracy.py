@@ -15,7 +15,7 @@ class Accuracy(eqx.Module):
         residual: ‖T V - V‖_∞.
         value_bound: bound of ‖T V - V*‖_∞.
         policy_bound: bound of max |log π - log π*|, π the soft-greedy policy of T V.
-        scale: the largest entry of |V|, |Q| and |r|, to which tolerances are relative.
+        scale: the largest entry of |V| and |r|, to which tolerances are relative.
         value_floor: the value bound that rounding alone can cause.
         policy_floor: likewise for the policy.
     """
@@ -55,6 +55,8 @@ def measure_accuracy(
     amplification = discount / (1 - discount)
     uniform = mdp.discount.ndim == 0
     span = jnp.max(change) - jnp.min(change) if uniform else 2 * residual
+    # Rows of P that sum to 1 only nearly spread even a constant error.
+    span = span + residual * (discount - jnp.min(total_discount) if uniform else 0.0)
 
     scale = jnp.maximum(jnp.max(jnp.abs(response.value)), jnp.max(jnp.abs(mdp.reward)))
     rounding = 16 * jnp.finfo(value.dtype).eps * scale

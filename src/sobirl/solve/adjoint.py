@@ -118,7 +118,7 @@ def _attach_jvp(primals, tangents, *, rtol, throw):
     # Called again, so that the derivative can itself be differentiated.
     value = _attach(value, lu, mdp, rtol=rtol, throw=throw)
     _, change = eqx.filter_jvp(lambda m: m.respond(value).value, (mdp,), (tangents[2],))
-    matrix = policy_system(mdp, mdp.respond(value).policy)
+    matrix = mdp.policy_system(mdp.respond(value).policy)
     now = jax.lax.stop_gradient(matrix)
 
     def solve(b, transposed):
@@ -137,11 +137,6 @@ def _attach_jvp(primals, tangents, *, rtol, throw):
         solve=lambda _, b: solve(b, False),
         transpose_solve=lambda _, b: solve(b, True),
     )
-
-
-def policy_system(mdp: SoftMDP, policy: Float[Array, "S A"]) -> Float[Array, "S S"]:
-    """I - γP_π."""
-    return jnp.eye(mdp.shape[0], dtype=policy.dtype) - mdp.policy_matrix(policy)
 
 
 def solve_adjoint(
@@ -189,7 +184,7 @@ def pull_back(
     _, pull_value = jax.vjp(mdp.respond, response.value)
     (through_value,) = pull_value(direct)
     refined = solve_adjoint(
-        policy_system(mdp, response.policy), cotangent.value + through_value, lu, rtol, True
+        mdp.policy_system(response.policy), cotangent.value + through_value, lu, rtol, True
     )
     _, pull_mdp = eqx.filter_vjp(lambda m: m.respond(response.value), mdp)
     (mdp_cotangent,) = pull_mdp(Response(refined.solution, cotangent.q, cotangent.log_policy))

@@ -129,7 +129,7 @@ class PolicyIteration(Solver):
     def step(self, mdp: SoftMDP, state: SolverState) -> SolverState:
         """Evaluate the soft-greedy policy of the current value."""
         policy = state.response.policy
-        matrix = jnp.eye(len(state.value), dtype=policy.dtype) - mdp.policy_matrix(policy)
+        matrix = mdp.policy_system(policy)
         residual = state.response.value - state.value
         lu = factorize(jax.lax.stop_gradient(matrix))
         return self._moved(mdp, state, state.value + linear_solve(matrix, residual, lu=lu), lu)
