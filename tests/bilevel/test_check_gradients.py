@@ -62,3 +62,11 @@ def test_not_finite():
     broken = sb.BilevelProblem(lambda x: mdp(R), lambda x, response: jnp.sum(jnp.log(-x)))
     with pytest.raises(sb.InvalidInputError, match="nothing can be checked there"):
         sb.check_gradients(broken, jnp.ones(3))
+
+
+def test_no_solution_at_x():
+    invalid = sb.BilevelProblem(
+        lambda x: sb.SoftMDP(sb.Dense(P), R, 0.9, x, RHO), lambda x, response: response.value[0]
+    )
+    with pytest.raises(sb.ConvergenceError, match="x: The soft MDP is none"):
+        sb.check_gradients(invalid, jnp.array(-0.3))

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from sobirl import problems
 from sobirl.core.errors import InvalidInputError, SobirlError
+from sobirl.core.status import Status
 from sobirl.runs.directory import choose_directory, write_run
 from sobirl.runs.options import RunOptions
 from sobirl.runs.registry import EXPERIMENTS
@@ -38,7 +39,10 @@ def main(args: list[str] | None = None) -> None:
     except SobirlError as error:
         _fail(str(error))
     except eqx.EquinoxRuntimeError as error:  # a check inside compiled code
-        _fail(str(error).strip().splitlines()[0])
+        status = Status.told_by(error)
+        if status is None:
+            raise
+        _fail(status.advice)
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:

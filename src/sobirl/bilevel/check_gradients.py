@@ -12,6 +12,7 @@ from jaxtyping import Array, Key, PyTree
 from sobirl.bilevel.problem import BilevelProblem
 from sobirl.core.errors import ConvergenceError, InvalidInputError
 from sobirl.core.protocols import Method
+from sobirl.core.status import Status
 from sobirl.hypergrad import Exact
 
 
@@ -91,7 +92,10 @@ def check_gradients(
     try:
         at_x = float(compiled(problem, flat))
     except eqx.EquinoxRuntimeError as error:
-        raise ConvergenceError(f"x: {str(error).strip().splitlines()[0]}") from None
+        status = Status.told_by(error)
+        if status is None:
+            raise
+        raise ConvergenceError(f"x: {status.advice}") from None
     if not np.isfinite(at_x):
         raise InvalidInputError(f"x: φ(x) is {at_x}; nothing can be checked there")
     state = method.init(problem, x, key)

@@ -18,6 +18,12 @@ class Status(IntEnum):
         """What happened, and what to do about it."""
         return _ADVICE[self]
 
+    @classmethod
+    def told_by(cls, error: Exception) -> "Status | None":
+        """The status whose advice is somewhere in the text of an error from compiled code."""
+        text = " ".join(str(error).split())
+        return next((status for status in cls if status.advice in text), None)
+
 
 _ADVICE = {
     Status.CONVERGED: "The tolerance was reached.",

@@ -62,9 +62,8 @@ class FourRoomsRun(RunOptions):
         result = self._minimize(design)
         problem = design.problem()
         # The steps solve the walker to six digits; what is reported is solved to round-off.
-        leader_values = -np.asarray(
-            eqx.filter_jit(jax.vmap(problem.value))(jnp.asarray(result.start_x))
-        )
+        values = eqx.filter_jit(lambda xs: jax.vmap(problem.value)(xs))
+        leader_values = -np.asarray(values(jnp.asarray(result.start_x)))
         leader_value = float(leader_values[result.best_start])
         w = jnp.asarray(result.x)
         nothing = jnp.full_like(w, -40.0).at[-1].set(40.0)
