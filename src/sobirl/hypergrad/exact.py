@@ -9,7 +9,14 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from sobirl.core.protocols import Problem
 from sobirl.core.status import Status
-from sobirl.solve import Implicit, PolicyIteration, Solver, pull_back, solve_with_factors
+from sobirl.solve import LU, Implicit, PolicyIteration, Solver, pull_back, solve_with_factors
+
+
+class WarmStart(eqx.Module):
+    """Where the next lower level starts: the last one's value, and its factors if it made any."""
+
+    value: Float[Array, "*C S"]
+    lu: LU | None
 
 
 class Exact(eqx.Module):
@@ -17,7 +24,8 @@ class Exact(eqx.Module):
 
     With g = ∂f/∂π: solve (I - γP_π)ᵀ w = b, b(s') = Σ_{s,a} (1[s=s'] - γP(s'|s,a)) π(a|s) g(s,a);
     then μ = (π∘g - w π)/τ. Where x enters the transitions, the discount, the temperature or the
-    reference policy, their cotangents join in. Each lower level starts from the last one's value.
+    reference policy, their cotangents join in. Each lower level starts from the last one's value
+    and factors.
 
     Args:
         solver: solves the lower level to its own tolerance.
@@ -34,23 +42,25 @@ class Exact(eqx.Module):
 
     objective_is_exact: ClassVar[bool] = True
 
-    def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> Float[Array, "*C S"]:
+    def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> WarmStart:
         """Zero values, from which the first lower level is solved."""
 
         def one(context):
             mdp = problem.lower(x, context)
-            return jnp.zeros(mdp.shape[0], mdp.reward.dtype)
+            value = jnp.zeros(mdp.shape[0], mdp.reward.dtype)
+            lu = LU.identity(len(value), value.dtype) if self.solver.factorizes else None
+            return WarmStart(value, lu)
 
         return problem.each_context(one)
 
     def estimate(
-        self, problem: Problem, x: PyTree, state: Float[Array, "*C S"], key: Key[Array, ""]
-    ) -> tuple[PyTree, Float[Array, "*C S"], dict[str, Array]]:
+        self, problem: Problem, x: PyTree, state: WarmStart, key: Key[Array, ""]
+    ) -> tuple[PyTree, WarmStart, dict[str, Array]]:
         """The hyper-gradient at x, to the tolerances of the solver and of the adjoint."""
 
-        def one(context, initial_value):
+        def one(context, start):
             mdp, pull_follower = eqx.filter_vjp(lambda x: problem.lower(x, context), x)
-            solution, lu = solve_with_factors(mdp, self.solver, Implicit(), initial_value)
+            solution, lu = solve_with_factors(mdp, self.solver, Implicit(), start.value, start.lu)
             response = solution.response
             objective, (explicit, cotangent) = jax.value_and_grad(problem.upper, argnums=(0, 1))(
                 x, response, context
@@ -65,9 +75,9 @@ class Exact(eqx.Module):
                 "solver_steps": solution.stats.steps,
                 "status": jnp.maximum(solution.result, adjoint_status),
             }
-            return objective, hypergradient, solution.value, metrics
+            return objective, hypergradient, WarmStart(solution.value, lu), metrics
 
-        objectives, hypergradients, values, metrics = problem.each_context(one, state)
+        objectives, hypergradients, starts, metrics = problem.each_context(one, state)
         objective, hypergradient = problem.average((objectives, hypergradients))
         worst = jax.tree.map(jnp.max, metrics)
-        return hypergradient, values, {"objective": objective, **worst}
+        return hypergradient, starts, {"objective": objective, **worst}

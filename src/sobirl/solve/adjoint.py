@@ -20,7 +20,12 @@ class Adjoint(eqx.Module):
 
     @abc.abstractmethod
     def run(
-        self, solver: Solver, mdp: SoftMDP, value: Float[Array, "S"], throw: bool
+        self,
+        solver: Solver,
+        mdp: SoftMDP,
+        value: Float[Array, "S"],
+        lu: LU | None,
+        throw: bool,
     ) -> SolverState:
         """The solver's last state, differentiable in `mdp`."""
 
@@ -39,11 +44,16 @@ class Implicit(Adjoint):
     rtol: float | Float[Array, ""] = 1e-12
 
     def run(
-        self, solver: Solver, mdp: SoftMDP, value: Float[Array, "S"], throw: bool
+        self,
+        solver: Solver,
+        mdp: SoftMDP,
+        value: Float[Array, "S"],
+        lu: LU | None,
+        throw: bool,
     ) -> SolverState:
         """The solver's last state, differentiable in `mdp`."""
-        mdp_now, value = jax.lax.stop_gradient((mdp, value))
-        state = jax.lax.stop_gradient(_run(solver, mdp_now, value))
+        state = _run(solver, *jax.lax.stop_gradient((mdp, value, lu)))
+        state = jax.lax.stop_gradient(state)
         shifted = mdp.shifted(state.shift)
         value = _attach(state.response.value, state.lu, shifted, rtol=self.rtol, throw=throw)
         return eqx.tree_at(lambda s: s.response, state, _consistent(shifted, value))
@@ -63,7 +73,12 @@ class Unrolled(Adjoint):
     block: int = 256
 
     def run(
-        self, solver: Solver, mdp: SoftMDP, value: Float[Array, "S"], throw: bool
+        self,
+        solver: Solver,
+        mdp: SoftMDP,
+        value: Float[Array, "S"],
+        lu: LU | None,
+        throw: bool,
     ) -> SolverState:
         """The solver's last state, differentiable in `mdp` through every step."""
 
@@ -86,18 +101,18 @@ class Unrolled(Adjoint):
         return eqx.tree_at(lambda s: s.response, state, response)
 
 
-def _run(solver: Solver, mdp: SoftMDP, value: Float[Array, "S"]) -> SolverState:
+def _run(solver: Solver, mdp: SoftMDP, value: Float[Array, "S"], lu: LU | None) -> SolverState:
     """Steps until the solver's tolerance or its step limit."""
 
-    def run(solver, mdp, value):
+    def run(solver, mdp, value, lu):
         return jax.lax.while_loop(
             lambda state: (state.steps < solver.max_steps) & ~solver.terminate(mdp, state),
             lambda state: solver.step(mdp, state),
-            solver.init(mdp, value),
+            solver.init(mdp, value, lu),
         )
 
     # A solver that factors matrices runs one MDP after the other: each stops at its own time.
-    return (sequential_on_cpu(run) if solver.factorizes else run)(solver, mdp, value)
+    return (sequential_on_cpu(run) if solver.factorizes else run)(solver, mdp, value, lu)
 
 
 def _consistent(mdp: SoftMDP, value: Float[Array, "S"]) -> Response:

@@ -89,20 +89,27 @@ def solve(
     check_shape("initial_value", initial_value, (mdp.shape[0],))
     solver = PolicyIteration() if solver is None else solver
     adjoint = Implicit() if adjoint is None else adjoint
-    solution, _ = _solve(mdp, solver, adjoint, initial_value, throw)
+    solution, _ = _solve(mdp, solver, adjoint, initial_value, None, throw)
     return _raise_unless_converged(solution) if throw else solution
 
 
 def solve_with_factors(
-    mdp: SoftMDP, solver: Solver, adjoint: Adjoint, initial_value: Float[Array, "S"]
+    mdp: SoftMDP,
+    solver: Solver,
+    adjoint: Adjoint,
+    initial_value: Float[Array, "S"],
+    lu: LU | None = None,
 ) -> tuple[Solution, LU | None]:
-    """`solve(..., throw=False)` and the solver's last factorization, for a method's own adjoint."""
-    return _solve(mdp, solver, adjoint, initial_value, throw=False)
+    """`solve(..., throw=False)` and the solver's last factorization, for a method's own adjoint.
+
+    `lu` are the factors that an earlier, similar solve gave.
+    """
+    return _solve(mdp, solver, adjoint, initial_value, lu, throw=False)
 
 
 @eqx.filter_jit
-def _solve(mdp, solver, adjoint, initial_value, throw):
-    state = adjoint.run(solver, mdp, initial_value, throw)
+def _solve(mdp, solver, adjoint, initial_value, lu, throw):
+    state = adjoint.run(solver, mdp, initial_value, lu, throw)
     # The bounds are those of the last backup, whose value is the one returned.
     final = jax.lax.stop_gradient(state)
     accuracy = solver.accuracy(jax.lax.stop_gradient(mdp), final)
