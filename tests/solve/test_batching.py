@@ -170,9 +170,9 @@ def counting():
     class Counting(PolicyIteration):
         traces: ClassVar[list] = []
 
-        def init(self, mdp, value):
+        def init(self, mdp, value, lu=None):
             self.traces.append(1)
-            return super().init(mdp, value)
+            return super().init(mdp, value, lu)
 
     return Counting()
 

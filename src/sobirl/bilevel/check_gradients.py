@@ -109,6 +109,7 @@ def check_gradients(
         difference, uncertainty = _extrapolated_difference(
             lambda step, d=direction: value(flat + step * d),
             scale=max(1.0, float(jnp.linalg.norm(flat)) / np.sqrt(flat.size)),
+            noise=(2e-13 if double else 1e-6) * max(abs(at_x), 1.0),
             double=double,
         )
         directional.append(float(gradient @ direction))
@@ -120,7 +121,7 @@ def check_gradients(
     # Errors count relative to the whole gradient (a direction along which φ is flat says little)
     # and, where the gradient vanishes, to φ itself.
     typical = float(jnp.linalg.norm(gradient)) / np.sqrt(flat.size)
-    flat_enough = (1e-6 if double else 1e-2) * max(abs(at_x), 1.0)
+    flat_enough = (1e-4 if double else 1e-2) * max(abs(at_x), 1.0)
     size = np.maximum(
         np.maximum(np.abs(directional), np.abs(differences)), max(typical, flat_enough)
     )
@@ -140,20 +141,23 @@ def check_gradients(
     )
 
 
-def _extrapolated_difference(along, scale: float, double: bool) -> tuple[float, float]:
+def _extrapolated_difference(
+    along, scale: float, noise: float, double: bool
+) -> tuple[float, float]:
     """A central difference and how far it may be off, from Richardson's table over step sizes.
 
-    The entry whose neighbors agree best is the one where truncation and rounding are balanced.
+    The entry whose neighbors agree best is the one where truncation and rounding are balanced;
+    `noise`, the rounding error of φ, keeps a chance agreement at tiny steps from winning.
     """
     steps = scale * (1e-2 if double else 0.3) * 0.25 ** np.arange(8)
     central = [(along(h) - along(-h)) / (2 * h) for h in steps]
     best, uncertainty = central[0], np.inf
     previous = [central[0]]
-    for first in central[1:]:
+    for step, first in zip(steps[1:], central[1:], strict=True):
         row = [first]
         for order, coarse in enumerate(previous, start=1):
             row.append(row[-1] + (row[-1] - coarse) / (16.0**order - 1))
-            spread = max(abs(row[-1] - row[-2]), abs(row[-1] - coarse))
+            spread = max(abs(row[-1] - row[-2]), abs(row[-1] - coarse)) + noise / step
             if spread < uncertainty:
                 best, uncertainty = row[-1], spread
         previous = row
