@@ -109,7 +109,7 @@ def check_gradients(
         difference, uncertainty = _extrapolated_difference(
             lambda step, d=direction: value(flat + step * d),
             scale=max(1.0, float(jnp.linalg.norm(flat)) / np.sqrt(flat.size)),
-            noise=(2e-13 if double else 1e-6) * max(abs(at_x), 1.0),
+            noise=(5e-14 if double else 1e-6) * max(abs(at_x), 1.0),
             double=double,
         )
         directional.append(float(gradient @ direction))
