@@ -1,6 +1,6 @@
 """The outer loop, on a lower level whose answer is known in closed form."""
 
-import sys
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,8 @@ import pytest
 import rich.progress
 
 import sobirl as sb
+from sobirl.bilevel import driver
+from sobirl.bilevel.interrupts import deferred_interrupt
 
 
 def one_state_problem(target=0.8, temperature=1.0):
@@ -233,16 +235,61 @@ def test_bad_arguments(changes, message):
         sb.minimize(one_state_problem(), **arguments)
 
 
+class CtrlC:
+    """A recorder that presses Ctrl-C after some steps."""
+
+    def __init__(self, after):
+        self.after, self.saves = after, 0
+
+    def restore(self, like):
+        return None
+
+    def record(self, state, rows, seconds):
+        if state.step >= self.after:
+            signal.raise_signal(signal.SIGINT)
+
+    def save(self):
+        self.saves += 1
+
+
 def test_ctrl_c_keeps_what_was_done(monkeypatch):
     class Bar(rich.progress.Progress):
         def update(self, task, completed=None, **fields):
-            if completed == 6:
-                raise KeyboardInterrupt
+            if completed >= 6:
+                signal.raise_signal(signal.SIGINT)
 
-    module = sys.modules["sobirl.bilevel.minimize"]  # the attribute of that name is the function
-    monkeypatch.setattr(module, "_progress_bar", lambda show: Bar(disable=True))
+    monkeypatch.setattr(driver, "_progress_bar", lambda show: Bar(disable=True))
     result = sb.minimize(one_state_problem(), jnp.array(0.0), num_steps=100, chunk_size=3)
-    whole = sb.minimize(one_state_problem(), jnp.array(0.0), num_steps=6)
+    whole = sb.minimize(one_state_problem(), jnp.array(0.0), num_steps=result.steps)
     assert result.interrupted
-    assert result.steps == 6
+    assert 6 <= result.steps < 9  # the end of the chunk in which it was pressed
     np.testing.assert_array_equal(result.history["objective"], whole.history["objective"])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_with_a_recorder_saves_and_raises():
+    recorder = CtrlC(after=6)
+    with pytest.raises(KeyboardInterrupt):
+        sb.minimize(
+            one_state_problem(), jnp.array(0.0), num_steps=100, chunk_size=3, recorder=recorder
+        )
+    assert recorder.saves == 1
+
+
+def test_a_second_ctrl_c_does_not_wait():
+    with pytest.raises(KeyboardInterrupt), deferred_interrupt() as interrupt:
+        signal.raise_signal(signal.SIGINT)
+        assert interrupt.requested
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_chunks_do_not_depend_on_the_clock(monkeypatch):
+    """Slow steps make for short chunks; where an early stop ends is the same."""
+    arguments = {"optimizer": optax.adam(0.1), "num_steps": 500, "tolerance": 1e-2}
+    arguments |= {"early_stop": True, "chunk_size": 10}
+    whole = sb.minimize(one_state_problem(), jnp.array(0.0), **arguments)
+    monkeypatch.setattr(driver, "_CHUNK_SECONDS", 0.0)  # one step a chunk
+    slow = sb.minimize(one_state_problem(), jnp.array(0.0), **arguments)
+    assert whole.steps == slow.steps < 500
+    np.testing.assert_array_equal(whole.history["objective"], slow.history["objective"])

@@ -10,7 +10,7 @@ from rich.console import Console
 
 import sobirl as sb
 from sobirl.problems import rust_bus
-from sobirl.runs.directory import write_run
+from sobirl.runs.directory import RunDirectory
 from sobirl.runs.rust_bus import RustBusRun
 
 DATA = Path(rust_bus.__file__).parent / "data" / "rust1987_group4.csv"
@@ -57,7 +57,7 @@ def test_published_estimate(tmp_path):
     assert "warning" not in text
     assert not outcome.files
 
-    write_run(dataclasses.replace(run, out=tmp_path / "run"), outcome)
+    RunDirectory.create(dataclasses.replace(run, out=tmp_path / "run")).finish(outcome)
     written = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert written["metrics"]["theta"] == metrics["theta"]
     assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 1 + summary["steps"]
@@ -93,9 +93,8 @@ def test_simulation(tmp_path):
     assert np.abs(z).max() < 4
     assert "z-score" in printed(outcome)
 
-    write_run(
-        dataclasses.replace(run, out=tmp_path / "run"), dataclasses.replace(outcome, figures={})
-    )
+    directory = RunDirectory.create(dataclasses.replace(run, out=tmp_path / "run"))
+    directory.finish(dataclasses.replace(outcome, figures={}))
     again = outcome_of(data=tmp_path / "run" / "data.csv", cost="quadratic", seed=4)
     assert again.summary["metrics"]["neg_log_likelihood"] == metrics["neg_log_likelihood"]
 
@@ -123,7 +122,7 @@ def test_parameters_that_are_not_identified_are_reported(tmp_path):
     text = printed(outcome)
     assert "warning" in text
     assert "no standard errors" in text
-    write_run(dataclasses.replace(run, out=tmp_path / "run"), outcome)
+    RunDirectory.create(dataclasses.replace(run, out=tmp_path / "run")).finish(outcome)
     written = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert written["metrics"]["standard_errors"] == [None, None]
 

@@ -5,6 +5,8 @@ from sobirl.bilevel.continuation import GeometricContinuation
 from sobirl.bilevel.minimize import minimize
 from sobirl.bilevel.newton import NewtonResult, minimize_newton
 from sobirl.bilevel.problem import BilevelProblem
+from sobirl.bilevel.projections import Projection, box, budget, simplex
+from sobirl.bilevel.recorder import Recorder
 from sobirl.bilevel.result import Result
 
 __all__ = [
@@ -12,8 +14,13 @@ __all__ = [
     "GeometricContinuation",
     "GradientCheck",
     "NewtonResult",
+    "Projection",
+    "Recorder",
     "Result",
+    "box",
+    "budget",
     "check_gradients",
     "minimize",
     "minimize_newton",
+    "simplex",
 ]

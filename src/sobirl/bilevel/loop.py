@@ -30,6 +30,9 @@ class RunState(eqx.Module):
     best_objective: Float[Array, "*starts"]
 
 
+Projection = Callable[[PyTree], PyTree]
+
+
 class StartSettings(eqx.Module):
     """What may differ from start to start."""
 
@@ -47,7 +50,7 @@ def init(
 ) -> RunState:
     """The state of one start before its first step."""
     key, method_key = jax.random.split(key)
-    return RunState(
+    state = RunState(
         x=x,
         optimizer_state=_optimizer(optimizer, settings).init(x),
         method_state=method.init(problem, x, method_key),
@@ -56,16 +59,19 @@ def init(
         best_x=x,
         best_objective=jnp.full((), jnp.inf),
     )
+    # No weak types: a state read back from a file has none, and must fit the same program.
+    return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), state)
 
 
 def step(
     problem: BilevelProblem,
     method: Method,
     optimizer: Optimizer | OptimizerOf,
+    projection: Projection | None,
     state: RunState,
     settings: StartSettings,
 ) -> tuple[RunState, dict[str, Array]]:
-    """One outer step of one start, and its record: norm and metrics at the x before the step."""
+    """One outer step of one start, and its record: norms and metrics at the x before the step."""
     at, own_temperature, record = problem, True, {}
     if settings.continuation is not None:
         factor = settings.continuation(state.step)
@@ -81,8 +87,12 @@ def step(
     )
     # A start whose hyper-gradient is not finite stays where it is, and its status says so.
     finite = jnp.isfinite(norm)
-    moved = (optax.apply_updates(state.x, updates), optimizer_state)
-    x, optimizer_state = _select(finite, moved, (state.x, state.optimizer_state))
+    x = optax.apply_updates(state.x, updates)
+    if projection is not None:
+        x = projection(x)
+        record["projected_gradient_norm"] = projected_norm(projection, state.x, hypergradient)
+    moved, stayed = (x, optimizer_state), (state.x, state.optimizer_state)
+    x, optimizer_state = _select(finite, moved, stayed)
     status = jnp.where(finite, metrics["status"], int(Status.NOT_FINITE))
     objective = metrics["objective"]
     counts = jnp.isfinite(objective) & own_temperature
@@ -101,12 +111,19 @@ def step(
     return next_state, {"hypergradient_norm": norm, **metrics, "status": status, **record}
 
 
+def projected_norm(projection: Projection, x: PyTree, gradient: PyTree) -> Float[Array, ""]:
+    """‖x - P(x - ∇φ)‖₂: zero exactly where x is stationary within the set."""
+    reached = projection(jax.tree.map(jnp.subtract, x, gradient))
+    return optax.tree.norm(jax.tree.map(jnp.subtract, x, reached))
+
+
 def run_chunk(
     problem: BilevelProblem,
     method: Method,
     settings: StartSettings,
     state: RunState,
     count: Int[Array, ""],
+    projection: Projection | None = None,
     *,
     optimizer: Optimizer | OptimizerOf,
     size: int,
@@ -115,7 +132,7 @@ def run_chunk(
 
     The number of steps is an argument, so that one compiled program serves every chunk.
     """
-    advance = functools.partial(step, problem, method, optimizer)
+    advance = functools.partial(step, problem, method, optimizer, projection)
     # One start needs no batch axis, which would cost it its plain loops.
     advance = jax.vmap(advance) if state.step.ndim else advance
     record = jax.eval_shape(advance, state, settings)[1]

@@ -22,17 +22,20 @@ class Result:
         final_x: the last iterate of the best start.
         final_objective: φ at `final_x`.
         hypergradient_norm: ‖∇φ‖₂ at `final_x`.
+        projected_gradient_norm: ‖x - P(x - ∇φ)‖₂ at `final_x`, P the projection; without one the
+            same as `hypergradient_norm`.
         converged: whether that norm is below the asked tolerance.
         status: the worst `Status` of the best start's steps; its `advice` says what to do.
         best_start: which start it was.
         start_x: the best iterate of every start, with a leading start axis.
         start_objectives: φ at them, (starts,); NaN for a start that never had a finite objective.
         history: per step, (steps,) or with several starts (steps, starts): `hypergradient_norm`
-            at x_k, `objective` at x_{k+1}, and the method's metrics at x_k.
+            at x_k (and `projected_gradient_norm`, with a projection), `objective` at x_{k+1}, and
+            the method's metrics at x_k.
         steps: outer steps taken.
         interrupted: whether Ctrl-C ended the run early.
         compile_seconds: time to trace and compile.
-        run_seconds: time to run.
+        run_seconds: time to run; over all parts of a run that a recorder took up again.
     """
 
     x: PyTree
@@ -40,6 +43,7 @@ class Result:
     final_x: PyTree
     final_objective: float
     hypergradient_norm: float
+    projected_gradient_norm: float
     converged: bool
     status: Status
     best_start: int
@@ -54,10 +58,11 @@ class Result:
     def __str__(self) -> str:
         """One line: where the run ended and whether it can be trusted."""
         starts = len(self.start_objectives)
+        norm = "projected ‖∇φ‖" if "projected_gradient_norm" in self.history else "‖∇φ‖"
         return (
             f"objective {self.objective:.6g}"
             + (f" (best of {starts} starts)" if starts > 1 else "")
-            + f", ‖∇φ‖ {self.hypergradient_norm:.1e} after {self.steps} steps, "
+            + f", {norm} {self.projected_gradient_norm:.1e} after {self.steps} steps, "
             + ("converged" if self.converged else "not converged")
             + f", {self.run_seconds:.2f} s after {self.compile_seconds:.1f} s of compilation"
             + ("" if self.status is Status.CONVERGED else f"; {self.status.advice}")
@@ -76,10 +81,7 @@ def make_result(
         tolerance: `converged` means a norm below it.
         more: the fields of `Result` that only the caller knows.
     """
-    # Methods report the objective at the x before a step; a row shows the one after it.
-    history = {
-        name: rows[1:] if name == "objective" else rows[:-1] for name, rows in records.items()
-    }
+    history = shifted_history(records)
     last = {name: np.atleast_1d(rows[-1]) for name, rows in records.items()}
     one_start = np.ndim(after.step) == 0
     best_x, final_x = jax.tree.map(
@@ -91,13 +93,14 @@ def make_result(
     objectives = np.where(np.isfinite(objectives), objectives, np.nan)
     steps = len(history["objective"])
     statuses = history["status"].reshape(steps, -1)[:, best] if steps else np.zeros(0, int)
-    norm = float(last["hypergradient_norm"][best])
+    norm = float(stationarity(last)[best])
     return Result(
         x=jax.tree.map(lambda leaf: leaf[best], best_x),
         objective=float(objectives[best]),
         final_x=jax.tree.map(lambda leaf: leaf[best], final_x),
         final_objective=float(last["objective"][best]),
-        hypergradient_norm=norm,
+        hypergradient_norm=float(last["hypergradient_norm"][best]),
+        projected_gradient_norm=norm,
         converged=norm < tolerance,
         status=Status(int(max(statuses.max(initial=0), last["status"][best]))),
         best_start=best,
@@ -107,3 +110,16 @@ def make_result(
         steps=steps,
         **more,
     )
+
+
+def shifted_history(records: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The rows that people see, one fewer than there are records.
+
+    Methods report the objective at the x before a step; a row shows the one after it.
+    """
+    return {name: rows[1:] if name == "objective" else rows[:-1] for name, rows in records.items()}
+
+
+def stationarity(records: dict[str, np.ndarray]) -> np.ndarray:
+    """The norm that must vanish at a solution: the projected gradient's, if there is one."""
+    return records.get("projected_gradient_norm", records["hypergradient_norm"])

@@ -1,32 +1,126 @@
-"""Run directories: written completely or not at all."""
+"""Run directories: made when a run begins, completed when it ends, resumable in between."""
 
-import csv
+import contextlib
 import dataclasses
-import hashlib
-import importlib.metadata
-import json
-import math
 import os
-import platform
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
+import filelock
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.runs.options import RunOptions
+from sobirl.runs.configuration import configuration
+from sobirl.runs.files import atomic_file, csv_header, csv_rows, write_json, write_text
+from sobirl.runs.journal import Journal
+from sobirl.runs.metrics import CsvStream, TensorBoardStream
+from sobirl.runs.options import RunOptions, StepwiseOptions
 from sobirl.runs.outcome import Outcome
+from sobirl.runs.saved import CHECKPOINT, CONFIG, METRICS, SUMMARY, is_run
 
-MARKER = "config.json"
+_LOCK, _REPLACED = ".lock", ".replaced"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDirectory:
+    """The directory of a run that is being carried out.
+
+    Attributes:
+        path: where it is.
+        options: what is run in it.
+    """
+
+    path: Path
+    options: RunOptions
+
+    @classmethod
+    def create(cls, options: RunOptions) -> "RunDirectory":
+        """Make a directory that holds `config.json`, in one step.
+
+        A run that `--force` replaces moves into it, and is removed once the new one is complete.
+
+        Raises:
+            InvalidInputError: as for `choose_directory`.
+        """
+        config = configuration(options)
+        path = choose_directory(options)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        try:
+            draft.chmod(0o755)
+            write_json(draft / CONFIG, config)
+            if options.force and path.exists():
+                path.rename(draft / _REPLACED)
+            while True:
+                try:
+                    draft.rename(path)
+                    break
+                except OSError:
+                    if options.out is not None or not path.exists():
+                        raise
+                    path = choose_directory(options)  # another run took it in the meantime
+        except BaseException:
+            if (draft / _REPLACED).exists():
+                (draft / _REPLACED).rename(path)
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        return cls(path, options)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from working on the run at the same time.
+
+        Raises:
+            InvalidInputError: another one does.
+        """
+        with hold(self.path):
+            yield
+
+    def recorder(self) -> Journal | None:
+        """What records the steps of the run; None for one that has no steps to resume."""
+        if not isinstance(self.options, StepwiseOptions):
+            return None
+        streams = [CsvStream(self.path / METRICS)]
+        if self.options.tensorboard:
+            streams.append(TensorBoardStream(self.path / "tensorboard"))
+        return Journal(self.path / CHECKPOINT, self.options.checkpoint_seconds, streams)
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether steps of the run are kept."""
+        return (self.path / CHECKPOINT).exists()
+
+    def finish(self, outcome: Outcome) -> None:
+        """Write everything that the run found; `summary.json` last, which marks it as complete."""
+        for name, text in outcome.files.items():
+            write_text(self.path / name, text)
+        (self.path / "figures").mkdir(exist_ok=True)
+        for name, draw in outcome.figures.items():
+            with atomic_file(self.path / "figures" / f"{name}.png") as file:
+                draw().savefig(file, format="png", dpi=150)
+        write_text(self.path / METRICS, csv_header(outcome.history) + csv_rows(outcome.history))
+        write_json(self.path / SUMMARY, outcome.summary)
+        shutil.rmtree(self.path / _REPLACED, ignore_errors=True)
+
+    def abandon(self) -> None:
+        """Undo `create`: remove the directory, and put back the run that it replaced."""
+        gone = Path(tempfile.mkdtemp(prefix=f".{self.path.name}-", dir=self.path.parent))
+        self.path.rename(gone / "run")
+        if (gone / "run" / _REPLACED).exists():
+            (gone / "run" / _REPLACED).rename(self.path)
+        shutil.rmtree(gone, ignore_errors=True)
+        if self.options.out is None:
+            with contextlib.suppress(OSError):
+                self.path.parent.rmdir()  # the folder `runs`, if nothing else is in it
 
 
 def choose_directory(options: RunOptions) -> Path:
-    """Where the run goes, checked before anything is computed.
+    """Where the run goes.
 
     Raises:
         InvalidInputError: the directory exists and `--force` is not given, or is not a run
-            directory (which `--force` never removes), or cannot be made there.
+            directory (which `--force` never removes), or is in use, or cannot be made there.
     """
     if options.out is None:
         number = 1
@@ -37,99 +131,39 @@ def choose_directory(options: RunOptions) -> Path:
     if path.exists():
         if not options.force:
             raise InvalidInputError(f"--out {path} exists; choose another or add --force")
-        is_run = path.is_dir() and (path / MARKER).is_file() and (path / "summary.json").is_file()
-        if not is_run:
+        if not is_run(path):
             raise InvalidInputError(
                 f"--out {path} is not a run directory of sobirl; --force does not remove it"
             )
         inputs = (value for value in vars(options).values() if isinstance(value, Path))
         if any(path in value.resolve().parents for value in inputs):
             raise InvalidInputError(f"--out {path} holds an input of this run; choose another")
+        with hold(path):
+            pass
     ancestor = next(parent for parent in path.absolute().parents if parent.exists())
     if not ancestor.is_dir() or not os.access(ancestor, os.W_OK):
         raise InvalidInputError(f"--out {path}: cannot write to {ancestor}")
     return path
 
 
-def write_run(options: RunOptions, outcome: Outcome) -> Path:
-    """Write `config.json`, `metrics.csv`, `summary.json` and `figures/` into a new directory.
-
-    Everything is written next to it first and moved there in one step, so that a run directory is
-    never seen half-written and an earlier run is lost only once its successor is complete. The
-    directory is chosen anew, because another run may have taken it in the meantime.
+@contextlib.contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Hold the lock of a run directory; the system lets go of it when the process ends.
 
     Raises:
-        InvalidInputError: as for `choose_directory`.
+        InvalidInputError: another process holds it.
     """
-    path = choose_directory(options)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        draft.chmod(0o755)
-        _write_json(draft / MARKER, configuration(options))
-        _write_csv(draft / "metrics.csv", outcome.history)
-        for name, text in outcome.files.items():
-            (draft / name).write_text(text)
-        (draft / "figures").mkdir()
-        for name, draw in outcome.figures.items():
-            draw().savefig(draft / "figures" / f"{name}.png", dpi=150)
-        _write_json(draft / "summary.json", outcome.summary)
-        if options.force and path.exists():
-            shutil.rmtree(path)
-        draft.rename(path)  # fails if there is another run by now
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    return path
+        with filelock.FileLock(path / _LOCK, timeout=0):
+            yield
+    except filelock.Timeout as error:
+        raise InvalidInputError(f"{path}: another process is working on this run") from error
 
 
-def configuration(options: RunOptions) -> dict:
-    """All that is needed to repeat a run: every option, the input files, and the versions."""
-    packages = ("sobirl", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy")
-    chosen = dataclasses.asdict(options)
-    inputs = {
-        name: {"path": str(value.resolve()), "sha256": _sha256(value)}
-        for name, value in chosen.items()
-        if isinstance(value, Path) and value.is_file()
-    }
-    return {
-        "problem": options.problem,
-        "options": chosen,
-        "inputs": inputs,
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in packages},
-        },
-    }
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _write_json(path: Path, content: dict) -> None:
-    path.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
-
-
-def _plain(value):
-    """`value` in the types that JSON has; NaN and infinities become null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value
-
-
-def _write_csv(path: Path, history: dict[str, np.ndarray]) -> None:
-    """One row a step, counted from 1, with every digit that the numbers have."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["step", *history])
-        for step, row in enumerate(zip(*history.values(), strict=True), start=1):
-            writer.writerow([step, *(repr(entry.item()) for entry in row)])
+def in_use(path: Path) -> bool:
+    """Whether a process is working on a run."""
+    try:
+        with hold(path):
+            return False
+    except InvalidInputError:
+        return True

@@ -10,12 +10,12 @@ import numpy as np
 import optax
 from rich.table import Table
 
-from sobirl.bilevel import GeometricContinuation, Result, minimize
+from sobirl.bilevel import GeometricContinuation, Recorder, Result, minimize
 from sobirl.hypergrad import Exact
 from sobirl.problems.four_rooms import FourRooms, cells, incentive, random_start
 from sobirl.runs.figures import four_rooms as figures
-from sobirl.runs.options import RunOptions, require, require_count, require_positive
-from sobirl.runs.outcome import Outcome, summarize
+from sobirl.runs.options import StepwiseOptions, require, require_count, require_positive
+from sobirl.runs.outcome import Outcome, best_history, summarize
 from sobirl.solve import PolicyIteration, occupancy, solve
 
 # A portfolio, because the leader's value has many local optima, and which recipe finds the best
@@ -25,7 +25,7 @@ FIRST_TEMPERATURES = (0.0, 0.005, 0.0, 0.01)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FourRoomsRun(RunOptions):
+class FourRoomsRun(StepwiseOptions):
     """Four Rooms incentive design (Thoma et al. 2024): exact hyper-gradients, many starts.
 
     The default is the first cell of the published table; try --temperature 0.003 --cost-weight 3.
@@ -56,10 +56,10 @@ class FourRoomsRun(RunOptions):
         require_count("--starts", self.starts)
         require_count("--num-steps", self.num_steps)
 
-    def run(self) -> Outcome:
+    def run(self, recorder: Recorder | None = None) -> Outcome:
         """Optimize the portfolio and compare the best start with the published values."""
         design = FourRooms(self.temperature, self.cost_weight)
-        result = self._minimize(design)
+        result = self._minimize(design, recorder)
         problem = design.problem()
         # The steps solve the walker to six digits; what is reported is solved to round-off.
         values = eqx.filter_jit(lambda xs: jax.vmap(problem.value)(xs))
@@ -71,10 +71,6 @@ class FourRoomsRun(RunOptions):
         unpaid = -float(problem.value(nothing))
         penalty = -np.asarray(incentive(w))
         best_start = result.best_start
-        history = {
-            name: values[:, best_start] if self.starts > 1 else values
-            for name, values in result.history.items()
-        }
         metrics = {
             "leader_value": leader_value,
             "leader_value_mean": float(np.nanmean(leader_values)),
@@ -96,12 +92,8 @@ class FourRoomsRun(RunOptions):
                 run_seconds=result.run_seconds,
                 converged=result.converged,
                 status=result.status.name.lower(),
-                interrupted=result.interrupted,
             ),
-            history={
-                name: history[name]
-                for name in ("objective", "hypergradient_norm", "temperature_factor")
-            },
+            history=best_history(result),
             report=[self._table(metrics), *warning],
             figures={
                 "map": lambda: figures.incentives_and_flow(
@@ -116,7 +108,7 @@ class FourRoomsRun(RunOptions):
             files={"incentives.csv": _incentive_table(penalty)},
         )
 
-    def _minimize(self, design: FourRooms) -> Result:
+    def _minimize(self, design: FourRooms, recorder: Recorder | None) -> Result:
         turns = jnp.arange(self.starts) % len(FIRST_TEMPERATURES)
         first_temperature = jnp.array(FIRST_TEMPERATURES)[turns]
         return minimize(
@@ -133,6 +125,7 @@ class FourRoomsRun(RunOptions):
             ),
             tolerance=self.tolerance,
             progress=self.progress,
+            recorder=recorder,
         )
 
     def _table(self, metrics: dict) -> Table:

@@ -6,7 +6,9 @@ import math
 from pathlib import Path
 from typing import ClassVar
 
+from sobirl.bilevel.recorder import Recorder
 from sobirl.core.errors import InvalidInputError
+from sobirl.runs.metrics import require_tensorboard
 from sobirl.runs.outcome import Outcome
 
 
@@ -38,8 +40,26 @@ class RunOptions(abc.ABC):
         require("--seed", self.seed, 0 <= self.seed < 2**32, "must lie between 0 and 2^32 - 1")
 
     @abc.abstractmethod
-    def run(self) -> Outcome:
-        """Compute everything; write nothing."""
+    def run(self, recorder: Recorder | None = None) -> Outcome:
+        """Compute everything; write nothing but what the recorder keeps of a run of many steps."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepwiseOptions(RunOptions):
+    """Options of the runs that take many steps: they are recorded and can be resumed."""
+
+    tensorboard: bool = False
+    """Write the metrics as TensorBoard events too, into the folder tensorboard of the run."""
+    checkpoint_seconds: float = 10.0
+    """The least time between two checkpoints; 0 makes one after every few steps."""
+
+    def validate(self) -> None:
+        """Check the options."""
+        super().validate()
+        valid = 0 <= self.checkpoint_seconds < math.inf
+        require("--checkpoint-seconds", self.checkpoint_seconds, valid, "must not be negative")
+        if self.tensorboard:
+            require_tensorboard()
 
 
 def require(name: str, value, holds: bool, requirement: str) -> None:

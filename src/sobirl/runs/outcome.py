@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import RenderableType
 
+from sobirl.bilevel import Result
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -17,7 +19,8 @@ class Outcome:
 
     Attributes:
         summary: the contents of `summary.json`; see `summarize`.
-        history: the columns of `metrics.csv`, one row a step: `objective`, `hypergradient_norm`.
+        history: the columns of `metrics.csv`, one row a step: `objective`, `hypergradient_norm`
+            and whatever else the method tells.
         report: what to print, for example rich tables.
         figures: file stem -> a function that draws the figure (so that matplotlib loads late).
         files: further text files of the run, file name -> contents.
@@ -28,6 +31,14 @@ class Outcome:
     report: list[RenderableType]
     figures: dict[str, Callable[[], "Figure"]]
     files: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def best_history(result: Result) -> dict[str, np.ndarray]:
+    """The rows of the best start."""
+    return {
+        name: rows.reshape(result.steps, -1)[:, result.best_start]
+        for name, rows in result.history.items()
+    }
 
 
 def summarize(

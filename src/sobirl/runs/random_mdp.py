@@ -8,16 +8,16 @@ import numpy as np
 import optax
 from rich.table import Table
 
-from sobirl.bilevel import minimize
+from sobirl.bilevel import Recorder, minimize
 from sobirl.hypergrad import Exact, MSoBiRL
 from sobirl.problems.random_mdp import RandomMDP, TargetPolicy
 from sobirl.runs.figures import random_mdp as figures
-from sobirl.runs.options import RunOptions, require, require_count, require_positive
-from sobirl.runs.outcome import Outcome, summarize
+from sobirl.runs.options import StepwiseOptions, require, require_count, require_positive
+from sobirl.runs.outcome import Outcome, best_history, summarize
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RandomMDPRun(RunOptions):
+class RandomMDPRun(StepwiseOptions):
     """Random MDPs: the synthetic problem of Yang, Gao, Yuan (2025), or a harder variant.
 
     The paper's run: sobirl run random-mdp --method m-sobirl --num-steps 3000
@@ -67,7 +67,7 @@ class RandomMDPRun(RunOptions):
             require("--variant", self.variant, paper, "must be paper with --instance")
             RandomMDP.load(self.instance)
 
-    def run(self) -> Outcome:
+    def run(self, recorder: Recorder | None = None) -> Outcome:
         """Minimize from the instance's own first x."""
         instance = self._instance()
         result = minimize(
@@ -79,6 +79,7 @@ class RandomMDPRun(RunOptions):
             key=self.seed,
             tolerance=self.tolerance,
             progress=self.progress,
+            recorder=recorder,
         )
         norms, objectives = result.history["hypergradient_norm"], result.history["objective"]
         metrics = {"final_objective": result.final_objective, "best_objective": result.objective}
@@ -112,9 +113,8 @@ class RandomMDPRun(RunOptions):
                 run_seconds=result.run_seconds,
                 converged=result.converged,
                 status=result.status.name.lower(),
-                interrupted=result.interrupted,
             ),
-            history={"objective": objectives, "hypergradient_norm": norms},
+            history=best_history(result),
             report=[table, *status],
             figures={"convergence": lambda: figures.convergence(norms, objectives, reference)},
         )

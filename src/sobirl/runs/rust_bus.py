@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from rich.table import Table
 
+from sobirl.bilevel.recorder import Recorder
 from sobirl.core.errors import InvalidInputError
 from sobirl.problems import rust_bus
 from sobirl.problems.rust_bus import COSTS, GROUP4_ESTIMATES, GROUP4_PROBABILITIES, Panel
@@ -73,8 +74,11 @@ class RustBusRun(RunOptions):
         for name, value in (("--replacement-cost", replacement_cost), ("--theta", theta)):
             require(name, value, bool(np.all(np.isfinite(value))), "must be finite")
 
-    def run(self) -> Outcome:
-        """Estimate the costs, and set them beside what is known about them."""
+    def run(self, recorder: Recorder | None = None) -> Outcome:
+        """Estimate the costs, and set them beside what is known about them.
+
+        It takes milliseconds, so that there is nothing to record.
+        """
         panel = self._panel
         found = estimate(
             panel, self.cost, discount=self.discount, tolerance=self.tolerance, seed=self.seed

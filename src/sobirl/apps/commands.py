@@ -1,0 +1,157 @@
+"""What the command line can do, one class a command."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import equinox as eqx
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from sobirl import problems
+from sobirl.core.errors import InvalidInputError, SobirlError
+from sobirl.runs.directory import RunDirectory
+from sobirl.runs.options import RunOptions
+from sobirl.runs.registry import options_of
+from sobirl.runs.report import choose_report, write_report
+from sobirl.runs.saved import SavedRun
+from sobirl.runs.show import show
+
+RunPath = Annotated[Path, tyro.conf.Positional]
+
+
+@dataclasses.dataclass(frozen=True)
+class ListProblems:
+    """Show the problems and what they are."""
+
+    def __call__(self) -> None:
+        """Print the table."""
+        table = Table(title="Problems")
+        table.add_column("name", style="bold")
+        table.add_column("what it is")
+        table.add_column("command")
+        for name in problems.names():
+            what = problems.load(name).__doc__.splitlines()[0]
+            table.add_row(name, what, f"sobirl run {name} --help")
+        Console().print(table)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Carry out a new run."""
+
+    options: RunOptions
+
+    def __call__(self) -> None:
+        """Check the options, make the directory, and go."""
+        self.options.validate()
+        _carry_out(RunDirectory.create(self.options), is_new=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Resume:
+    """Go on with a run that was stopped or killed, as if it had not been.
+
+    Its last checkpoint and its config.json decide everything.
+    """
+
+    run: RunPath
+    """The run's directory, for example runs/four-rooms-1."""
+
+    def __call__(self) -> None:
+        """Go on, or say that there is nothing left to do."""
+        saved = SavedRun.load(self.run)
+        if saved.summary is not None:
+            print(f"{self.run} has ended; see it with: sobirl show {self.run}")
+            return
+        options = options_of(saved)
+        options.validate()
+        _carry_out(RunDirectory(self.run, options), is_new=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Show:
+    """Show what a run is, how far it came and what it found."""
+
+    run: RunPath
+    """The run's directory."""
+
+    def __call__(self) -> None:
+        """Print it."""
+        for part in show(SavedRun.load(self.run)):
+            Console().print(part)
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Compare runs: a table, curves, and one HTML page that needs no other file."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Directories of runs, complete or not."""
+    out: Path | None = None
+    """Folder of the report, made new. By default runs/report-N with the first free N."""
+    force: bool = False
+    """Replace the report that is already there."""
+
+    def __call__(self) -> None:
+        """Write the report and print its table."""
+        if not self.runs:
+            raise InvalidInputError("report: give at least one run directory")
+        runs = [SavedRun.load(path) for path in self.runs]
+        out = choose_report(self.out, self.force)
+        for part in write_report(runs, out):
+            Console().print(part)
+        print(f"wrote {_shown(out)}: report.html and its figures as PNG")
+
+
+def _carry_out(directory: RunDirectory, is_new: bool) -> None:
+    """Compute, print and write; an early end says how to go on.
+
+    A new directory in which nothing is kept is removed again.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, with what is left to do as its message.
+        InvalidInputError: the disk is full or the like, with the same.
+    """
+    console = Console()
+    try:
+        with directory.lock():
+            outcome = directory.options.run(directory.recorder())
+            for part in outcome.report:
+                console.print(part)
+            directory.finish(outcome)
+    except BaseException as error:
+        # What no second attempt would change is bad input, whenever it shows.
+        hopeless = isinstance(error, (SobirlError, eqx.EquinoxRuntimeError))
+        kept = not is_new or (directory.has_checkpoint and not hopeless)
+        if not kept:
+            directory.abandon()
+        rest = _how_to_go_on(directory) if kept else "nothing was written"
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(f"stopped; {rest}") from None
+        if isinstance(error, OSError):
+            where, what = error.filename or directory.path, error.strerror or error
+            raise InvalidInputError(f"{where}: {what}; {rest}") from error
+        raise
+    figures = ", ".join(f"figures/{name}.png" for name in outcome.figures)
+    console.print(
+        f"{outcome.summary['run_seconds']:.1f} s after {outcome.summary['compile_seconds']:.1f} s "
+        f"of compilation; wrote {_shown(directory.path)}: summary.json, metrics.csv, config.json, "
+        f"{figures}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _how_to_go_on(directory: RunDirectory) -> str:
+    saved = SavedRun.load(_shown(directory.path))
+    total = getattr(directory.options, "num_steps", None)
+    of_all = "" if total is None else f" of {total}"
+    return f"{saved.steps()}{of_all} steps are kept, go on with: {saved.resume_command}"
+
+
+def _shown(path: Path) -> Path:
+    """The path as people would type it: relative where that is shorter."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path

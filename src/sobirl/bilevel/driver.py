@@ -1,0 +1,118 @@
+"""The loop around the compiled chunks: progress, Ctrl-C, early stopping and recording."""
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from sobirl.bilevel.interrupts import deferred_interrupt
+from sobirl.bilevel.loop import RunState
+from sobirl.bilevel.recorder import Recorder, Records
+
+# How long one call of the compiled program should take: Ctrl-C and the bar wait for its end.
+_CHUNK_SECONDS = 0.5
+
+
+@dataclasses.dataclass
+class Drive:
+    """How far a run came.
+
+    Attributes:
+        state: after the last step.
+        records: the rows of all steps.
+        seconds: all time spent on steps, also before an interruption that was taken up again.
+        interrupted: whether Ctrl-C ended it.
+    """
+
+    state: RunState
+    records: Records
+    seconds: float
+    interrupted: bool
+
+
+def drive(
+    advance: Callable[[RunState, int], tuple[RunState, Records]],
+    state: RunState,
+    *,
+    num_steps: int,
+    chunk_size: int,
+    has_converged: Callable[[Records], bool] | None,
+    recorder: Recorder | None,
+    progress: bool | None,
+) -> Drive:
+    """Take steps until there are `num_steps`, all starts have converged, or Ctrl-C.
+
+    Args:
+        advance: (state, count) -> the state after `count` steps and their rows; at most
+            `chunk_size` of them.
+        state: before the first step.
+        num_steps: steps in all, those that the recorder already has included.
+        chunk_size: steps after which convergence is looked at; calls take no more.
+        has_converged: whether the last row says that there is nothing left to do.
+        recorder: is told of every chunk.
+        progress: whether to show a bar; None for on a terminal only.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C before the first step was done, or, with a recorder, at any
+            time; the recorder then has all that was done.
+    """
+    saved = None if recorder is None else recorder.restore(state)
+    chunks, before = [], 0.0
+    if saved is not None:
+        state, records, before = saved
+        chunks = [records]
+    done = resumed_at = int(np.max(state.step))
+    clock = time.perf_counter()
+
+    def seconds():
+        return before + time.perf_counter() - clock
+
+    def finished():
+        # At fixed steps only, so that the speed of the machine has no say in where a run ends.
+        looked_at = has_converged is not None and done and done % chunk_size == 0
+        return done >= num_steps or (looked_at and has_converged(chunks[-1]))
+
+    count = 1
+    with deferred_interrupt() as interrupt, _progress_bar(progress) as bar:
+        task = bar.add_task("minimizing", total=num_steps, completed=done, objective="")
+        while not interrupt.requested and not finished():
+            count = min(count, num_steps - done, chunk_size - done % chunk_size)
+            started = time.perf_counter()
+            state, rows = advance(state, count)
+            a_step = (time.perf_counter() - started) / count
+            chunks.append(rows)
+            done += count
+            if recorder is not None:
+                recorder.record(state, rows, seconds())
+            lowest = np.fmin.reduce(rows["objective"], axis=None)
+            bar.update(task, completed=done, objective=f"objective {lowest:.6g}")
+            count = max(1, int(min(_CHUNK_SECONDS / max(a_step, 1e-9), chunk_size)))
+        if recorder is not None and done > resumed_at:
+            recorder.save()
+        interrupted = not finished()
+        if interrupted and (not done or recorder is not None):
+            raise KeyboardInterrupt
+    return Drive(
+        state,
+        {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]},
+        seconds(),
+        interrupted,
+    )
+
+
+def _progress_bar(progress: bool | None) -> Progress:
+    show = sys.stderr.isatty() if progress is None else progress
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(show_speed=True),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[objective]}"),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not show,
+    )

@@ -1,0 +1,162 @@
+"""Checkpoints: the whole state of a run in one `.npz`, from which it goes on bit for bit."""
+
+import time
+import zipfile
+import zlib
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from sobirl.bilevel.loop import RunState
+from sobirl.bilevel.recorder import Records
+from sobirl.core.errors import InvalidInputError
+from sobirl.runs.files import atomic_file
+
+FORMAT = 1
+
+_STATE, _RECORDS = "state", "records."
+
+
+class Checkpoint:
+    """A recorder that keeps a run in one file: `minimize(..., recorder=Checkpoint(path))`.
+
+    The same call made again, after any end of the process, goes on where the file stops and
+    returns bit for bit what an uninterrupted run returns. It must be the same call: what the file
+    holds is checked against the problem's arrays, not against its functions.
+
+    Args:
+        path: the file, an `.npz`; its folder must exist.
+        seconds: the least time from one save to the next.
+    """
+
+    def __init__(self, path: Path | str, seconds: float = 10.0):
+        self.path, self.seconds = Path(path), seconds
+        self._chunks: list[Records] = []
+        self._last: tuple[RunState, float] | None = None
+        self._saved_at = time.monotonic()
+
+    def restore(self, like: RunState) -> tuple[RunState, Records, float] | None:
+        """What the file holds, or None if there is none; see `Recorder`."""
+        if not self.path.exists():
+            return None
+        state, records, seconds = load_checkpoint(self.path, like)
+        self._chunks = [records]
+        return state, records, seconds
+
+    def record(self, state: RunState, rows: Records, seconds: float) -> None:
+        """Keep some steps, and save if the last time was long enough ago."""
+        self._chunks.append(rows)
+        self._last = state, seconds
+        if time.monotonic() - self._saved_at >= self.seconds:
+            self.save()
+
+    def save(self) -> None:
+        """Save what was recorded last."""
+        if self._last is None:
+            return
+        state, seconds = self._last
+        records = {
+            name: np.concatenate([chunk[name] for chunk in self._chunks])
+            for name in self._chunks[0]
+        }
+        save_checkpoint(self.path, state, records, seconds)
+        self._chunks, self._last = [records], None
+        self._saved_at = time.monotonic()
+
+
+def save_checkpoint(path: Path, state: RunState, records: Records, seconds: float) -> None:
+    """Write the state, all rows so far and the seconds that they took, atomically.
+
+    The arrays are named by their place in the state, for example `state.x`.
+    """
+    arrays = {name: np.asarray(_raw(leaf)) for name, leaf in _named(state).items()}
+    arrays |= {_RECORDS + name: rows for name, rows in records.items()}
+    with atomic_file(path) as file:
+        np.savez(file, format=FORMAT, seconds=seconds, **arrays)
+
+
+def load_checkpoint(path: Path, like: RunState) -> tuple[RunState, Records, float]:
+    """Read what `save_checkpoint` wrote.
+
+    Args:
+        path: the file.
+        like: the run's state before its first step.
+
+    Raises:
+        InvalidInputError: the file is damaged, from a newer sobirl, or of another run.
+    """
+    arrays = read_checkpoint(path)
+    found = {name: array for name, array in arrays.items() if name.startswith(_STATE)}
+    named = _named(like)
+    if missing := named.keys() ^ found.keys():
+        raise InvalidInputError(f"{path}: is not of this run (it differs in {min(missing)})")
+    leaves = []
+    for name, leaf in named.items():
+        wanted, array = np.asarray(_raw(leaf)), found[name]
+        if (array.shape, array.dtype) != (wanted.shape, wanted.dtype):
+            raise InvalidInputError(
+                f"{path}: is not of this run ({name} should be {wanted.dtype}{wanted.shape}, is "
+                f"{array.dtype}{array.shape})"
+            )
+        leaves.append(_like(leaf, array))
+    state = jax.tree.unflatten(jax.tree.structure(like), leaves)
+    records = {
+        name.removeprefix(_RECORDS): array
+        for name, array in arrays.items()
+        if name.startswith(_RECORDS)
+    }
+    steps = int(np.max(arrays["state.step"]))
+    if not records or any(array.shape[:1] != (steps,) for array in records.values()):
+        raise InvalidInputError(f"{path}: is damaged (its rows are not those of {steps} steps)")
+    return state, records, float(arrays["seconds"])
+
+
+def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a checkpoint by name.
+
+    Raises:
+        InvalidInputError: the file is damaged or from a newer sobirl.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        number, _ = int(arrays["format"]), arrays["seconds"].item() + 0.0
+        _ = arrays["state.step"]
+    except (ValueError, KeyError, TypeError, EOFError, OSError, MemoryError, *_ZIP) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise InvalidInputError(
+            f"{path}: is damaged or no checkpoint of sobirl; without it the run can only begin anew"
+        ) from error
+    if number > FORMAT:
+        raise InvalidInputError(
+            f"{path}: is from a newer sobirl (format {number}, this one reads up to {FORMAT}); "
+            "upgrade sobirl"
+        )
+    return arrays
+
+
+_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, AttributeError)
+
+
+def _named(state: PyTree) -> dict[str, jax.Array]:
+    """The leaves by their place in the state."""
+    leaves = jax.tree_util.tree_flatten_with_path(state)[0]
+    return {_STATE + jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def _is_key(leaf) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _raw(leaf: jax.Array) -> jax.Array:
+    """Numbers as they are, keys as the numbers that they are made of."""
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _like(leaf: jax.Array, array: np.ndarray) -> jax.Array | np.ndarray:
+    if _is_key(leaf):
+        return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf))
+    return array

@@ -1,0 +1,73 @@
+"""Files that are there completely or not at all, and how JSON and CSV are written."""
+
+import contextlib
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to that takes the place of `path` in one step, once it is complete.
+
+    Whatever happens before that step, a kill or a full disk, leaves `path` as it was. The draft's
+    name is always the same, so that what a kill left behind is overwritten next time.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        with draft.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, in UTF-8."""
+    with atomic_file(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a JSON file atomically; NaN and infinities become null."""
+    write_text(path, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
+
+
+def plain(value):
+    """`value` in the types that JSON has."""
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def csv_rows(columns: dict[str, np.ndarray], first_step: int = 1) -> str:
+    """One line a step, with every digit that the numbers have."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for step, row in enumerate(zip(*columns.values(), strict=True), start=first_step):
+        writer.writerow([step, *(repr(entry.item()) for entry in row)])
+    return text.getvalue()
+
+
+def csv_header(columns: dict[str, np.ndarray]) -> str:
+    """The first line: `step` and the names of the columns."""
+    return ",".join(["step", *columns]) + "\n"

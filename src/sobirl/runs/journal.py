@@ -1,0 +1,58 @@
+"""The journal of a run directory: a checkpoint, and the metrics beside it for people to watch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sobirl.bilevel.loop import RunState
+from sobirl.bilevel.recorder import Records
+from sobirl.bilevel.result import shifted_history
+from sobirl.runs.checkpoint import Checkpoint
+from sobirl.runs.metrics import MetricsStream
+
+
+class Journal(Checkpoint):
+    """A checkpoint that also streams one row of metrics a step.
+
+    With several starts, a row is that of the start which has the lowest objective when the row is
+    written; the end of a run replaces them by the rows of the best start.
+
+    Args:
+        path: the checkpoint's file.
+        seconds: the least time from one checkpoint to the next.
+        streams: where the rows go.
+    """
+
+    def __init__(self, path: Path, seconds: float, streams: Sequence[MetricsStream]):
+        super().__init__(path, seconds)
+        self.streams = streams
+        self.step = 0
+        self._pending: Records | None = None  # the last row: its objective is not known yet
+
+    def restore(self, like: RunState) -> tuple[RunState, Records, float] | None:
+        """As `Checkpoint`; rows that were streamed after it are taken back."""
+        saved = super().restore(like)
+        if saved is not None:
+            state, records, _ = saved
+            self._stream(state, records, begin=True)
+        return saved
+
+    def record(self, state: RunState, rows: Records, seconds: float) -> None:
+        """Stream some rows, and save if the last time was long enough ago."""
+        self._stream(state, rows, begin=self._pending is None)
+        super().record(state, rows, seconds)
+
+    def _stream(self, state: RunState, rows: Records, begin: bool) -> None:
+        leader = int(np.argmin(state.best_objective))
+        rows = {name: column.reshape(len(column), -1)[:, leader] for name, column in rows.items()}
+        first_step = max(self.step, 1)
+        self.step = int(np.max(state.step))
+        if self._pending is not None:
+            rows = {name: np.concatenate([self._pending[name], rows[name]]) for name in rows}
+        self._pending = {name: column[-1:] for name, column in rows.items()}
+        for stream in self.streams:
+            if begin:
+                stream.begin(shifted_history(rows))
+            else:
+                stream.append(shifted_history(rows), first_step)

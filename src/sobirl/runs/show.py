@@ -1,0 +1,58 @@
+"""What `sobirl show` prints of a run."""
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from sobirl.runs.directory import in_use
+from sobirl.runs.saved import SavedRun
+
+
+def show(run: SavedRun) -> Iterator[RenderableType]:
+    """The run's command, how far it came, and what it found."""
+    table = Table(title=str(run.path), show_header=False, title_justify="left")
+    table.add_column("entry", style="bold")
+    table.add_column("value", overflow="fold")
+    table.add_row("command", run.command)
+    table.add_row("made with", f"sobirl {run.config['versions']['sobirl']}")
+    table.add_row("state", state(run), end_section=True)
+    for name, value in facts(run).items():
+        table.add_row(name, shown(value))
+    files = sorted(str(path.relative_to(run.path)) for path in run.path.rglob("[!.]*.*"))
+    table.add_section()
+    table.add_row("files", "\n".join(files))
+    yield table
+
+
+def state(run: SavedRun) -> str:
+    """Whether it has ended, is going on, or waits to be resumed."""
+    if run.summary is not None:
+        return f"ended after {run.summary['steps']} steps"
+    total = run.config["options"].get("num_steps")
+    done = f"{run.steps()} of {total} steps kept" if total else "not ended"
+    return f"{done}; running now" if in_use(run.path) else f"{done}; {run.resume_command}"
+
+
+def facts(run: SavedRun) -> dict:
+    """The numbers that `summary.json` has; of an unfinished run the last row of its metrics."""
+    if run.summary is None:
+        return {name: column[-1] for name, column in run.metrics().items() if len(column)}
+    known = ("objective", "hypergradient_norm", "projected_gradient_norm", "converged")
+    own = {name: run.summary[name] for name in known if name in run.summary}
+    # How the follower was solved is of interest only where it was not solved well.
+    status = run.summary.get("status", "converged")
+    own |= {} if status == "converged" else {"follower": status}
+    seconds = {"run_seconds": run.summary.get("run_seconds")}
+    return {"method": run.summary["method"], **run.summary["metrics"], **own, **seconds}
+
+
+def shown(value) -> str:
+    """A value for people: six digits, and what is in a list or a table one after another."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {shown(entry)}" for name, entry in value.items())
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(shown, value))
+    if value is None:
+        return "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
