@@ -10,6 +10,7 @@ import pytest
 
 from instances import INSTANCE
 from sobirl.apps import cli
+from sobirl.runs import directory, files
 from sobirl.runs.registry import EXPERIMENTS
 
 FAST = ["run", "four-rooms", "--starts", "2", "--num-steps", "4", "--quiet"]
@@ -114,7 +115,7 @@ def test_help(capsys, args):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ("frobnicate", "available subcommands: run, list"),
+        ("frobnicate", "available subcommands: run, resume, show, report, list"),
         ("run", "Expected one of"),
         ("run no-such-problem", "available subcommands: four-rooms, random-mdp, rust-bus"),
         ("run four-rooms --no-such-option 3", "Unrecognized options: --no-such-option, 3"),
@@ -132,7 +133,7 @@ def test_help(capsys, args):
         ("run random-mdp --method newton", "'exact', 'm-sobirl', 'm-sobirl-occupancy'"),
         ("run random-mdp --states 1", "--states must be at least 2, got 1"),
         ("run random-mdp --step-size 0", "--step-size must be a positive number, got 0"),
-        ("run random-mdp --instance nowhere.npz", "nowhere.npz: no such file"),
+        ("run random-mdp --instance nowhere.npz", "nowhere.npz: there is no such file"),
         ("run random-mdp --instance .", "not a readable .npz"),
         ("run rust-bus --data x.csv --simulate", "--data does not go with --simulate, got x.csv"),
         ("run rust-bus --simulate --seed -1", "--seed must lie between 0 and 2^32 - 1, got -1"),
@@ -199,11 +200,13 @@ def test_a_run_that_came_meanwhile_is_kept(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rival = tmp_path / "runs" / "four-rooms-1"
 
-    def lose_the_race(options):
-        rival.mkdir(parents=True)
-        (rival / "summary.json").write_text("rival")
+    def lose_the_race(path, content):
+        files.write_json(path, content)
+        if not rival.exists():
+            rival.mkdir(parents=True)
+            (rival / "summary.json").write_text("rival")
 
-    monkeypatch.setattr(cli, "choose_directory", lose_the_race)
+    monkeypatch.setattr(directory, "write_json", lose_the_race)
     code, printed, _ = run(capsys, *FAST)
     assert code == 0
     assert "runs/four-rooms-2" in printed

@@ -4,6 +4,7 @@ from sobirl.bilevel.check_gradients import GradientCheck, check_gradients
 from sobirl.bilevel.continuation import GeometricContinuation
 from sobirl.bilevel.minimize import minimize
 from sobirl.bilevel.newton import NewtonResult, minimize_newton
+from sobirl.bilevel.optimizers import scalar_adam
 from sobirl.bilevel.problem import BilevelProblem
 from sobirl.bilevel.projections import Projection, box, budget, simplex
 from sobirl.bilevel.recorder import Recorder
@@ -22,5 +23,6 @@ __all__ = [
     "check_gradients",
     "minimize",
     "minimize_newton",
+    "scalar_adam",
     "simplex",
 ]

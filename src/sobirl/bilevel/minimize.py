@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from sobirl.bilevel.continuation import GeometricContinuation
 from sobirl.bilevel.driver import drive
 from sobirl.bilevel.loop import Optimizer, OptimizerOf, Projection, init, run_chunk
+from sobirl.bilevel.optimizers import scalar_adam
 from sobirl.bilevel.problem import BilevelProblem
 from sobirl.bilevel.recorder import Recorder
 from sobirl.bilevel.result import Result, make_result, stationarity
@@ -51,7 +52,8 @@ def minimize(
             start axis or a function from a key to one first x.
         method: how to get the hyper-gradient; `Exact()` by default.
         optimizer: any first-order optax optimizer (no line searches), `optax.adam(1e-2)` by
-            default; or, with `step_sizes`, a function from a step size to one, like `optax.adam`.
+            default, `scalar_adam(1e-2)` with a projection; or, with `step_sizes`, a function from
+            a step size to one, like `optax.adam`.
         num_steps: outer steps.
         key: a typed JAX key or an integer seed.
         starts: how many starts run side by side (one `vmap`); one that fails leaves the others be.
@@ -60,7 +62,8 @@ def minimize(
             Only steps at the problem's own temperature count for the best x and convergence.
         projection: maps x to the nearest point of the set that it must lie in, for example
             `box(0, 1)`, `simplex(1)` or `budget(10, lower=0)`; applied to x0 and after every
-            step. With plain gradient descent (`optax.sgd`) that is the projected-gradient method.
+            step. With plain gradient descent (`optax.sgd`) that is the projected-gradient method;
+            optimizers that scale entries one by one (Adam) suit a `box` only, see `scalar_adam`.
         tolerance: `converged` means that the hyper-gradient's norm fell below it; with a
             projection P, that the projected gradient's, ‖x - P(x - ∇φ)‖, did.
         early_stop: end once every start has converged, looked at every `chunk_size` steps.
@@ -86,7 +89,8 @@ def minimize(
             `Result.status`.
     """
     method = Exact() if method is None else method
-    optimizer = optax.adam(1e-2) if optimizer is None else optimizer
+    if optimizer is None:
+        optimizer = optax.adam(1e-2) if projection is None else scalar_adam(1e-2)
     if (step_sizes is None) == callable(optimizer):
         raise InvalidInputError(
             "step_sizes: give one a start together with an optimizer that is a function of it, "

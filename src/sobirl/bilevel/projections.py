@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from sobirl.core.checks import as_float_array, check, check_shape
 from sobirl.core.errors import InvalidInputError
@@ -85,7 +85,7 @@ def box(lower: PyTree = -math.inf, upper: PyTree = math.inf) -> Projection:
     return _Box(*_bounds(lower, upper))
 
 
-def simplex(total: float = 1.0) -> Projection:
+def simplex(total: ArrayLike = 1.0) -> Projection:
     """A fixed sum to be distributed: {x : x ≥ 0, Σ x = total}, over all entries of x together.
 
     Args:
@@ -99,7 +99,7 @@ def simplex(total: float = 1.0) -> Projection:
     return _Simplex(_positive("total", total))
 
 
-def budget(total: float, lower: PyTree = -math.inf, upper: PyTree = math.inf) -> Projection:
+def budget(total: ArrayLike, lower: PyTree = -math.inf, upper: PyTree = math.inf) -> Projection:
     """A limit on the sum of sizes, with bounds: {x : Σ |x| ≤ total, lower ≤ x ≤ upper}.
 
     The sum is over all entries of x together. The projection is found to round-off by bisection
@@ -133,6 +133,7 @@ def _positive(name: str, value) -> Float[Array, ""]:
 
 def _bounds(lower: PyTree, upper: PyTree) -> tuple[PyTree, PyTree]:
     """Both bounds as trees of the same structure, checked."""
+    lower, upper = map(_listed_numbers, (lower, upper))
     if jax.tree.structure(lower) == _ONE_LEAF:
         lower = jax.tree.map(lambda _, bound=lower: bound, upper)
     elif jax.tree.structure(upper) == _ONE_LEAF:
@@ -143,6 +144,12 @@ def _bounds(lower: PyTree, upper: PyTree) -> tuple[PyTree, PyTree]:
     return tuple(
         jax.tree.unflatten(jax.tree.structure(lower), side) for side in zip(*pairs, strict=True)
     )
+
+
+def _listed_numbers(bound: PyTree) -> PyTree:
+    """A list of numbers is meant as an array, not as a tree of many."""
+    plain = isinstance(bound, (list, tuple)) and all(isinstance(b, (int, float)) for b in bound)
+    return np.asarray(bound, float) if plain else bound
 
 
 def _checked(lower, upper) -> tuple[Array, Array]:

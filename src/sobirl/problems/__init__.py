@@ -8,6 +8,7 @@ _MODULES = {
     "four-rooms": "sobirl.problems.four_rooms",
     "random-mdp": "sobirl.problems.random_mdp",
     "rust-bus": "sobirl.problems.rust_bus",
+    "tabular": "sobirl.problems.tabular",
 }
 
 

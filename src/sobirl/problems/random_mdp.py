@@ -11,8 +11,6 @@ Transitions of both: from each (s,a), m ~ U{1..S-1} distinct successors with ran
 """
 
 import dataclasses
-import zipfile
-import zlib
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -23,6 +21,7 @@ from sobirl.bilevel import BilevelProblem
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.response import Response
 from sobirl.mdp import Dense, SoftMDP
+from sobirl.problems.reading import read_arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +74,11 @@ class RandomMDP:
             InvalidInputError: no such file, not an `.npz`, an array missing, of another shape, not
                 finite, or made of objects.
         """
-        arrays = _read_arrays(path, [f.name for f in dataclasses.fields(cls)])
+        names = [field.name for field in dataclasses.fields(cls)]
+        arrays = read_arrays(path, names, others_allowed=True)
+        for name, array in arrays.items():
+            if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+                raise InvalidInputError(f"{path}: {name} must be finite real numbers")
         for field in dataclasses.fields(cls):
             if field.name not in arrays and field.default is dataclasses.MISSING:
                 raise InvalidInputError(f"{path}: has no array named {field.name}")
@@ -184,29 +187,3 @@ def random_transitions(rng: np.random.Generator, states: int, actions: int) -> n
         successors = rng.choice(states, size=rng.integers(1, max(states, 2)), replace=False)
         row[successors] = rng.uniform(size=len(successors))
     return transition / transition.sum(axis=-1, keepdims=True)
-
-
-def _read_arrays(path: Path, names: list[str]) -> dict[str, np.ndarray]:
-    """The finite numeric arrays of an `.npz` that have one of the names.
-
-    Raises:
-        InvalidInputError: see `RandomMDP.load`.
-    """
-    try:
-        file = np.load(path, allow_pickle=False)
-        several = isinstance(file, np.lib.npyio.NpzFile)
-        arrays = {name: file[name] for name in names if name in file} if several else {}
-    except FileNotFoundError as error:
-        raise InvalidInputError(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        if "allow_pickle" in str(error):
-            reason = "not an .npz, or one that holds Python objects, which sobirl never loads"
-        else:
-            reason = f"not a readable .npz ({type(error).__name__})"
-        raise InvalidInputError(f"{path}: {reason}") from error
-    if not several:
-        raise InvalidInputError(f"{path}: holds a single array, expected an .npz of several")
-    for name, array in arrays.items():
-        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-            raise InvalidInputError(f"{path}: {name} must be finite real numbers")
-    return arrays

@@ -18,7 +18,6 @@ import dataclasses
 import importlib.resources
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from jaxtyping import Float, Int, Shaped
 
 from sobirl.core.checks import check, check_shape
 from sobirl.core.errors import InvalidInputError
+from sobirl.problems.reading import read_table, shown
 
 STATES = 90
 INCREMENTS = 3
@@ -107,12 +107,7 @@ def load_panel(path: str | Path) -> Panel:
         InvalidInputError: the file cannot be read, lacks a column, has an entry that no panel can
             have (the message names line, column and what would be right), or has no likelihood.
     """
-    text = _read_text(path)
-    reader = csv.reader(io.StringIO(text, newline=""))
-    try:
-        panel = _parse(path, reader)
-    except csv.Error as error:
-        raise InvalidInputError(f"{path}, line {reader.line_num}: not CSV ({error})") from error
+    panel = _parse(path)
     check_estimable(panel, str(path))
     return panel
 
@@ -148,43 +143,16 @@ def to_csv(panel: Panel) -> str:
     return buffer.getvalue()
 
 
-def _read_text(path) -> str:
-    path = Path(path)
-    try:
-        if path.is_dir():
-            raise InvalidInputError(f"{path}: is a directory; give a CSV file")
-        if path.exists() and not path.is_file():  # a pipe would be empty when read again
-            raise InvalidInputError(f"{path}: is not a regular file; give a CSV file")
-        return path.read_bytes().decode("utf-8-sig")
-    except InvalidInputError:
-        raise
-    except FileNotFoundError:
-        raise InvalidInputError(f"{path}: there is no such file") from None
-    except UnicodeDecodeError:
-        raise InvalidInputError(f"{path}: is not a text file (UTF-8); give a CSV file") from None
-    except (OSError, ValueError) as error:  # ValueError: no file can have such a name
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidInputError(f"{_shown(str(path))}: cannot be read ({reason})") from error
-
-
-def _parse(path, reader: Iterator[list[str]]) -> Panel:
-    places, width = _header(path, reader)
+def _parse(path) -> Panel:
+    header, table = read_table(path, COLUMNS)
+    places = {column: header.index(column) for column in COLUMNS}
     rows: dict[str, list] = {column: [] for column in COLUMNS}
     last_period: dict[str, int] = {}
     seen: set[tuple[str, int]] = set()
 
-    next_line = reader.line_num + 1
-    for fields in reader:
-        # A quoted field may go over several lines: what counts is where the row begins.
-        line, next_line = next_line, reader.line_num + 1
-        if not any(field.strip() for field in fields):
-            continue  # blank lines, such as the last one
+    for line, fields in table:
         where = f"{path}, line {line}"
-        if len(fields) != width:
-            raise InvalidInputError(
-                f"{where}: has {len(fields)} fields where the header has {width}"
-            )
-        entries = {column: fields[place].strip() for column, place in places.items()}
+        entries = {column: fields[place] for column, place in places.items()}
         bus = entries["Bus_ID"]
         if not bus:
             raise InvalidInputError(f"{where}, column Bus_ID: must not be empty")
@@ -198,12 +166,12 @@ def _parse(path, reader: Iterator[list[str]]) -> Panel:
         period = row["period"]
         if (bus, period) in seen:
             raise InvalidInputError(
-                f"{where}, column period: bus {_shown(bus)} has period {period} twice; one row a "
+                f"{where}, column period: bus {shown(bus)} has period {period} twice; one row a "
                 "bus and period"
             )
         if period < last_period.get(bus, -1):
             raise InvalidInputError(
-                f"{where}, column period: bus {_shown(bus)} has period {period} after "
+                f"{where}, column period: bus {shown(bus)} has period {period} after "
                 f"{last_period[bus]}; the rows of a bus must be in order"
             )
         last_period[bus] = period
@@ -211,29 +179,8 @@ def _parse(path, reader: Iterator[list[str]]) -> Panel:
         for column, entry in row.items():
             rows[column].append(entry)
 
-    if not last_period:
-        raise InvalidInputError(f"{path}: has a header but no rows")
     arrays = [np.array(rows[column]) for column in COLUMNS]
     return Panel(*arrays)
-
-
-def _header(path, reader: Iterator[list[str]]) -> tuple[dict[str, int], int]:
-    """The place of each column, and how many fields a row has."""
-    header = next((fields for fields in reader if any(field.strip() for field in fields)), None)
-    if header is None:
-        raise InvalidInputError(f"{path}: is empty; expected a CSV file with a header")
-    names = [name.strip() for name in header]
-    for column in COLUMNS:
-        if column not in names:
-            raise InvalidInputError(
-                f"{path}, line {reader.line_num}: there is no column {column}; expected "
-                f"{', '.join(COLUMNS)} separated by commas, got {_shown(','.join(names))}"
-            )
-        if names.count(column) > 1:
-            raise InvalidInputError(
-                f"{path}, line {reader.line_num}: column {column} is there more than once"
-            )
-    return {column: names.index(column) for column in COLUMNS}, len(names)
 
 
 def _whole_number(where: str, column: str, text: str) -> int:
@@ -243,12 +190,6 @@ def _whole_number(where: str, column: str, text: str) -> int:
         first = " (it may be empty in a bus's first row only)" if column == "usage" else ""
         raise InvalidInputError(
             f"{where}, column {column}: must be {right}{first if not text else ''}, got "
-            f"{_shown(text) if text else 'nothing'}"
+            f"{shown(text) if text else 'nothing'}"
         )
     return int(match[1])
-
-
-def _shown(text: str) -> str:
-    """`text` for a message: quoted, and not longer than a line."""
-    shown = repr(text[:100])
-    return shown if len(shown) <= 60 else f"{shown[:56]}...{shown[0]}"

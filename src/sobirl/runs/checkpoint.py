@@ -31,7 +31,7 @@ class Checkpoint:
         seconds: the least time from one save to the next.
     """
 
-    def __init__(self, path: Path | str, seconds: float = 10.0):
+    def __init__(self, path: Path | str, seconds: float | int = 10.0):
         self.path, self.seconds = Path(path), seconds
         self._chunks: list[Records] = []
         self._last: tuple[RunState, float] | None = None

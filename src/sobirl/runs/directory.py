@@ -102,6 +102,8 @@ class RunDirectory:
         write_text(self.path / METRICS, csv_header(outcome.history) + csv_rows(outcome.history))
         write_json(self.path / SUMMARY, outcome.summary)
         shutil.rmtree(self.path / _REPLACED, ignore_errors=True)
+        for draft in self.path.glob(".*.draft"):  # what a kill left of files being written
+            draft.unlink()
 
     def abandon(self) -> None:
         """Undo `create`: remove the directory, and put back the run that it replaced."""

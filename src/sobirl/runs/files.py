@@ -6,7 +6,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -59,15 +59,23 @@ def plain(value):
     return str(value) if isinstance(value, Path) else value
 
 
-def csv_rows(columns: dict[str, np.ndarray], first_step: int = 1) -> str:
-    """One line a step, with every digit that the numbers have."""
+def csv_text(header: Iterable[str] | None, rows: Iterable[Iterable]) -> str:
+    """A table, with every digit that its numbers have."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    for step, row in enumerate(zip(*columns.values(), strict=True), start=first_step):
-        writer.writerow([step, *(repr(entry.item()) for entry in row)])
+    if header is not None:
+        writer.writerow(header)
+    for row in rows:
+        writer.writerow([e.item() if isinstance(e, np.generic) else e for e in row])
     return text.getvalue()
+
+
+def csv_rows(columns: dict[str, np.ndarray], first_step: int = 1) -> str:
+    """One line a step."""
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return csv_text(None, ([step, *row] for step, row in enumerate(rows, start=first_step)))
 
 
 def csv_header(columns: dict[str, np.ndarray]) -> str:
     """The first line: `step` and the names of the columns."""
-    return ",".join(["step", *columns]) + "\n"
+    return csv_text(["step", *columns], [])

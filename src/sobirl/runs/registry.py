@@ -10,9 +10,11 @@ from sobirl.runs.options import RunOptions
 from sobirl.runs.random_mdp import RandomMDPRun
 from sobirl.runs.rust_bus import RustBusRun
 from sobirl.runs.saved import CONFIG, SavedRun
+from sobirl.runs.tabular import TabularRun
 
 EXPERIMENTS: dict[str, type[RunOptions]] = {
-    experiment.problem: experiment for experiment in (FourRoomsRun, RandomMDPRun, RustBusRun)
+    experiment.problem: experiment
+    for experiment in (FourRoomsRun, RandomMDPRun, RustBusRun, TabularRun)
 }
 
 

@@ -78,7 +78,7 @@ def comparison(runs: list[SavedRun]) -> list[dict[str, str]]:
         numbers = {
             name: shown(value)
             for name, value in facts(run).items()
-            if isinstance(value, (int, float, str)) and not isinstance(value, bool)
+            if isinstance(value, (int, float, str))
         }
         asked = run.command.removeprefix(f"sobirl run {run.problem}").strip()
         rows.append({"run": str(run.path), "options": asked, "state": state(run), **numbers})

@@ -1,0 +1,58 @@
+"""An optimizer for steps that are projected onto coupled constraints."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+
+class ScalarAdamState(NamedTuple):
+    """The moments of the gradient: the first like x, the second one number."""
+
+    count: Int[Array, ""]
+    mean: PyTree
+    square: Float[Array, ""]
+
+
+def scalar_adam(
+    step_size: float | Float[Array, ""] | optax.Schedule,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+) -> optax.GradientTransformation:
+    """Adam with one second moment for all of x, that of the gradient's norm.
+
+    Adam scales every entry by itself, which turns the step away from the gradient. Projected onto
+    a set that couples entries (`simplex`, `budget`), such steps come to rest where they should not:
+    with a budget of 1 for two entries whose gradients are -1 and -2, Adam moves both alike and the
+    projection takes both back. Here the step keeps the gradient's direction, so that only
+    stationary points are at rest, and still its length needs no tuning to the scale of φ.
+
+    Args:
+        step_size: the length of a step, at first and where gradients agree, or an optax schedule.
+        b1: decay of the mean gradient, in [0, 1).
+        b2: decay of the mean squared norm, in [0, 1).
+        eps: the least norm to divide by.
+
+    Source: Kingma, Ba (2015), algorithm 1, with ‖g‖² in the place of g² as in AdaGrad-Norm (Ward,
+    Wu, Bottou 2019).
+    """
+
+    def init(x: PyTree) -> ScalarAdamState:
+        zeros = jax.tree.map(jnp.zeros_like, x)
+        square = jnp.zeros((), jnp.result_type(*jax.tree.leaves(x)))
+        return ScalarAdamState(jnp.zeros((), jnp.int32), zeros, square)
+
+    def update(gradient: PyTree, state: ScalarAdamState, x: PyTree = None):
+        count = state.count + 1
+        mean = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mean, gradient)
+        square = b2 * state.square + (1 - b2) * optax.tree.norm(gradient, squared=True)
+        norm = jnp.sqrt(square / (1 - b2**count)) + eps
+        direction = jax.tree.map(lambda m: m / ((1 - b1**count) * norm), mean)
+        return direction, ScalarAdamState(count, mean, square)
+
+    return optax.chain(
+        optax.GradientTransformation(init, update), optax.scale_by_learning_rate(step_size)
+    )

@@ -1,0 +1,372 @@
+"""Run directories at their borders: other processes, other versions, damage, full disks."""
+
+import json
+import os
+
+import numpy as np
+import optax
+import pytest
+
+import sobirl as sb
+from runs.conftest import SMALL, sobirl
+from sobirl.runs import checkpoint
+from sobirl.runs.arguments import from_arguments, to_arguments
+from sobirl.runs.directory import RunDirectory, hold
+from sobirl.runs.four_rooms import FourRoomsRun
+from sobirl.runs.outcome import Outcome
+from sobirl.runs.random_mdp import RandomMDPRun
+from sobirl.runs.rust_bus import RustBusRun
+from sobirl.runs.saved import SavedRun
+
+
+def edit(path, **changes):
+    content = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not ...}))
+
+
+def numbers(path):
+    summary = json.loads((path / "summary.json").read_text())
+    return {k: v for k, v in summary.items() if not k.endswith("_seconds")}
+
+
+def test_what_a_run_leaves(ended_run):
+    arrays = checkpoint.read_checkpoint(ended_run / "checkpoint.npz")
+    assert arrays["state.step"] == 12
+    assert {"state.x", "state.key", "records.objective", "seconds", "format"} <= arrays.keys()
+    assert (ended_run / "metrics.csv").read_text().count("\n") == 13
+
+
+def test_a_run_without_a_checkpoint_begins_anew(ended_run, stopped_run):
+    (stopped_run / "checkpoint.npz").unlink()
+    (stopped_run / "metrics.csv").unlink()
+    assert sobirl("resume", stopped_run)[0] == 0
+    assert numbers(stopped_run) == numbers(ended_run)
+    assert (stopped_run / "metrics.csv").read_text() == (ended_run / "metrics.csv").read_text()
+
+
+def test_leftovers_of_a_kill_are_harmless(ended_run, stopped_run):
+    (stopped_run / ".checkpoint.npz.draft").write_bytes(b"PK half a file")
+    (stopped_run / ".summary.json.draft").write_text('{"problem": ')
+    with (stopped_run / "metrics.csv").open("a") as file:
+        file.write("13,0.25,")
+    assert sobirl("show", stopped_run)[0] == 0
+    assert sobirl("resume", stopped_run)[0] == 0
+    assert numbers(stopped_run) == numbers(ended_run)
+    assert (stopped_run / "metrics.csv").read_text() == (ended_run / "metrics.csv").read_text()
+    assert not list(stopped_run.glob(".*.draft"))
+
+
+def test_an_ended_run_is_left_alone(ended_run):
+    before = {path: path.stat().st_mtime_ns for path in ended_run.rglob("*")}
+    code, printed, _ = sobirl("resume", ended_run)
+    assert code == 0
+    assert "has ended; see it with: sobirl show" in printed
+    assert {path: path.stat().st_mtime_ns for path in ended_run.rglob("*")} == before
+
+
+def test_a_run_without_steps_starts_over(tmp_path, monkeypatch):
+    """rust-bus takes milliseconds, so that its directory holds no checkpoint."""
+    run, summary = tmp_path / "bus", {"run_seconds": 1.0, "compile_seconds": 2.0, "metrics": {}}
+    RunDirectory.create(RustBusRun(out=run, quiet=True))
+
+    def run_again(self, recorder):
+        assert recorder is None
+        return Outcome(summary, {"objective": np.ones(2)}, ["a table"], {})
+
+    monkeypatch.setattr(RustBusRun, "run", run_again)
+    code, printed, _ = sobirl("resume", run)
+    assert code == 0
+    assert printed.startswith("a table")
+    assert json.loads((run / "summary.json").read_text()) == summary
+    assert (run / "metrics.csv").read_text() == "step,objective\n1,1.0\n2,1.0\n"
+
+
+def test_a_run_in_use_is_refused(stopped_run):
+    with hold(stopped_run):
+        for command in (("resume", stopped_run), (*SMALL, "--force", "--out", stopped_run)):
+            code, _, error = sobirl(*command)
+            assert code == 2
+            assert "another process is working on this run" in error
+        assert "running now" in " ".join(sobirl("show", stopped_run)[1].split())
+    assert (stopped_run / "checkpoint.npz").exists()
+
+
+def test_force_keeps_the_old_run_until_the_new_one_is_complete(stopped_run, monkeypatch):
+    (stopped_run / "treasure").write_text("kept")
+
+    def fail(self, recorder):
+        assert not (stopped_run / "treasure").exists()
+        raise sb.ConvergenceError("no solution")
+
+    monkeypatch.setattr(RandomMDPRun, "run", fail)
+    assert sobirl(*SMALL, "--force", "--out", stopped_run)[0] == 2
+    monkeypatch.undo()
+    assert (stopped_run / "treasure").read_text() == "kept"
+    assert [path.name for path in stopped_run.parent.iterdir()] == ["stopped"]
+    assert sobirl(*SMALL, "--force", "--out", stopped_run)[0] == 0
+    assert not (stopped_run / "treasure").exists()
+    assert not (stopped_run / ".replaced").exists()
+
+
+def damaged(path):
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def other_array(path):
+    arrays = checkpoint.read_checkpoint(path)
+    np.savez(path, **(arrays | {"state.x": np.zeros(7)}))
+
+
+def without_key(path):
+    arrays = checkpoint.read_checkpoint(path)
+    np.savez(path, **{name: array for name, array in arrays.items() if name != "state.key"})
+
+
+def newer(path):
+    np.savez(path, **(checkpoint.read_checkpoint(path) | {"format": 99}))
+
+
+def fewer_rows(path):
+    arrays = checkpoint.read_checkpoint(path)
+    np.savez(path, **(arrays | {"records.objective": arrays["records.objective"][:-1]}))
+
+
+def objects(path):
+    np.savez(path, **{"state.step": np.array([{}], object), "format": 1, "seconds": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damaged, "checkpoint.npz: is damaged or no checkpoint of sobirl; without it the run can"),
+        (lambda p: p.write_bytes(b""), "is damaged or no checkpoint of sobirl"),
+        (lambda p: p.write_text("weights"), "is damaged or no checkpoint of sobirl"),
+        (lambda p: np.save(p.open("wb"), np.zeros(3)), "is damaged or no checkpoint of sobirl"),
+        (objects, "is damaged or no checkpoint of sobirl"),
+        (other_array, "is not of this run (state.x should be float64(3,), is float64(7,))"),
+        (without_key, "is not of this run (it differs in state.key)"),
+        (fewer_rows, "is damaged (its rows are not those of 12 steps)"),
+        (newer, "is from a newer sobirl (format 99, this one reads up to 1); upgrade sobirl"),
+    ],
+)
+def test_damaged_checkpoints(stopped_run, damage, message):
+    damage(stopped_run / "checkpoint.npz")
+    before = (stopped_run / "checkpoint.npz").read_bytes()
+    code, printed, error = sobirl("resume", stopped_run)
+    assert (code, printed) == (2, "")
+    assert message in error
+    assert error.count("\n") == 1
+    assert (stopped_run / "checkpoint.npz").read_bytes() == before
+    assert not (stopped_run / "summary.json").exists()
+
+
+@pytest.mark.parametrize("command", ["resume", "show", "report"])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 99}, "was made by the newer sobirl 0.1.0 (format 99, this one reads up to 1)"),
+        ({"format": "one"}, "is not a run directory of sobirl"),
+        ({"versions": ...}, "is not a run directory of sobirl"),
+        ({"problem": 3}, "config.json: has no usable entry 'problem'"),
+        ({"options": []}, "config.json: has no usable entry 'options'"),
+        ({"inputs": ...}, "config.json: has no usable entry 'inputs'"),
+    ],
+)
+def test_unusable_configurations(stopped_run, tmp_path, monkeypatch, command, changes, message):
+    monkeypatch.chdir(tmp_path)
+    edit(stopped_run / "config.json", **changes)
+    code, printed, error = sobirl(command, stopped_run)
+    assert (code, printed) == (2, "")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_steps": "many"}, "config.json: Error parsing --num-steps"),
+        ({"num_steps": -4}, "--num-steps must be at least 1, got -4"),
+        ({"method": "newton"}, "config.json: "),
+        ({"speed": 3}, "config.json: Unrecognized options: --speed, 3"),
+        (
+            {"instance": "gone.npz", "states": None, "dimension": None},
+            "gone.npz: there is no such file",
+        ),
+    ],
+)
+def test_unusable_options(stopped_run, options, message):
+    config = json.loads((stopped_run / "config.json").read_text())
+    edit(stopped_run / "config.json", options=config["options"] | options)
+    code, _, error = sobirl("resume", stopped_run)
+    assert code == 2
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_an_unknown_problem(stopped_run):
+    edit(stopped_run / "config.json", problem="chess")
+    code, _, error = sobirl("resume", stopped_run)
+    assert code == 2
+    assert "config.json: this sobirl has no problem 'chess'" in error
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 1}', "\x00", "[" * 100_000])
+def test_no_configuration(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    for command in ("resume", "show", "report"):
+        code, _, error = sobirl(command, tmp_path)
+        assert code == 2
+        assert error.count("\n") == 1
+        assert str(tmp_path) in error
+
+
+@pytest.mark.parametrize("command", ["resume", "show", "report"])
+def test_no_run(tmp_path, command):
+    assert "there is no such run" in sobirl(command, tmp_path / "nothing")[2]
+    assert "is not a run directory of sobirl" in sobirl(command, tmp_path)[2]
+    (tmp_path / "file").write_text("")
+    assert "is not a run directory of sobirl" in sobirl(command, tmp_path / "file")[2]
+
+
+@pytest.mark.parametrize(
+    ("summary", "message"),
+    [("{", "is damaged (no JSON)"), ("{}", "has no usable entry 'metrics'"), ("3", "is damaged")],
+)
+def test_damaged_summaries(stopped_run, summary, message):
+    (stopped_run / "summary.json").write_text(summary)
+    code, _, error = sobirl("show", stopped_run)
+    assert code == 2
+    assert f"summary.json: {message}" in error
+
+
+def test_changed_inputs_are_refused(tmp_path):
+    data, run = tmp_path / "panel.csv", tmp_path / "run"
+    data.write_text("Bus_ID,period,state,usage,decision\n")
+    RunDirectory.create(RustBusRun(data=data, out=run))
+    data.write_text("Bus_ID,period,state,usage,decision\n1,0,0,,0\n")
+    code, _, error = sobirl("resume", run)
+    assert code == 2
+    assert f"--data {data}: has changed since the run began" in error
+    data.unlink()
+    assert f"--data {data}: is gone" in sobirl("resume", run)[2]
+
+
+class FullDisk:
+    """Lets some bytes through, then fails as a full disk does."""
+
+    def __init__(self, file, room):
+        self.file, self.room = file, room
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def write(self, data):
+        self.room -= len(data)
+        if self.room < 0:
+            raise OSError(28, "No space left on device")
+        return self.file.write(data)
+
+
+def test_full_disk(tmp_path, monkeypatch, ended_run):
+    """The checkpoint before it stays, one line says what to do, and resuming works."""
+    atomic_file, writes = checkpoint.atomic_file, []
+
+    def filling(path):
+        writes.append(path)
+        context = atomic_file(path)
+        if len(writes) > 2:
+            enter = context.__enter__
+            context.__class__ = type(
+                "Full", (type(context),), {"__enter__": lambda self: FullDisk(enter(), 100)}
+            )
+        return context
+
+    monkeypatch.setattr(checkpoint, "atomic_file", filling)
+    run = tmp_path / "run"
+    code, _, error = sobirl(*SMALL, "--checkpoint-seconds", 0, "--out", run)
+    assert code == 2
+    assert "No space left on device" in error
+    assert "steps are kept, go on with: sobirl resume" in error
+    assert error.count("\n") == 1
+    monkeypatch.undo()
+    assert sobirl("resume", run)[0] == 0
+    assert numbers(run) == numbers(ended_run)
+
+
+def test_unwritable_directory(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # nothing is unwritable for root
+    code, _, error = sobirl(*SMALL, "--out", tmp_path / "run")
+    assert code == 2
+    assert f"cannot write to {tmp_path}" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        FourRoomsRun(),
+        FourRoomsRun(temperature=0.003, cost_weight=3.0, starts=2, tensorboard=True, quiet=True),
+        RandomMDPRun(method="m-sobirl-occupancy", step_size=1e-300, states=7),
+        RustBusRun(simulate=True, cost="quadratic", theta=(2.5, -1.25), replacement_cost=9.0),
+    ],
+)
+def test_options_through_arguments_and_back(options):
+    values = {key: value for key, value in vars(options).items() if key != "out"}
+    again = from_arguments(type(options), to_arguments(options, values))
+    assert again == options
+
+
+def test_the_command_repeats_the_run(ended_run, tmp_path):
+    command = SavedRun.load(ended_run).command.split()
+    assert command[0] == "sobirl"
+    assert sobirl(*command[1:], "--out", tmp_path / "again")[0] == 0
+    assert numbers(tmp_path / "again") == numbers(ended_run)
+
+
+def test_tensorboard(tmp_path):
+    from tensorboardX.proto.event_pb2 import Event
+
+    run = tmp_path / "run"
+    assert sobirl(*SMALL, "--tensorboard", "--checkpoint-seconds", 0, "--out", run)[0] == 0
+    (file,) = (run / "tensorboard").iterdir()
+    data, events = file.read_bytes(), []
+    while data:
+        length = int.from_bytes(data[:8], "little")
+        events.append(Event.FromString(data[12 : 12 + length]))
+        data = data[12 + length + 4 :]
+    assert events[0].file_version == "brain.Event:2"
+    assert [event.step for event in events[1:]] == list(range(1, 12))
+    metrics = SavedRun.load(run).metrics()
+    for event, objective in zip(events[1:], metrics["objective"], strict=False):
+        values = {value.tag: value.simple_value for value in event.summary.value}
+        np.testing.assert_allclose(values["objective"], objective, rtol=1e-6)
+        assert set(values) == set(metrics) - {"step"}
+
+
+def test_python_users_record_runs_too(tmp_path):
+    """`minimize` with a checkpoint of its own, stopped by an error in between."""
+    from sobirl.problems.random_mdp import TargetPolicy
+
+    instance = TargetPolicy.generate(4, 2, 3, seed=0)
+
+    def run(recorder=None):
+        method, optimizer = sb.MSoBiRL(), optax.adam(0.1)
+        return sb.minimize(
+            instance.problem(), instance.x0, method, optimizer, num_steps=20, recorder=recorder
+        )
+
+    class Stumble(checkpoint.Checkpoint):
+        def record(self, state, rows, seconds):
+            super().record(state, rows, seconds)
+            if state.step >= 7:
+                raise RuntimeError("power cut")
+
+    path = tmp_path / "run.npz"
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(Stumble(path, seconds=0))
+    assert 7 <= checkpoint.read_checkpoint(path)["state.step"] < 20
+    resumed, whole = run(checkpoint.Checkpoint(path)), run()
+    np.testing.assert_array_equal(resumed.x, whole.x)
+    for name in whole.history:
+        np.testing.assert_array_equal(resumed.history[name], whole.history[name])

@@ -1,0 +1,91 @@
+"""`sobirl show` and `sobirl report`."""
+
+import base64
+import re
+
+import pytest
+
+from runs.conftest import sobirl
+
+
+def flat(text):
+    """Text without the line breaks of a terminal."""
+    return " ".join(text.split())
+
+
+def test_show_an_ended_run(ended_run):
+    code, printed, _ = sobirl("show", ended_run)
+    assert code == 0
+    assert "ended after 12 steps" in printed
+    for name in ("command", "m-sobirl", "hypergradient_norm", "figures/convergence.png"):
+        assert name in printed
+    assert ".lock" not in printed
+
+
+def test_show_a_stopped_run(stopped_run):
+    code, printed, _ = sobirl("show", stopped_run)
+    assert code == 0
+    assert "12 of 12 steps kept" in flat(printed)
+    assert "sobirl resume" in printed
+    (stopped_run / "checkpoint.npz").unlink()
+    (stopped_run / "metrics.csv").unlink()
+    assert "0 of 12 steps kept" in flat(sobirl("show", stopped_run)[1])
+
+
+def test_report(ended_run, stopped_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, printed, _ = sobirl("report", ended_run, stopped_run)
+    assert code == 0
+    assert "hypergradient_norm" in printed
+    assert printed.endswith("wrote runs/report-1: report.html and its figures as PNG\n")
+    report = tmp_path / "runs" / "report-1"
+    page = (report / "report.html").read_text()
+    assert (report / "curves-random-mdp.png").read_bytes().startswith(b"\x89PNG")
+    images = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert len(images) == 3  # the curves, and a figure of each run
+    assert all(base64.b64decode(image).startswith(b"\x89PNG") for image in images)
+    assert not re.search(r"(?:src|href)=\"(?!data:)", page)  # nothing is loaded from elsewhere
+    assert "<script" not in page
+    assert str(stopped_run) in page
+    assert sobirl("report", ended_run)[1].count("report-2")
+
+
+def test_report_out_and_force(ended_run, tmp_path):
+    out = tmp_path / "report"
+    assert sobirl("report", ended_run, "--out", out)[0] == 0
+    assert "exists; choose another or add --force" in sobirl("report", ended_run, "--out", out)[2]
+    assert sobirl("report", ended_run, "--out", out, "--force")[0] == 0
+    (tmp_path / "thesis").mkdir()
+    for precious in (tmp_path / "thesis", ended_run):
+        error = sobirl("report", ended_run, "--out", precious, "--force")[2]
+        assert "is no report of sobirl; --force leaves it alone" in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "thesis"]
+
+
+def test_names_are_escaped(ended_run, tmp_path):
+    link = tmp_path / "<script>alert(1)</script>".replace("/", "&")
+    link.symlink_to(ended_run)
+    assert sobirl("report", link, "--out", tmp_path / "report")[0] == 0
+    assert "<script" not in (tmp_path / "report" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a,b\n1,2\n", "step,objective\n1,two\n", "step,objective\n1,2,3\n", "\x00\n", "\n\n"],
+)
+def test_damaged_metrics(stopped_run, tmp_path, text):
+    (stopped_run / "metrics.csv").write_text(text)
+    code, _, error = sobirl("report", stopped_run, "--out", tmp_path / "report")
+    if text == "":  # nothing was written yet
+        assert code == 0
+        return
+    assert code == 2
+    assert "metrics.csv: is no table of metrics of sobirl" in error
+    assert not (tmp_path / "report").exists()
+    assert not list(tmp_path.glob(".report*"))
+
+
+def test_report_needs_runs():
+    code, _, error = sobirl("report")
+    assert code == 2
+    assert error.count("\n") == 1
