@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 import sobirl as sb
 import tabular_tables as tables
+from fuzzing import mutated_bytes
 from sobirl.problems.tabular import Tabular, load
 
 T, R = tables.TRANSITIONS, tables.REWARDS
@@ -47,17 +48,6 @@ def mutated_tables(draw, content):
         rows.insert(draw(st.integers(1, len(rows))), rows[draw(st.integers(1, len(rows) - 1))])
     text = "\n".join(",".join(row) for row in rows)
     return text[: draw(st.integers(0, 2 * len(text)))]
-
-
-@st.composite
-def mutated_bytes(draw, content):
-    """Bytes with some of them changed, removed, repeated or cut off."""
-    content = bytearray(content)
-    for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, max(len(content) - 1, 0)))
-        piece = draw(st.one_of(st.binary(max_size=3), st.sampled_from([b",", b"\n", b'"', b"9"])))
-        content[place : place + draw(st.integers(0, 3))] = piece
-    return bytes(content[: draw(st.integers(0, 2 * len(content)))])
 
 
 def contents(content):

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from sobirl.core.protocols import Problem
 from sobirl.core.status import Status
+from sobirl.hypergrad.requirements import soft_mdp
 from sobirl.solve import LU, Implicit, PolicyIteration, Solver, pull_back, solve_with_factors
 
 
@@ -46,7 +47,7 @@ class Exact(eqx.Module):
         """Zero values, from which the first lower level is solved."""
 
         def one(context):
-            mdp = problem.lower(x, context)
+            mdp = soft_mdp("Exact", problem, x, context)
             value = jnp.zeros(mdp.shape[0], mdp.reward.dtype)
             lu = LU.identity(len(value), value.dtype) if self.solver.factorizes else None
             return WarmStart(value, lu)

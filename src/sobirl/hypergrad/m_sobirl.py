@@ -13,6 +13,7 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.core.protocols import Problem
 from sobirl.core.response import Response
 from sobirl.core.status import Status
+from sobirl.hypergrad.requirements import soft_mdp
 from sobirl.mdp.soft_mdp import SoftMDP
 
 
@@ -78,7 +79,7 @@ class MSoBiRL(eqx.Module):
         _check_entry_points(problem, x, key)
 
         def one(context):
-            mdp = problem.lower(x, context)
+            mdp = soft_mdp("MSoBiRL", problem, x, context)
             zeros = jnp.zeros(mdp.shape[0], mdp.reward.dtype)
             if self.initial_adjoint is None:
                 return zeros, zeros
@@ -180,7 +181,7 @@ def _check_entry_points(problem: Problem, x: PyTree, key: Key[Array, ""]) -> Non
 
     def entry_points(x):
         def one(context):
-            mdp = problem.lower(x, context)
+            mdp = soft_mdp("MSoBiRL", problem, x, context)
             return mdp.temperature, mdp.log_reference
 
         return problem.each_context(one)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.runs.checkpoint import read_checkpoint
+from sobirl.runs.checkpoint import read_checkpoint, steps_in
 from sobirl.runs.configuration import FORMAT
 
 CONFIG, SUMMARY, METRICS, CHECKPOINT = (
@@ -76,7 +76,7 @@ class SavedRun:
         if self.summary is not None:
             return self.summary["steps"]
         path = self.path / CHECKPOINT
-        return int(np.max(read_checkpoint(path)["state.step"])) if path.exists() else 0
+        return steps_in(read_checkpoint(path)) if path.exists() else 0
 
     def metrics(self) -> dict[str, np.ndarray]:
         """The columns of `metrics.csv` (rows,); empty if there is none yet.

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from sobirl.core.checks import as_float_array, check_shape
-from sobirl.core.errors import ConvergenceError
+from sobirl.core.errors import ConvergenceError, InvalidInputError
 from sobirl.core.response import Response
 from sobirl.core.status import Status
 from sobirl.mdp.soft_mdp import SoftMDP
@@ -77,11 +77,16 @@ def solve(
     Raises:
         ConvergenceError: the tolerance was missed (inside `jit`, JAX raises its own runtime error
             with the same text).
-        InvalidInputError: `initial_value` has the wrong shape.
+        InvalidInputError: `mdp` cannot be solved, or `initial_value` has the wrong shape.
 
     Source: Yang, Gao, Yuan (2025), section 2 and proposition 1.
     """
     if not isinstance(mdp, SoftMDP):
+        if not hasattr(mdp, "solve"):
+            raise InvalidInputError(
+                f"mdp: expected a SoftMDP, or a lower level with a method solve; got "
+                f"{type(mdp).__name__}"
+            )
         return mdp.solve(initial_value=initial_value, throw=throw)
     if initial_value is None:
         initial_value = jnp.zeros(mdp.shape[0], mdp.reward.dtype)
