@@ -71,7 +71,7 @@ def test_same_seed_same_run(capsys, tmp_path):
     assert texts[0] == texts[1] != texts[2]
 
 
-@pytest.mark.parametrize("method", ["exact", "m-sobirl", "m-sobirl-occupancy"])
+@pytest.mark.parametrize("method", ["exact", "m-sobirl-occupancy", "m-sobirl-normalized"])
 def test_random_mdp_methods(capsys, tmp_path, method):
     out = tmp_path / method
     args = ("--method", method, "--num-steps", "20", "--states", "6", "--dimension", "5")

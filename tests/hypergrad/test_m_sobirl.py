@@ -1,5 +1,7 @@
 """M-SoBiRL: the authors' curve, its fixed point, and what it refuses."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 import sobirl as sb
 from instances import INSTANCE, random_tables
-from sobirl.problems.random_mdp import RandomMDP
+from sobirl.problems.random_mdp import RandomMDP, TargetPolicy
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +49,12 @@ def lower_level_problem(seed=3):
     return sb.BilevelProblem(follower, objective)
 
 
-@pytest.mark.parametrize("step", ["normal", "occupancy"])
-def test_fixed_point_is_the_exact_hyper_gradient(step):
+@pytest.mark.parametrize(
+    ("step", "normalize"), [("normal", False), ("occupancy", False), ("occupancy", True)]
+)
+def test_fixed_point_is_the_exact_hyper_gradient(step, normalize):
     problem, x = lower_level_problem(), jnp.full((6, 3), 0.1)
-    method = sb.MSoBiRL(adjoint_step=step, adjoint_step_size=0.4, sweep_tolerance=0.0)
+    method = sb.MSoBiRL(step, adjoint_step_size=0.4, normalize=normalize, sweep_tolerance=0.0)
     key = jax.random.key(0)
     estimate = jax.jit(lambda state: method.estimate(problem, x, state, key))
     state = method.init(problem, x, key)
@@ -71,6 +75,23 @@ def test_occupancy_step_contracts_by_the_discount():
         residuals.append(float(metrics["adjoint_residual"]))
     ratios = np.array(residuals[3:]) / np.array(residuals[2:-1])
     assert ratios.max() <= 0.8 + 1e-6
+
+
+def test_a_normalized_policy_contracts_from_the_first_step():
+    """Far from V's fixed point, with γ near 1, where the other policy has too much mass."""
+    instance = dataclasses.replace(TargetPolicy.generate(10, 5, 20, seed=0), gamma=0.99)
+    problem, x = instance.problem(), jnp.asarray(instance.x0)
+    key, last = jax.random.key(0), {}
+    for normalize in (True, False):
+        method = sb.MSoBiRL("occupancy", normalize=normalize)
+        estimate = jax.jit(lambda state, method=method: method.estimate(problem, x, state, key))
+        state, residuals = method.init(problem, x, key), []
+        for _ in range(12):
+            _, state, metrics = estimate(state)
+            residuals.append(float(metrics["adjoint_residual"]))
+        last[normalize] = max(residuals)
+    assert last[True] <= 1.0
+    assert last[False] > 10.0
 
 
 def test_contexts_carry_their_own_state():

@@ -91,6 +91,11 @@ def test_a_run_in_use_is_refused(stopped_run):
     assert (stopped_run / "checkpoint.npz").exists()
 
 
+def test_an_unfinished_run_in_the_way(ended_run, stopped_run):
+    assert f"go on with it: sobirl resume {stopped_run}" in sobirl(*SMALL, "--out", stopped_run)[2]
+    assert "resume" not in sobirl(*SMALL, "--out", ended_run)[2]
+
+
 def test_force_keeps_the_old_run_until_the_new_one_is_complete(stopped_run, monkeypatch):
     (stopped_run / "treasure").write_text("kept")
 

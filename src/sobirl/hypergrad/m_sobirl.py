@@ -41,14 +41,17 @@ class MSoBiRL(eqx.Module):
 
     Args:
         adjoint_step: "normal" is the paper's gradient step on ‖Bw - b‖²/2, which needs
-            ζ < 2/‖B‖² and can diverge for many states; "occupancy" is w ← b + γ P_πᵀ w, which
-            contracts by γ in the 1-norm whatever the size and needs no step size.
+            ζ < 2/‖B‖² and is slow for γ near 1; "occupancy" is w ← b + γ P_πᵀ w, which contracts by
+            γ in the 1-norm whatever the size, if π sums to 1, and needs no step size.
+        normalize: use π̃_k in the place of π_k throughout. π_k sums to 1 only where V_k is the
+            fixed point; before that, for γ near 1, it may sum to so much that both adjoint steps
+            expand. The paper does not normalize.
         adjoint_step_size: ζ, for "normal".
         sweeps: N, the most value sweeps an outer step takes.
         sweep_tolerance: stop sweeping once V changes by less than this.
         initial_adjoint: w before the first step, (S,); zeros by default.
 
-    Metrics: `objective` (f at π_k), `residual` (‖V_k - T V_k‖_∞), `adjoint_residual`
+    Metrics: `objective` (f at the policy in use), `residual` (‖V_k - T V_k‖_∞), `adjoint_residual`
     (‖Bw - b‖₁/‖b‖₁ after the step), `status` (only whether all is finite).
 
     Raises:
@@ -60,6 +63,7 @@ class MSoBiRL(eqx.Module):
 
     adjoint_step: str = eqx.field(default="normal", static=True)
     adjoint_step_size: float | Float[Array, ""] = 0.5
+    normalize: bool = eqx.field(default=False, static=True)
     sweeps: int = eqx.field(default=10, static=True)
     sweep_tolerance: float | Float[Array, ""] = 1e-6
     initial_adjoint: Float[Array | np.ndarray, "S"] | None = None
@@ -99,9 +103,11 @@ class MSoBiRL(eqx.Module):
             value = self._sweep(mdp, value, jnp.where(state.first, 0, self.sweeps))
             q = mdp.action_value(value)
             backed_up = mdp.soft_value(q)
-            normalized = jnp.exp(mdp.log_policy(q, backed_up))
-            uniform = jax.nn.log_softmax(mdp.log_reference)
-            log_policy = jnp.where(state.first, uniform, mdp.log_policy(q, value))
+            log_policy = mdp.log_policy(q, backed_up)
+            normalized = jnp.exp(log_policy)
+            if not self.normalize:
+                uniform = jax.nn.log_softmax(mdp.log_reference)
+                log_policy = jnp.where(state.first, uniform, mdp.log_policy(q, value))
             response = Response(value, q, log_policy)
             objective, (explicit, cotangent) = jax.value_and_grad(problem.upper, argnums=(0, 1))(
                 x, response, context

@@ -132,7 +132,9 @@ def choose_directory(options: RunOptions) -> Path:
         path = options.out.resolve()
     if path.exists():
         if not options.force:
-            raise InvalidInputError(f"--out {path} exists; choose another or add --force")
+            unfinished = is_run(path) and not (path / SUMMARY).exists()
+            other = f"; or go on with it: sobirl resume {options.out}" if unfinished else ""
+            raise InvalidInputError(f"--out {path} exists; choose another or add --force{other}")
         if not is_run(path):
             raise InvalidInputError(
                 f"--out {path} is not a run directory of sobirl; --force does not remove it"

@@ -35,8 +35,9 @@ class RandomMDPRun(StepwiseOptions):
     """Number of actions A of a drawn instance: 5."""
     dimension: int | None = None
     """Number of entries n of the leader's x in a drawn instance: 100."""
-    method: Literal["exact", "m-sobirl", "m-sobirl-occupancy"] = "m-sobirl"
-    """Exact hyper-gradients, the paper's single loop, or that loop with the contracting adjoint."""
+    method: Literal["exact", "m-sobirl", "m-sobirl-occupancy", "m-sobirl-normalized"] = "m-sobirl"
+    """Exact hyper-gradients; the paper's single loop; that loop with the other adjoint step; that
+    one with a normalized policy."""
     num_steps: int = 3000
     """Outer steps."""
     optimizer: Literal["sgd", "adam"] = "sgd"
@@ -140,8 +141,9 @@ class RandomMDPRun(StepwiseOptions):
                 "sweeps": instance.n_inner,
                 "initial_adjoint": instance.w0,
             }
-        step = "occupancy" if self.method == "m-sobirl-occupancy" else "normal"
-        return MSoBiRL(adjoint_step=step, **constants)
+        if self.method == "m-sobirl":
+            return MSoBiRL(**constants)
+        return MSoBiRL("occupancy", normalize=self.method == "m-sobirl-normalized", **constants)
 
     def _optimizer(self, instance) -> optax.GradientTransformation:
         if self.optimizer == "adam":
