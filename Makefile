@@ -11,7 +11,7 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export MPLBACKEND ?= Agg
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench docs clean
 
 demo: $(STAMP)  ## install, solve the Four Rooms incentive design problem, print a table, write figures
 	$(BIN)/sobirl run four-rooms --force --out runs/demo
@@ -35,12 +35,16 @@ lint: $(STAMP)
 bench: $(STAMP)  ## run every benchmark; results go to docs/benchmarks.md by hand
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
+docs: $(STAMP)  ## build the documentation into site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "open site/index.html; its search needs a server: $(BIN)/python -m http.server --directory site"
+
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "sobirl needs Python 3.11 or newer: make PYTHON=/path/to/python $(MAKECMDGOALS)"; exit 1; }
 	@rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV) || { echo "python's venv module is incomplete (Debian: apt install python3-venv)"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	@touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .import_linter_cache build dist src/*.egg-info
+	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .import_linter_cache build dist site src/*.egg-info

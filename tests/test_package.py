@@ -1,4 +1,4 @@
-"""The package as a whole: a light import, documented names, a README that runs."""
+"""The package as a whole: a light import, documented names, links that lead somewhere."""
 
 import inspect
 import re
@@ -46,17 +46,6 @@ def test_problems_are_loaded_by_name():
         sb.problems.load("chess")
     with pytest.raises(AttributeError):
         _ = sb.problems.chess
-
-
-def test_readme_python_runs(capsys):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) >= 2
-    namespace = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), namespace)
-    printed = capsys.readouterr().out
-    assert "toll revenue 4.112" in printed
-    assert "Good: Exact's hyper-gradient agrees" in printed
 
 
 def test_readme_links_exist():

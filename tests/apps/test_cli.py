@@ -4,16 +4,21 @@ import csv
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from instances import INSTANCE
 from sobirl.apps import cli
+from sobirl.problems import rust_bus
 from sobirl.runs import directory, files
+from sobirl.runs.random_mdp import RandomMDPRun
 from sobirl.runs.registry import EXPERIMENTS
+from sobirl.runs.rust_bus import RustBusRun
 
-FAST = ["run", "four-rooms", "--starts", "2", "--num-steps", "4", "--quiet"]
+FOUR_ROOMS = ["run", "four-rooms", "--starts", "2", "--num-steps", "4", "--quiet"]
+FAST = ["run", "random-mdp", "--states", "4", "--dimension", "3", "--num-steps", "4", "--quiet"]
 
 
 def run(capsys, *args):
@@ -31,7 +36,7 @@ def test_four_rooms_writes_a_run(tmp_path):
     """In a process of its own: nothing of the test's set-up helps the program."""
     out = tmp_path / "deep" / "fr"
     process = subprocess.run(
-        [sys.executable, "-m", "sobirl.apps.cli", *FAST, "--out", str(out)],
+        [sys.executable, "-m", "sobirl.apps.cli", *FOUR_ROOMS, "--out", str(out)],
         capture_output=True,
         text=True,
         check=True,
@@ -180,25 +185,27 @@ def test_force_never_removes_anything_but_a_run(capsys, tmp_path):
 
 
 def test_force_keeps_the_inputs_of_the_run(capsys, tmp_path):
-    args = ("--simulate", "--buses", 60, "--periods", 60, "--quiet", "--out", tmp_path / "sim")
-    assert run(capsys, "run", "rust-bus", *args)[0] == 0
-    data = tmp_path / "sim" / "data.csv"
-    args = ("--data", data, "--out", tmp_path / "sim", "--force")
-    code, _, error = run(capsys, "run", "rust-bus", *args)
+    out, data = tmp_path / "sim", tmp_path / "sim" / "data.csv"
+    directory.RunDirectory.create(RustBusRun(simulate=True, out=out))
+    data.write_bytes((Path(rust_bus.__file__).parent / "data" / "rust1987_group4.csv").read_bytes())
+    code, _, error = run(capsys, "run", "rust-bus", "--data", data, "--out", out, "--force")
     assert code == 2
     assert "holds an input of this run" in error
     assert data.exists()
-    code, _, _ = run(capsys, "run", "rust-bus", "--data", data, "--out", tmp_path / "fit")
-    assert code == 0
-    config = json.loads((tmp_path / "fit" / "config.json").read_text())
-    assert config["inputs"]["data"]["path"] == str(data)
-    assert len(config["inputs"]["data"]["sha256"]) == 64
+
+
+def test_inputs_are_recorded(tmp_path):
+    made = directory.RunDirectory.create(RandomMDPRun(instance=INSTANCE, out=tmp_path / "run"))
+    config = json.loads((made.path / "config.json").read_text())
+    assert config["inputs"]["instance"]["path"] == str(INSTANCE)
+    assert len(config["inputs"]["instance"]["sha256"]) == 64
+    assert config["command"] == f"sobirl run random-mdp --instance {INSTANCE}"
 
 
 def test_a_run_that_came_meanwhile_is_kept(capsys, tmp_path, monkeypatch):
     """Two runs without --out start together: the later one takes the next number."""
     monkeypatch.chdir(tmp_path)
-    rival = tmp_path / "runs" / "four-rooms-1"
+    rival = tmp_path / "runs" / "random-mdp-1"
 
     def lose_the_race(path, content):
         files.write_json(path, content)
@@ -209,7 +216,7 @@ def test_a_run_that_came_meanwhile_is_kept(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(directory, "write_json", lose_the_race)
     code, printed, _ = run(capsys, *FAST)
     assert code == 0
-    assert "runs/four-rooms-2" in printed
+    assert "runs/random-mdp-2" in printed
     assert (rival / "summary.json").read_text() == "rival"
 
 
@@ -232,4 +239,4 @@ def test_default_directory_is_the_first_free_number(capsys, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
         assert run(capsys, *FAST)[0] == 0
-    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["four-rooms-1", "four-rooms-2"]
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["random-mdp-1", "random-mdp-2"]

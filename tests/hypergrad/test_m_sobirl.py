@@ -70,8 +70,9 @@ def test_occupancy_step_contracts_by_the_discount():
     method = sb.MSoBiRL(adjoint_step="occupancy", sweeps=200)
     key, residuals = jax.random.key(0), []
     state = method.init(problem, x, key)
+    estimate = jax.jit(lambda state: method.estimate(problem, x, state, key))
     for _ in range(30):
-        _, state, metrics = method.estimate(problem, x, state, key)
+        _, state, metrics = estimate(state)
         residuals.append(float(metrics["adjoint_residual"]))
     ratios = np.array(residuals[3:]) / np.array(residuals[2:-1])
     assert ratios.max() <= 0.8 + 1e-6
@@ -107,8 +108,9 @@ def test_contexts_carry_their_own_state():
     together = sb.BilevelProblem(follower, objective, contexts=shifts)
     method, key, x = sb.MSoBiRL("occupancy"), jax.random.key(0), jnp.array(0.5)
     state = method.init(together, x, key)
+    estimate = jax.jit(lambda state: method.estimate(together, x, state, key))
     for _ in range(200):
-        hypergradient, state, _ = method.estimate(together, x, state, key)
+        hypergradient, state, _ = estimate(state)
     assert state.value.shape == (2, 4)
     np.testing.assert_allclose(hypergradient, jax.grad(together.value)(x), rtol=1e-5)
 

@@ -3,8 +3,6 @@
 import dataclasses
 import math
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -13,10 +11,11 @@ from rich.table import Table
 from sobirl.bilevel import GeometricContinuation, Recorder, Result, minimize
 from sobirl.hypergrad import Exact
 from sobirl.problems.four_rooms import FourRooms, cells, incentive, random_start
+from sobirl.runs.evaluation import evaluate
 from sobirl.runs.figures import four_rooms as figures
 from sobirl.runs.options import StepwiseOptions, require, require_count, require_positive
 from sobirl.runs.outcome import Outcome, best_history, summarize
-from sobirl.solve import PolicyIteration, occupancy, solve
+from sobirl.solve import PolicyIteration
 
 # A portfolio, because the leader's value has many local optima, and which recipe finds the best
 # depends on the cell of the table: the walker's first temperature, from which it cools to the
@@ -60,17 +59,16 @@ class FourRoomsRun(StepwiseOptions):
         """Optimize the portfolio and compare the best start with the published values."""
         design = FourRooms(self.temperature, self.cost_weight)
         result = self._minimize(design, recorder)
-        problem = design.problem()
+        nothing = np.full_like(result.x, -40.0)
+        nothing[-1] = 40.0  # all of the budget unused
         # The steps solve the walker to six digits; what is reported is solved to round-off.
-        values = eqx.filter_jit(lambda xs: jax.vmap(problem.value)(xs))
-        leader_values = -np.asarray(values(jnp.asarray(result.start_x)))
-        leader_value = float(leader_values[result.best_start])
-        w = jnp.asarray(result.x)
-        nothing = jnp.full_like(w, -40.0).at[-1].set(40.0)
-        before, after = _flows(design, nothing), _flows(design, w)
-        unpaid = -float(problem.value(nothing))
-        penalty = -np.asarray(incentive(w))
         best_start = result.best_start
+        points = np.stack([*result.start_x, nothing])
+        found = evaluate(design.problem(), points, needed=(best_start, -1))
+        *leader_values, unpaid = (-found.objective).tolist()
+        leader_value = leader_values[best_start]
+        before, after = found.visits[-1], found.visits[best_start]
+        penalty = -np.asarray(incentive(jnp.asarray(result.x)))
         metrics = {
             "leader_value": leader_value,
             "leader_value_mean": float(np.nanmean(leader_values)),
@@ -151,17 +149,6 @@ def _own_leader_values(result: Result) -> np.ndarray:
     values, factors = -result.history["objective"], result.history["temperature_factor"]
     values[:-1] = np.where(factors[1:] > 1, np.nan, values[:-1])
     return values.reshape(len(values), -1)
-
-
-def _flows(design: FourRooms, w) -> np.ndarray:
-    """The walker's discounted occupancy (goals, S, A)."""
-    problem = design.problem()
-
-    def one(context):
-        mdp = problem.lower(w, context)
-        return occupancy(mdp, solve(mdp).policy)
-
-    return np.asarray(eqx.filter_jit(lambda: problem.each_context(one))())
 
 
 def _incentive_table(penalty: np.ndarray) -> str:

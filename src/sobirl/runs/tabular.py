@@ -5,9 +5,7 @@ import functools
 import math
 from pathlib import Path
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from rich.table import Table
@@ -16,11 +14,11 @@ from sobirl.bilevel import Projection, Recorder, Result, box, budget, minimize, 
 from sobirl.core.errors import InvalidInputError
 from sobirl.hypergrad import Exact
 from sobirl.problems.tabular import Tabular, example, load
+from sobirl.runs.evaluation import evaluate
 from sobirl.runs.figures import tabular as figures
 from sobirl.runs.files import csv_text
 from sobirl.runs.options import StepwiseOptions, require, require_count, require_positive
 from sobirl.runs.outcome import Outcome, best_history, summarize
-from sobirl.solve import occupancy, solve
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,7 +92,7 @@ class TabularRun(StepwiseOptions):
         """Optimize from all starts, and compare the best x with no incentives at all."""
         tables = self._tables
         result = self._minimize(recorder)
-        before, after = (respond(tables, x) for x in (np.zeros_like(result.x), result.x))
+        before, after = respond(tables, np.zeros_like(result.x), result.x)
         metrics = {
             "leader_value": after.leader_value,
             "leader_value_without_incentives": before.leader_value,
@@ -220,18 +218,15 @@ class Response:
     uses: np.ndarray
 
 
-def respond(tables: Tabular, x: np.ndarray) -> Response:
-    """The follower's response to x, solved to round-off."""
-
-    def compute(x):
-        mdp = tables.follower(x)
-        solution = solve(mdp)
-        return -tables.objective(x, solution), solution.policy, occupancy(mdp, solution.policy)
-
-    value, policy, visits = map(np.asarray, eqx.filter_jit(compute)(jnp.asarray(x)))
-    visits = np.where(tables.active, visits, 0.0)
-    uses = np.einsum("sa,san->n", visits, np.abs(tables.features))
-    return Response(float(value), policy, visits, uses)
+def respond(tables: Tabular, *xs: np.ndarray) -> list[Response]:
+    """The follower's responses to several x, solved to round-off."""
+    found = evaluate(tables.problem(), np.stack(xs))
+    responses = []
+    for objective, policy, visits in zip(*found, strict=True):
+        visits = np.where(tables.active, visits, 0.0)
+        uses = np.einsum("sa,san->n", visits, np.abs(tables.features))
+        responses.append(Response(-float(objective), policy, visits, uses))
+    return responses
 
 
 def _incentives_csv(tables: Tabular, x, before: Response, after: Response) -> str:

@@ -1,0 +1,167 @@
+"""The documentation as a whole: docstrings, links, formulas, and a build without warnings."""
+
+import dataclasses
+import functools
+import importlib.util
+import re
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from mkdocs.exceptions import PluginError
+
+import sobirl
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+
+
+def hook(name: str) -> types.ModuleType:
+    """A module of docs/hooks."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "hooks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("problem", [None, *sobirl.problems.names()])
+def test_public_names_are_documented(problem):
+    module = sobirl.problems.load(problem) if problem else sobirl
+    assert hook("docstrings").undocumented(module) == []
+
+
+class Documented:
+    """Some text."""
+
+    number = 3
+
+    def method(self):
+        """Some text."""
+
+    @property
+    def size(self):
+        """Some text."""
+
+    def _private(self):
+        pass
+
+
+class Partly(Documented, dict):
+    """Some text, an override without any, and a base that is not ours."""
+
+    def method(self):
+        pass
+
+    @property
+    def shape(self):
+        return ()
+
+    @functools.cached_property
+    def kept(self):
+        return ()
+
+    @classmethod
+    def make(cls):
+        pass
+
+
+@dataclasses.dataclass
+class Record:
+    x: int = 0
+
+
+def bare():
+    pass
+
+
+def test_undocumented_names_are_reported():
+    package = types.ModuleType("package", "Some text.")
+    inner = types.ModuleType("inner")
+    inner.bare, inner._hidden, inner.Path = bare, bare, Path
+    members = {"Documented": Documented, "Partly": Partly, "Record": Record, "inner": inner}
+    vars(package).update(members, __all__=list(members))
+    for thing in (Documented, Partly, Record, bare):
+        thing.__module__ = "package"
+    bare.__module__ = "inner"
+    assert hook("docstrings").undocumented(package) == [
+        "package.Partly.kept",
+        "package.Partly.make",
+        "package.Partly.method",
+        "package.Partly.shape",
+        "package.Record",
+        "package.inner",
+        "package.inner.bare",
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_exist(page):
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#\s]+)", text):
+        if "://" not in target and not target.startswith("reference/"):  # written by the build
+            assert (page.parent / target).exists(), target
+
+
+@pytest.fixture
+def to_mathml():
+    return hook("mathematics").to_mathml
+
+
+@pytest.mark.parametrize(
+    "latex",
+    [r"\frac{1}{1 - \gamma}", r"\sum_{t=0}^\infty \gamma^t", r"\{ x < 1 \}", r"w^\top \hat{q}"],
+)
+def test_formulas_become_mathml(to_mathml, latex):
+    mathml = to_mathml(latex, display=True)
+    assert mathml.startswith('<math display="block">')
+    assert "\\" not in mathml
+
+
+@pytest.mark.parametrize(
+    "latex", [r"\nonsense x", r"\frac{1}{", r"\begin{aligned} a &= b \end{aligned}", r"\mathbb E"]
+)
+def test_formulas_that_cannot_be_shown_are_refused(to_mathml, latex):
+    with pytest.raises(ValueError, match="formula"):
+        to_mathml(latex)
+
+
+def test_functions_have_spaces_and_bars_keep_their_size(to_mathml):
+    assert '<mo lspace="0.17em" rspace="0.17em">log</mo>' in to_mathml(r"\log \pi")
+    assert '<mo lspace="0.17em" rspace="0em">exp</mo>' in to_mathml(r"\exp(Q)")
+    assert to_mathml(r"\lVert V \rVert").count('stretchy="false"') == 2
+
+
+def test_the_site_builds(tmp_path):
+    """Strictly: a warning fails it."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert '<math display="block">' in (tmp_path / "mathematics.html").read_text()
+    reference = "".join(page.read_text() for page in tmp_path.glob("reference/*.html"))
+    for name in sobirl.__all__:
+        assert f'id="sobirl.{name}' in reference, name
+    for name in hook("docstrings").public_members(sobirl.projections):
+        assert f'id="sobirl.projections.{name}"' in reference, name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<script src="https://cdn.example/x.js"></script>',
+        '<link rel="stylesheet" href="//fonts.example/x.css">',
+        "<img alt='x' src='http://example/x.png'>",
+        "<style>@import 'https://example/x.css';</style>",
+        "<style>a { background: url(https://example/x.png) }</style>",
+    ],
+)
+def test_pages_that_load_from_elsewhere_are_refused(tmp_path, text):
+    check = hook("offline").on_post_build
+    config = types.SimpleNamespace(site_dir=str(tmp_path))
+    page = tmp_path / "page.html"
+    page.write_text('<a href="https://example">a link</a> <img src="x.png">')
+    check(config)
+    page.write_text(text)
+    with pytest.raises(PluginError, match=r"page\.html loads from another host"):
+        check(config)
