@@ -81,6 +81,11 @@ def test_impossible_sets(make, message):
         make()
 
 
+@pytest.mark.parametrize("projection", [sb.box(0, 1), sb.simplex(2.0), sb.budget(1.5, lower=0)])
+def test_precision_is_kept(projection):
+    assert projection(jnp.ones(3, jnp.float32)).dtype == jnp.float32
+
+
 def toll_problem():
     """One state, three actions with rewards -x: the response is a softmax, written out."""
 

@@ -1,7 +1,10 @@
 """Run directories at their borders: other processes, other versions, damage, full disks."""
 
+import dataclasses
 import json
+import math
 import os
+import shlex
 
 import numpy as np
 import optax
@@ -9,19 +12,28 @@ import pytest
 
 import sobirl as sb
 from runs.conftest import SMALL, sobirl
+from sobirl.problems.random_mdp import TargetPolicy
 from sobirl.runs import checkpoint
 from sobirl.runs.arguments import from_arguments, to_arguments
-from sobirl.runs.directory import RunDirectory, hold
+from sobirl.runs.configuration import configuration
+from sobirl.runs.directory import RunDirectory
 from sobirl.runs.four_rooms import FourRoomsRun
+from sobirl.runs.locks import lock
 from sobirl.runs.outcome import Outcome
 from sobirl.runs.random_mdp import RandomMDPRun
 from sobirl.runs.rust_bus import RustBusRun
 from sobirl.runs.saved import SavedRun
+from sobirl.runs.tabular import TabularRun
 
 
 def edit(path, **changes):
     content = json.loads(path.read_text()) | changes
     path.write_text(json.dumps({key: value for key, value in content.items() if value is not ...}))
+
+
+def change_options(run, **options):
+    config = json.loads((run / "config.json").read_text())
+    edit(run / "config.json", options=config["options"] | options)
 
 
 def numbers(path):
@@ -67,7 +79,8 @@ def test_an_ended_run_is_left_alone(ended_run):
 def test_a_run_without_steps_starts_over(tmp_path, monkeypatch):
     """rust-bus takes milliseconds, so that its directory holds no checkpoint."""
     run, summary = tmp_path / "bus", {"run_seconds": 1.0, "compile_seconds": 2.0, "metrics": {}}
-    RunDirectory.create(RustBusRun(out=run, quiet=True))
+    with RunDirectory.create(RustBusRun(out=run, quiet=True)):
+        pass
 
     def run_again(self, recorder):
         assert recorder is None
@@ -82,13 +95,58 @@ def test_a_run_without_steps_starts_over(tmp_path, monkeypatch):
 
 
 def test_a_run_in_use_is_refused(stopped_run):
-    with hold(stopped_run):
+    with lock(stopped_run):
         for command in (("resume", stopped_run), (*SMALL, "--force", "--out", stopped_run)):
             code, _, error = sobirl(*command)
             assert code == 2
-            assert "another process is working on this run" in error
+            assert "another process is working on it" in error
         assert "running now" in " ".join(sobirl("show", stopped_run)[1].split())
     assert (stopped_run / "checkpoint.npz").exists()
+
+
+def test_force_and_folders_that_are_called_newer(tmp_path):
+    """What an error message says of a folder must not be confused with its name."""
+    precious = tmp_path / "newer" / "newer-data"
+    precious.mkdir(parents=True)
+    (precious / "thesis.txt").write_text("years of work")
+    assert sobirl(*SMALL, "--force", "--out", precious)[0] == 2
+    assert (precious / "thesis.txt").exists()
+
+
+def test_a_kill_between_the_renames_of_force(ended_run, stopped_run):
+    """The old run was moved away, the new one had not come: --out finds the old one again."""
+    draft = stopped_run.parent / ".stopped-x1y2z3"
+    draft.mkdir()
+    stopped_run.rename(draft / ".replaced")
+    assert "exists; choose another" in sobirl(*SMALL, "--out", stopped_run)[2]
+    assert sobirl("resume", stopped_run)[0] == 0
+    assert numbers(stopped_run) == numbers(ended_run)
+    assert not draft.exists()
+
+
+def test_a_run_whose_end_cannot_be_evaluated_is_kept(tmp_path, monkeypatch):
+    def fail(*args, **options):
+        raise sb.ConvergenceError("no solution")
+
+    monkeypatch.setattr("sobirl.runs.random_mdp.summarize", fail)
+    code, _, error = sobirl(*SMALL, "--out", tmp_path / "run")
+    assert code == 2
+    assert "no solution" in error
+    monkeypatch.undo()
+    assert sobirl("resume", tmp_path / "run")[0] == 0
+
+
+def test_ctrl_c_after_the_end(tmp_path, monkeypatch):
+    """Between the summary and the end of the process: the run is complete."""
+
+    def press(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunDirectory, "clean", press)
+    code, _, error = sobirl(*SMALL, "--out", tmp_path / "run")
+    assert code == 130
+    assert "everything is written: sobirl show" in error
+    assert (tmp_path / "run" / "summary.json").exists()
 
 
 def test_an_unfinished_run_in_the_way(ended_run, stopped_run):
@@ -201,12 +259,20 @@ def test_unusable_configurations(stopped_run, tmp_path, monkeypatch, command, ch
     ],
 )
 def test_unusable_options(stopped_run, options, message):
-    config = json.loads((stopped_run / "config.json").read_text())
-    edit(stopped_run / "config.json", options=config["options"] | options)
+    change_options(stopped_run, **options)
     code, _, error = sobirl("resume", stopped_run)
     assert code == 2
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_checkpoint_of_other_options(stopped_run):
+    change_options(stopped_run, seed=3)
+    code, _, error = sobirl("resume", stopped_run)
+    assert code == 2
+    assert "checkpoint.npz: is of a run with other options or inputs" in error
+    change_options(stopped_run, seed=0, quiet=False, checkpoint_seconds=3.0)
+    assert sobirl("resume", stopped_run)[0] == 0
 
 
 def test_an_unknown_problem(stopped_run):
@@ -248,7 +314,8 @@ def test_damaged_summaries(stopped_run, summary, message):
 def test_changed_inputs_are_refused(tmp_path):
     data, run = tmp_path / "panel.csv", tmp_path / "run"
     data.write_text("Bus_ID,period,state,usage,decision\n")
-    RunDirectory.create(RustBusRun(data=data, out=run))
+    with RunDirectory.create(RustBusRun(data=data, out=run)):
+        pass
     data.write_text("Bus_ID,period,state,usage,decision\n1,0,0,,0\n")
     code, _, error = sobirl("resume", run)
     assert code == 2
@@ -314,12 +381,15 @@ def test_unwritable_directory(tmp_path, monkeypatch):
         FourRoomsRun(temperature=0.003, cost_weight=3.0, starts=2, tensorboard=True, quiet=True),
         RandomMDPRun(method="m-sobirl-occupancy", step_size=1e-300, states=7),
         RustBusRun(simulate=True, cost="quadratic", theta=(2.5, -1.25), replacement_cost=9.0),
+        TabularRun(lower=(-math.inf, 0.0, 0.0, -1.0), upper=(math.inf,), initial="-Ring & West"),
     ],
 )
 def test_options_through_arguments_and_back(options):
-    values = {key: value for key, value in vars(options).items() if key != "out"}
-    again = from_arguments(type(options), to_arguments(options, values))
-    assert again == options
+    config = json.loads(json.dumps(configuration(options)))
+    own = {name: value for name, value in config["options"].items() if name != "out"}
+    assert from_arguments(type(options), to_arguments(options, own)) == options
+    command = shlex.split(config["command"])[3:]
+    assert from_arguments(type(options), command) == dataclasses.replace(options, force=False)
 
 
 def test_the_command_repeats_the_run(ended_run, tmp_path):
@@ -351,8 +421,6 @@ def test_tensorboard(tmp_path):
 
 def test_python_users_record_runs_too(tmp_path):
     """`minimize` with a checkpoint of its own, stopped by an error in between."""
-    from sobirl.problems.random_mdp import TargetPolicy
-
     instance = TargetPolicy.generate(4, 2, 3, seed=0)
 
     def run(recorder=None):
@@ -375,3 +443,18 @@ def test_python_users_record_runs_too(tmp_path):
     np.testing.assert_array_equal(resumed.x, whole.x)
     for name in whole.history:
         np.testing.assert_array_equal(resumed.history[name], whole.history[name])
+
+
+def test_a_recorder_is_for_one_run_after_another(tmp_path):
+    """Its file removed, it begins anew; with other rows in it, it is refused."""
+    instance = TargetPolicy.generate(4, 2, 3, seed=0)
+    recorder = checkpoint.Checkpoint(tmp_path / "run.npz")
+    arguments = (instance.problem(), instance.x0, sb.MSoBiRL(), optax.adam(0.1))
+    sb.minimize(*arguments, num_steps=20, recorder=recorder)
+    (tmp_path / "run.npz").unlink()
+    sb.minimize(*arguments, num_steps=20, recorder=recorder)
+    assert checkpoint.read_checkpoint(tmp_path / "run.npz")["state.step"] == 20
+    with pytest.raises(sb.InvalidInputError, match=r"recorder: holds another run.*projected"):
+        sb.minimize(*arguments, num_steps=30, recorder=recorder, projection=sb.box(0.0))
+    with pytest.raises(sb.InvalidInputError, match="there is no folder"):
+        sb.minimize(*arguments, recorder=checkpoint.Checkpoint(tmp_path / "nowhere" / "run.npz"))

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import shutil
 
 import pytest
 
@@ -55,16 +56,23 @@ def test_report_out_and_force(ended_run, tmp_path):
     assert sobirl("report", ended_run, "--out", out)[0] == 0
     assert "exists; choose another or add --force" in sobirl("report", ended_run, "--out", out)[2]
     assert sobirl("report", ended_run, "--out", out, "--force")[0] == 0
-    (tmp_path / "thesis").mkdir()
-    for precious in (tmp_path / "thesis", ended_run):
+    for folder in ("thesis", "mixed", "page"):
+        (tmp_path / folder).mkdir()
+    shutil.copy(out / "report.html", tmp_path / "mixed")
+    (tmp_path / "mixed" / "chapter.tex").write_text("years of work")
+    (tmp_path / "page" / "report.html").write_text("<title>my own report</title>")
+    precious_ones = [tmp_path / folder for folder in ("thesis", "mixed", "page")]
+    for precious in (*precious_ones, ended_run):
         error = sobirl("report", ended_run, "--out", precious, "--force")[2]
         assert "is no report of sobirl; --force leaves it alone" in error
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "thesis"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mixed", "page", "report", "thesis"]
 
 
 def test_names_are_escaped(ended_run, tmp_path):
-    link = tmp_path / "<script>alert(1)</script>".replace("/", "&")
+    """In the page, and where the terminal would take brackets for markup."""
+    link = tmp_path / "<script>[red]alert(1)[b]</script>".replace("/", "&")
     link.symlink_to(ended_run)
+    assert "[red]" in sobirl("show", link)[1].replace("\n", "")
     assert sobirl("report", link, "--out", tmp_path / "report")[0] == 0
     assert "<script" not in (tmp_path / "report" / "report.html").read_text()
 

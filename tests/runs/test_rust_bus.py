@@ -57,7 +57,8 @@ def test_published_estimate(tmp_path):
     assert "warning" not in text
     assert not outcome.files
 
-    RunDirectory.create(dataclasses.replace(run, out=tmp_path / "run")).finish(outcome)
+    with RunDirectory.create(dataclasses.replace(run, out=tmp_path / "run")) as directory:
+        directory.finish(outcome)
     written = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert written["metrics"]["theta"] == metrics["theta"]
     assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 1 + summary["steps"]
@@ -93,8 +94,8 @@ def test_simulation(tmp_path):
     assert np.abs(z).max() < 4
     assert "z-score" in printed(outcome)
 
-    directory = RunDirectory.create(dataclasses.replace(run, out=tmp_path / "run"))
-    directory.finish(dataclasses.replace(outcome, figures={}))
+    with RunDirectory.create(dataclasses.replace(run, out=tmp_path / "run")) as directory:
+        directory.finish(dataclasses.replace(outcome, figures={}))
     again = outcome_of(data=tmp_path / "run" / "data.csv", cost="quadratic", seed=4)
     assert again.summary["metrics"]["neg_log_likelihood"] == metrics["neg_log_likelihood"]
 
@@ -122,7 +123,8 @@ def test_parameters_that_are_not_identified_are_reported(tmp_path):
     text = printed(outcome)
     assert "warning" in text
     assert "no standard errors" in text
-    RunDirectory.create(dataclasses.replace(run, out=tmp_path / "run")).finish(outcome)
+    with RunDirectory.create(dataclasses.replace(run, out=tmp_path / "run")) as directory:
+        directory.finish(outcome)
     written = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert written["metrics"]["standard_errors"] == [None, None]
 

@@ -1,6 +1,8 @@
 """The command line: arguments in, an exit code and at most one line of error out."""
 
+import io
 import sys
+import warnings
 
 import equinox as eqx
 import jax
@@ -23,6 +25,11 @@ def main(args: list[str] | None = None) -> None:
     """Run the command line: exit code 0 done, 2 unusable input (one line says what), 130 Ctrl-C."""
     # Tabular problems are solved in float64.
     jax.config.update("jax_enable_x64", True)
+    # A run's own report says it too, in words for people who call no functions.
+    warnings.filterwarnings("ignore", message="minimize: ", category=RuntimeWarning)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # for terminals without Greek letters
     try:
         command = _parse(sys.argv[1:] if args is None else args)
         (Run(command) if isinstance(command, RunOptions) else command)()
@@ -37,7 +44,7 @@ def main(args: list[str] | None = None) -> None:
         where = f"{error.filename}: " if error.filename else ""
         _end(f"error: {where}{error.strerror or error}", 2)
     except KeyboardInterrupt as interrupt:
-        _end(str(interrupt) or "stopped; nothing was written", 130)
+        _end(str(interrupt) or "stopped", 130)
 
 
 def _parse(args: list[str]):

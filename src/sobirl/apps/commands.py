@@ -4,15 +4,16 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated
 
-import equinox as eqx
 import tyro
 from rich.console import Console
 from rich.table import Table
 
 from sobirl import problems
-from sobirl.core.errors import InvalidInputError, SobirlError
+from sobirl.bilevel.interrupts import deferred_interrupt
+from sobirl.core.errors import InvalidInputError
 from sobirl.runs.directory import RunDirectory
 from sobirl.runs.options import RunOptions
+from sobirl.runs.outcome import Outcome
 from sobirl.runs.registry import options_of
 from sobirl.runs.report import choose_report, write_report
 from sobirl.runs.saved import SavedRun
@@ -46,7 +47,8 @@ class Run:
     def __call__(self) -> None:
         """Check the options, make the directory, and go."""
         self.options.validate()
-        _carry_out(RunDirectory.create(self.options), is_new=True)
+        with RunDirectory.create(self.options) as directory:
+            _carry_out(directory, is_new=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +64,14 @@ class Resume:
     def __call__(self) -> None:
         """Go on, or say that there is nothing left to do."""
         saved = SavedRun.load(self.run)
-        if saved.summary is not None:
-            print(f"{self.run} has ended; see it with: sobirl show {self.run}")
-            return
         options = options_of(saved)
         options.validate()
-        _carry_out(RunDirectory(self.run, options), is_new=False)
+        with RunDirectory.open(self.run, options) as directory:
+            if directory.is_complete:
+                directory.clean()
+                print(f"{self.run} has ended; see it with: sobirl show {self.run}")
+            else:
+                _carry_out(directory, is_new=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +110,7 @@ class Report:
 
 
 def _carry_out(directory: RunDirectory, is_new: bool) -> None:
-    """Compute, print and write; an early end says how to go on.
+    """Compute, write and print; an early end says how to go on.
 
     A new directory in which nothing is kept is removed again.
 
@@ -114,32 +118,41 @@ def _carry_out(directory: RunDirectory, is_new: bool) -> None:
         KeyboardInterrupt: Ctrl-C, with what is left to do as its message.
         InvalidInputError: the disk is full or the like, with the same.
     """
-    console = Console()
     try:
-        with directory.lock():
-            outcome = directory.options.run(directory.recorder())
-            for part in outcome.report:
-                console.print(part)
-            directory.finish(outcome)
+        outcome = directory.options.run(directory.recorder())
+        directory.finish(outcome)
     except BaseException as error:
-        # What no second attempt would change is bad input, whenever it shows.
-        hopeless = isinstance(error, (SobirlError, eqx.EquinoxRuntimeError))
-        kept = not is_new or (directory.has_checkpoint and not hopeless)
-        if not kept:
-            directory.abandon()
-        rest = _how_to_go_on(directory) if kept else "nothing was written"
+        with deferred_interrupt():
+            rest = _keep_or_abandon(directory, is_new)
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(f"stopped; {rest}") from None
         if isinstance(error, OSError):
             where, what = error.filename or directory.path, error.strerror or error
             raise InvalidInputError(f"{where}: {what}; {rest}") from error
         raise
+    _print_outcome(outcome, _shown(directory.path))
+
+
+def _keep_or_abandon(directory: RunDirectory, is_new: bool) -> str:
+    """What is to be said of the directory of a run that did not come to its end."""
+    if directory.is_complete:
+        return f"but everything is written: sobirl show {_shown(directory.path)}"
+    if is_new and not directory.has_checkpoint:
+        directory.abandon()
+        return "nothing was written"
+    return _how_to_go_on(directory)
+
+
+def _print_outcome(outcome: Outcome, path: Path) -> None:
+    console = Console()
+    for part in outcome.report:
+        console.print(part)
     figures = ", ".join(f"figures/{name}.png" for name in outcome.figures)
     console.print(
         f"{outcome.summary['run_seconds']:.1f} s after {outcome.summary['compile_seconds']:.1f} s "
-        f"of compilation; wrote {_shown(directory.path)}: summary.json, metrics.csv, config.json, "
-        f"{figures}",
+        f"of compilation; wrote {path}: summary.json, metrics.csv, config.json, {figures}",
         highlight=False,
+        markup=False,
         soft_wrap=True,
     )
 

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from sobirl.bilevel.interrupts import deferred_interrupt
 from sobirl.bilevel.loop import RunState
 from sobirl.bilevel.recorder import Recorder, Records
+from sobirl.core.errors import InvalidInputError
 
 # How long one call of the compiled program should take: Ctrl-C and the bar wait for its end.
 _CHUNK_SECONDS = 0.5
@@ -38,6 +39,7 @@ def drive(
     advance: Callable[[RunState, int], tuple[RunState, Records]],
     state: RunState,
     *,
+    columns: Iterable[str],
     num_steps: int,
     chunk_size: int,
     has_converged: Callable[[Records], bool] | None,
@@ -50,6 +52,7 @@ def drive(
         advance: (state, count) -> the state after `count` steps and their rows; at most
             `chunk_size` of them.
         state: before the first step.
+        columns: the names of what a row has.
         num_steps: steps in all, those that the recorder already has included.
         chunk_size: steps after which convergence is looked at; calls take no more.
         has_converged: whether the last row says that there is nothing left to do.
@@ -57,6 +60,7 @@ def drive(
         progress: whether to show a bar; None for on a terminal only.
 
     Raises:
+        InvalidInputError: the recorder has a run with other columns.
         KeyboardInterrupt: Ctrl-C before the first step was done, or, with a recorder, at any
             time; the recorder then has all that was done.
     """
@@ -64,6 +68,11 @@ def drive(
     chunks, before = [], 0.0
     if saved is not None:
         state, records, before = saved
+        if records.keys() != set(columns):
+            raise InvalidInputError(
+                "recorder: holds another run, whose rows have "
+                f"{', '.join(sorted(records.keys() ^ set(columns)))} or have it not"
+            )
         chunks = [records]
     done = resumed_at = int(np.max(state.step))
     clock = time.perf_counter()

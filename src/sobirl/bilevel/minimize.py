@@ -25,6 +25,8 @@ from sobirl.core.protocols import Method
 from sobirl.core.status import Status
 from sobirl.hypergrad import Exact
 
+_LARGEST_CHUNK = 1000
+
 
 def minimize(
     problem: BilevelProblem,
@@ -69,8 +71,8 @@ def minimize(
         early_stop: end once every start has converged, looked at every `chunk_size` steps.
         progress: show a progress bar; by default on a terminal only.
         chunk_size: the most steps in one call of the compiled program; slow ones get fewer, so
-            that Ctrl-C and the progress bar act twice a second. A twenty-fifth of all steps by
-            default.
+            that Ctrl-C and the progress bar act twice a second. A twenty-fifth of all steps, at
+            most 1000, by default.
         recorder: keeps the run while it goes on and takes it up where it ended, for example
             `sobirl.runs.checkpoint.Checkpoint(path)`.
 
@@ -96,10 +98,12 @@ def minimize(
             "step_sizes: give one a start together with an optimizer that is a function of it, "
             "for example optimizer=optax.adam"
         )
-    chunk_size = -(-num_steps // 25) if chunk_size is None else chunk_size
+    chunk_size = min(-(-num_steps // 25), _LARGEST_CHUNK) if chunk_size is None else chunk_size
     for name, count in (("num_steps", num_steps), ("starts", starts), ("chunk_size", chunk_size)):
         if count < 1:
             raise InvalidInputError(f"{name}: must be at least 1, got {count}")
+        if count >= 2**31:
+            raise InvalidInputError(f"{name}: must be below 2^31, got {count}")
     if not tolerance >= 0:
         raise InvalidInputError(f"tolerance: must not be negative, got {tolerance}")
     key = jax.random.key(key) if isinstance(key, (int, np.integer)) else key
@@ -129,14 +133,16 @@ def minimize(
         state, records = chunk(
             problem, method, settings, state, jnp.int32(count), projection, **static
         )
-        return state, {name: np.asarray(rows)[:count] for name, rows in records.items()}
+        # Copies, because a slice would keep the whole chunk's rows.
+        return state, {name: np.asarray(rows)[:count].copy() for name, rows in records.items()}
 
-    advance(state, 0)  # what the first call sets up is set up here
+    _, no_rows = advance(state, 0)  # what the first call sets up is set up here
     compile_seconds = time.perf_counter() - clock
 
     end = drive(
         advance,
         state,
+        columns=no_rows.keys(),
         num_steps=num_steps,
         chunk_size=chunk_size,
         has_converged=functools.partial(_all_done, tolerance=tolerance) if early_stop else None,

@@ -42,7 +42,8 @@ class _Simplex(Projection):
     total: Float[Array, ""]
 
     def __call__(self, x: PyTree) -> PyTree:
-        return optax.projections.projection_simplex(x, self.total)
+        projected = optax.projections.projection_simplex(x, self.total)
+        return jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), projected, x)
 
 
 class _Budget(Projection):
@@ -175,8 +176,10 @@ def _like(x: PyTree, bound: PyTree) -> PyTree:
     if jax.tree.structure(bound) == _ONE_LEAF:
         bound = jax.tree.map(lambda _: bound, x)
     try:
-        return jax.tree.map(lambda leaf, b: jnp.broadcast_to(b, leaf.shape), x, bound)
-    except ValueError as error:
+        return jax.tree.map(
+            lambda leaf, b: jnp.broadcast_to(jnp.asarray(b, leaf.dtype), leaf.shape), x, bound
+        )
+    except (TypeError, ValueError) as error:
         raise InvalidInputError(
             "projection: the bounds do not go with x; give one number, or arrays like x"
         ) from error

@@ -11,7 +11,7 @@ Records = dict[str, np.ndarray]  # one row a step, (steps, *starts)
 
 @runtime_checkable
 class Recorder(Protocol):
-    """The contract of `minimize(..., recorder=)`; `sobirl.runs.Checkpoint` is one.
+    """The contract of `minimize(..., recorder=)`; `sobirl.runs.checkpoint.Checkpoint` is one.
 
     Records are those of the method: row k holds the norms, the metrics and the objective at x_k.
     """
@@ -30,4 +30,4 @@ class Recorder(Protocol):
         """
 
     def save(self) -> None:
-        """Save what was recorded last; called before `minimize` ends for whatever reason."""
+        """Save what was recorded last; called after the last step and on Ctrl-C."""

@@ -45,8 +45,11 @@ def to_arguments(options: RunOptions | type[RunOptions], values: dict[str, Any])
         flag = name.replace("_", "-")
         if isinstance(value, bool):
             arguments.append(f"--{flag}" if value else f"--no-{flag}")
+        elif several:
+            arguments += [f"--{flag}", *map(str, value)]
         else:
-            arguments += [f"--{flag}", *map(str, value if several else [value])]
+            text = str(value)  # one that begins with a minus would be taken for an option
+            arguments += [f"--{flag}={text}"] if text.startswith("-") else [f"--{flag}", text]
     return arguments
 
 

@@ -27,22 +27,28 @@ class Checkpoint:
     holds is checked against the problem's arrays, not against its functions.
 
     Args:
-        path: the file, an `.npz`; its folder must exist.
+        path: the file, an `.npz`.
         seconds: the least time from one save to the next.
+        fingerprint: of what is run; a file with another one is refused.
     """
 
-    def __init__(self, path: Path | str, seconds: float | int = 10.0):
-        self.path, self.seconds = Path(path), seconds
-        self._chunks: list[Records] = []
-        self._last: tuple[RunState, float] | None = None
-        self._saved_at = time.monotonic()
+    def __init__(self, path: Path | str, seconds: float | int = 10.0, fingerprint: str = ""):
+        self.path, self.seconds, self.fingerprint = Path(path), seconds, fingerprint
+        self._begin([])
 
     def restore(self, like: RunState) -> tuple[RunState, Records, float] | None:
-        """What the file holds, or None if there is none; see `Recorder`."""
+        """What the file holds, or None if there is none; see `Recorder`.
+
+        Raises:
+            InvalidInputError: it is damaged or of another run, or its folder does not exist.
+        """
+        self._begin([])
         if not self.path.exists():
+            if not self.path.parent.is_dir():
+                raise InvalidInputError(f"{self.path}: there is no folder {self.path.parent}")
             return None
-        state, records, seconds = load_checkpoint(self.path, like)
-        self._chunks = [records]
+        state, records, seconds = load_checkpoint(self.path, like, self.fingerprint)
+        self._begin([records])
         return state, records, seconds
 
     def record(self, state: RunState, rows: Records, seconds: float) -> None:
@@ -61,12 +67,19 @@ class Checkpoint:
             name: np.concatenate([chunk[name] for chunk in self._chunks])
             for name in self._chunks[0]
         }
-        save_checkpoint(self.path, state, records, seconds)
-        self._chunks, self._last = [records], None
+        save_checkpoint(self.path, state, records, seconds, self.fingerprint)
+        self._begin([records])
+
+    def _begin(self, chunks: list[Records]) -> None:
+        """Nothing is recorded but these rows, which are saved."""
+        self._chunks = chunks
+        self._last: tuple[RunState, float] | None = None
         self._saved_at = time.monotonic()
 
 
-def save_checkpoint(path: Path, state: RunState, records: Records, seconds: float) -> None:
+def save_checkpoint(
+    path: Path, state: RunState, records: Records, seconds: float, fingerprint: str = ""
+) -> None:
     """Write the state, all rows so far and the seconds that they took, atomically.
 
     The arrays are named by their place in the state, for example `state.x`.
@@ -74,20 +87,28 @@ def save_checkpoint(path: Path, state: RunState, records: Records, seconds: floa
     arrays = {name: np.asarray(_raw(leaf)) for name, leaf in _named(state).items()}
     arrays |= {_RECORDS + name: rows for name, rows in records.items()}
     with atomic_file(path) as file:
-        np.savez(file, format=FORMAT, seconds=seconds, **arrays)
+        np.savez(file, format=FORMAT, seconds=seconds, fingerprint=fingerprint, **arrays)
 
 
-def load_checkpoint(path: Path, like: RunState) -> tuple[RunState, Records, float]:
+def load_checkpoint(
+    path: Path, like: RunState, fingerprint: str = ""
+) -> tuple[RunState, Records, float]:
     """Read what `save_checkpoint` wrote.
 
     Args:
         path: the file.
         like: the run's state before its first step.
+        fingerprint: what the file was saved with.
 
     Raises:
         InvalidInputError: the file is damaged, from a newer sobirl, or of another run.
     """
     arrays = read_checkpoint(path)
+    if str(arrays["fingerprint"]) != fingerprint:
+        raise InvalidInputError(
+            f"{path}: is of a run with other options or inputs; put its config.json back, or "
+            "remove the checkpoint to begin anew"
+        )
     found = {name: array for name, array in arrays.items() if name.startswith(_STATE)}
     named = _named(like)
     if missing := named.keys() ^ found.keys():
@@ -124,6 +145,7 @@ def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = dict(file)
         number, _, _ = int(arrays["format"]), float(arrays["seconds"]), steps_in(arrays)
+        _ = arrays["fingerprint"].item()
     except Exception as error:  # whatever zipfile, zlib and NumPy make of bytes that are no file
         raise InvalidInputError(
             f"{path}: is damaged or no checkpoint of sobirl; without it the run can only begin anew"

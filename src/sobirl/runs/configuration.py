@@ -3,11 +3,14 @@
 import dataclasses
 import hashlib
 import importlib.metadata
+import json
+import math
 import platform
 import shlex
 from pathlib import Path
 
 from sobirl.runs.arguments import to_arguments
+from sobirl.runs.files import plain
 from sobirl.runs.options import RunOptions
 
 FORMAT = 1
@@ -22,7 +25,7 @@ def configuration(options: RunOptions) -> dict:
         "format": FORMAT,
         "problem": options.problem,
         "command": shlex.join(["sobirl", "run", options.problem, *to_arguments(options, own)]),
-        "options": chosen,
+        "options": {name: _storable(value) for name, value in chosen.items()},
         "inputs": {
             name: {"path": str(value.resolve()), "sha256": sha256(value)}
             for name, value in chosen.items()
@@ -30,6 +33,22 @@ def configuration(options: RunOptions) -> dict:
         },
         "versions": versions(),
     }
+
+
+def fingerprint(config: dict) -> str:
+    """What the steps of a run depend on; a checkpoint belongs to the run that has the same."""
+    aside = ("out", "force", "quiet", "tensorboard", "checkpoint_seconds")
+    chosen = {name: value for name, value in config["options"].items() if name not in aside}
+    inputs = {name: entry["sha256"] for name, entry in config["inputs"].items()}
+    text = json.dumps(plain([config["problem"], chosen, inputs]), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _storable(value):
+    """Infinities as text, which JSON has no numbers for; the options' parser reads it."""
+    if isinstance(value, (list, tuple)):
+        return [_storable(entry) for entry in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def versions() -> dict[str, str]:

@@ -8,23 +8,22 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock
-
 from sobirl.core.errors import InvalidInputError
-from sobirl.runs.configuration import configuration
+from sobirl.runs.configuration import configuration, fingerprint
 from sobirl.runs.files import atomic_file, csv_header, csv_rows, write_json, write_text
 from sobirl.runs.journal import Journal
+from sobirl.runs.locks import is_locked, lock
 from sobirl.runs.metrics import CsvStream, TensorBoardStream
 from sobirl.runs.options import RunOptions, StepwiseOptions
 from sobirl.runs.outcome import Outcome
-from sobirl.runs.saved import CHECKPOINT, CONFIG, METRICS, SUMMARY, is_run
+from sobirl.runs.saved import CHECKPOINT, CONFIG, METRICS, SUMMARY, is_run, read_config
 
-_LOCK, _REPLACED = ".lock", ".replaced"
+_REPLACED = ".replaced"
 
 
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
-    """The directory of a run that is being carried out.
+    """The directory of a run that is being carried out, by this process alone.
 
     Attributes:
         path: where it is.
@@ -35,8 +34,9 @@ class RunDirectory:
     options: RunOptions
 
     @classmethod
-    def create(cls, options: RunOptions) -> "RunDirectory":
-        """Make a directory that holds `config.json`, in one step.
+    @contextlib.contextmanager
+    def create(cls, options: RunOptions) -> Iterator["RunDirectory"]:
+        """Make a directory that holds `config.json`, in one step, and hold its lock.
 
         A run that `--force` replaces moves into it, and is removed once the new one is complete.
 
@@ -44,38 +44,35 @@ class RunDirectory:
             InvalidInputError: as for `choose_directory`.
         """
         config = configuration(options)
-        path = choose_directory(options)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-        try:
-            draft.chmod(0o755)
-            write_json(draft / CONFIG, config)
-            if options.force and path.exists():
-                path.rename(draft / _REPLACED)
-            while True:
+        parent = _folder_of(options)
+        with contextlib.ExitStack() as held:
+            with lock(parent, patience=10.0):  # one newcomer at a time
+                path = choose_directory(options)
+                draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=parent))
+                held.enter_context(lock(draft))
                 try:
+                    draft.chmod(0o755)
+                    write_json(draft / CONFIG, config)
+                    if path.exists():
+                        path.rename(draft / _REPLACED)
                     draft.rename(path)
-                    break
-                except OSError:
-                    if options.out is not None or not path.exists():
-                        raise
-                    path = choose_directory(options)  # another run took it in the meantime
-        except BaseException:
-            if (draft / _REPLACED).exists():
-                (draft / _REPLACED).rename(path)
-            shutil.rmtree(draft, ignore_errors=True)
-            raise
-        return cls(path, options)
+                except BaseException:
+                    if (draft / _REPLACED).exists():
+                        (draft / _REPLACED).rename(path)
+                    shutil.rmtree(draft, ignore_errors=True)
+                    raise
+            yield cls(path, options)
 
+    @classmethod
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep other processes from working on the run at the same time.
+    def open(cls, path: Path, options: RunOptions) -> Iterator["RunDirectory"]:
+        """Take up a run that has not ended, and hold its lock.
 
         Raises:
-            InvalidInputError: another one does.
+            InvalidInputError: another process is working on it.
         """
-        with hold(self.path):
-            yield
+        with lock(path):
+            yield cls(path, options)
 
     def recorder(self) -> Journal | None:
         """What records the steps of the run; None for one that has no steps to resume."""
@@ -84,12 +81,22 @@ class RunDirectory:
         streams = [CsvStream(self.path / METRICS)]
         if self.options.tensorboard:
             streams.append(TensorBoardStream(self.path / "tensorboard"))
-        return Journal(self.path / CHECKPOINT, self.options.checkpoint_seconds, streams)
+        return Journal(
+            self.path / CHECKPOINT,
+            self.options.checkpoint_seconds,
+            streams,
+            fingerprint(read_config(self.path)),
+        )
 
     @property
     def has_checkpoint(self) -> bool:
         """Whether steps of the run are kept."""
         return (self.path / CHECKPOINT).exists()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything that was found is written."""
+        return (self.path / SUMMARY).exists()
 
     def finish(self, outcome: Outcome) -> None:
         """Write everything that the run found; `summary.json` last, which marks it as complete."""
@@ -101,17 +108,23 @@ class RunDirectory:
                 draw().savefig(file, format="png", dpi=150)
         write_text(self.path / METRICS, csv_header(outcome.history) + csv_rows(outcome.history))
         write_json(self.path / SUMMARY, outcome.summary)
+        self.clean()
+
+    def clean(self) -> None:
+        """Remove the run that this one replaced, and what a kill left of files being written."""
         shutil.rmtree(self.path / _REPLACED, ignore_errors=True)
-        for draft in self.path.glob(".*.draft"):  # what a kill left of files being written
+        for draft in self.path.rglob(".*.draft"):
             draft.unlink()
 
     def abandon(self) -> None:
         """Undo `create`: remove the directory, and put back the run that it replaced."""
         gone = Path(tempfile.mkdtemp(prefix=f".{self.path.name}-", dir=self.path.parent))
-        self.path.rename(gone / "run")
-        if (gone / "run" / _REPLACED).exists():
-            (gone / "run" / _REPLACED).rename(self.path)
-        shutil.rmtree(gone, ignore_errors=True)
+        try:
+            self.path.rename(gone / "run")
+            if (gone / "run" / _REPLACED).exists():
+                (gone / "run" / _REPLACED).rename(self.path)
+        finally:
+            shutil.rmtree(gone, ignore_errors=True)
         if self.options.out is None:
             with contextlib.suppress(OSError):
                 self.path.parent.rmdir()  # the folder `runs`, if nothing else is in it
@@ -122,14 +135,15 @@ def choose_directory(options: RunOptions) -> Path:
 
     Raises:
         InvalidInputError: the directory exists and `--force` is not given, or is not a run
-            directory (which `--force` never removes), or is in use, or cannot be made there.
+            directory (which `--force` never removes), or is in use.
     """
     if options.out is None:
         number = 1
         while (path := Path("runs") / f"{options.problem}-{number}").exists():
             number += 1
-    else:
-        path = options.out.resolve()
+        return path
+    path = options.out.resolve()
+    _recover(path)
     if path.exists():
         if not options.force:
             unfinished = is_run(path) and not (path / SUMMARY).exists()
@@ -142,32 +156,28 @@ def choose_directory(options: RunOptions) -> Path:
         inputs = (value for value in vars(options).values() if isinstance(value, Path))
         if any(path in value.resolve().parents for value in inputs):
             raise InvalidInputError(f"--out {path} holds an input of this run; choose another")
-        with hold(path):
-            pass
-    ancestor = next(parent for parent in path.absolute().parents if parent.exists())
-    if not ancestor.is_dir() or not os.access(ancestor, os.W_OK):
-        raise InvalidInputError(f"--out {path}: cannot write to {ancestor}")
+        if is_locked(path):
+            raise InvalidInputError(f"--out {path}: another process is working on it")
     return path
 
 
-@contextlib.contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Hold the lock of a run directory; the system lets go of it when the process ends.
+def _folder_of(options: RunOptions) -> Path:
+    """The folder in which the run's directory will be, made if it is not there.
 
     Raises:
-        InvalidInputError: another process holds it.
+        InvalidInputError: it cannot be made or written to.
     """
-    try:
-        with filelock.FileLock(path / _LOCK, timeout=0):
-            yield
-    except filelock.Timeout as error:
-        raise InvalidInputError(f"{path}: another process is working on this run") from error
+    folder = Path("runs") if options.out is None else options.out.resolve().parent
+    ancestor = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    if not ancestor.is_dir() or not os.access(ancestor, os.W_OK):
+        raise InvalidInputError(f"--out {folder}: cannot write to {ancestor}")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
-def in_use(path: Path) -> bool:
-    """Whether a process is working on a run."""
-    try:
-        with hold(path):
-            return False
-    except InvalidInputError:
-        return True
+def _recover(path: Path) -> None:
+    """Put back a run that was being replaced when a kill came between the two renames."""
+    for draft in path.parent.glob(f".{path.name}-*"):
+        if (draft / _REPLACED).is_dir() and not path.exists():
+            (draft / _REPLACED).rename(path)
+            shutil.rmtree(draft, ignore_errors=True)

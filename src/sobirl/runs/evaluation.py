@@ -21,6 +21,7 @@ class Evaluation(NamedTuple):
     objective: np.ndarray
     policy: np.ndarray
     visits: np.ndarray
+    status: Status  # the worst of the points that are needed
 
 
 def evaluate(
@@ -31,17 +32,17 @@ def evaluate(
     Args:
         problem: the bilevel problem.
         xs: N points.
-        needed: the points without which nothing can be reported, by default all. φ is NaN at
-            others that could not be solved.
+        needed: the points without which nothing can be reported, by default all.
 
     Raises:
-        ConvergenceError: a needed lower level could not be solved.
+        ConvergenceError: φ is not finite at a needed point.
     """
-    statuses, objectives, policies, visits = map(np.asarray, _evaluate(problem, xs))
-    worst = int(np.max(statuses if needed is None else statuses[list(needed)]))
-    if worst:
-        raise ConvergenceError(Status(worst).advice)
-    return Evaluation(np.where(statuses == 0, objectives, np.nan), policies, visits)
+    statuses, *numbers = map(np.asarray, _evaluate(problem, xs))
+    chosen = slice(None) if needed is None else list(needed)
+    worst = Status(int(np.max(statuses[chosen])))
+    if not np.isfinite(numbers[0][chosen]).all():
+        raise ConvergenceError(worst.advice)
+    return Evaluation(*numbers, worst)
 
 
 @eqx.filter_jit

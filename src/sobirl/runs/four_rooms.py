@@ -14,7 +14,7 @@ from sobirl.problems.four_rooms import FourRooms, cells, incentive, random_start
 from sobirl.runs.evaluation import evaluate
 from sobirl.runs.figures import four_rooms as figures
 from sobirl.runs.options import StepwiseOptions, require, require_count, require_positive
-from sobirl.runs.outcome import Outcome, best_history, summarize
+from sobirl.runs.outcome import Outcome, best_history, summarize, warnings
 from sobirl.solve import PolicyIteration
 
 # A portfolio, because the leader's value has many local optima, and which recipe finds the best
@@ -76,7 +76,7 @@ class FourRoomsRun(StepwiseOptions):
             "leader_value_without_incentives": unpaid,
             "published": design.published(),
         }
-        warning = [] if result.status == 0 else [f"warning: {result.status.advice}"]
+        status = max(result.status, found.status)
         return Outcome(
             summary=summarize(
                 problem=self.problem,
@@ -89,10 +89,10 @@ class FourRoomsRun(StepwiseOptions):
                 compile_seconds=result.compile_seconds,
                 run_seconds=result.run_seconds,
                 converged=result.converged,
-                status=result.status.name.lower(),
+                status=status.name.lower(),
             ),
             history=best_history(result),
-            report=[self._table(metrics), *warning],
+            report=[self._table(metrics), *warnings(status)],
             figures={
                 "map": lambda: figures.incentives_and_flow(
                     penalty,

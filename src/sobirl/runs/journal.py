@@ -22,16 +22,24 @@ class Journal(Checkpoint):
         path: the checkpoint's file.
         seconds: the least time from one checkpoint to the next.
         streams: where the rows go.
+        fingerprint: of what is run.
     """
 
-    def __init__(self, path: Path, seconds: float, streams: Sequence[MetricsStream]):
-        super().__init__(path, seconds)
+    def __init__(
+        self,
+        path: Path,
+        seconds: float | int,
+        streams: Sequence[MetricsStream],
+        fingerprint: str = "",
+    ):
+        super().__init__(path, seconds, fingerprint)
         self.streams = streams
-        self.step = 0
+        self._step = 0
         self._pending: Records | None = None  # the last row: its objective is not known yet
 
     def restore(self, like: RunState) -> tuple[RunState, Records, float] | None:
         """As `Checkpoint`; rows that were streamed after it are taken back."""
+        self._step, self._pending = 0, None
         saved = super().restore(like)
         if saved is not None:
             state, records, _ = saved
@@ -44,15 +52,15 @@ class Journal(Checkpoint):
         super().record(state, rows, seconds)
 
     def _stream(self, state: RunState, rows: Records, begin: bool) -> None:
-        leader = int(np.argmin(state.best_objective))
-        rows = {name: column.reshape(len(column), -1)[:, leader] for name, column in rows.items()}
-        first_step = max(self.step, 1)
-        self.step = int(np.max(state.step))
         if self._pending is not None:
             rows = {name: np.concatenate([self._pending[name], rows[name]]) for name in rows}
         self._pending = {name: column[-1:] for name, column in rows.items()}
+        leader = int(np.argmin(state.best_objective))
+        of_leader = {name: c.reshape(len(c), -1)[:, leader] for name, c in rows.items()}
+        columns = shifted_history(of_leader)
+        first_step, self._step = max(self._step, 1), int(np.max(state.step))
         for stream in self.streams:
             if begin:
-                stream.begin(shifted_history(rows))
+                stream.begin(columns)
             else:
-                stream.append(shifted_history(rows), first_step)
+                stream.append(columns, first_step)

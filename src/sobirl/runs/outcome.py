@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import RenderableType
 
 from sobirl.bilevel import Result
+from sobirl.core.status import Status
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +40,11 @@ def best_history(result: Result) -> dict[str, np.ndarray]:
         name: rows.reshape(result.steps, -1)[:, result.best_start]
         for name, rows in result.history.items()
     }
+
+
+def warnings(status: Status) -> list[str]:
+    """What to print of how the followers were solved: nothing if all went well."""
+    return [] if status is Status.CONVERGED else [f"warning: {status.advice}"]
 
 
 def summarize(

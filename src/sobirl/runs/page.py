@@ -5,6 +5,7 @@ import html
 
 from sobirl.runs.saved import SavedRun
 
+TITLE = "<title>sobirl report</title>"
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
@@ -29,7 +30,8 @@ def page(sections: list[Section]) -> str:
     body = "".join(_section(*section) for section in sections)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width">\n<title>sobirl report</title>\n'
+        '<meta name="viewport" content="width=device-width">\n'
+        f"{TITLE}\n"
         f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>sobirl report</h1>\n{body}"
         "</body>\n</html>\n"
     )

@@ -13,7 +13,7 @@ from sobirl.hypergrad import Exact, MSoBiRL
 from sobirl.problems.random_mdp import RandomMDP, TargetPolicy
 from sobirl.runs.figures import random_mdp as figures
 from sobirl.runs.options import StepwiseOptions, require, require_count, require_positive
-from sobirl.runs.outcome import Outcome, best_history, summarize
+from sobirl.runs.outcome import Outcome, best_history, summarize, warnings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,6 @@ class RandomMDPRun(StepwiseOptions):
             if reference is not None:
                 row.append(f"{reference[step - 1]:.6g}" if step <= len(reference) else "")
             table.add_row(*row)
-        status = [] if result.status == 0 else [f"warning: {result.status.advice}"]
         return Outcome(
             summary=summarize(
                 problem=self.problem,
@@ -116,7 +115,7 @@ class RandomMDPRun(StepwiseOptions):
                 status=result.status.name.lower(),
             ),
             history=best_history(result),
-            report=[table, *status],
+            report=[table, *warnings(result.status)],
             figures={"convergence": lambda: figures.convergence(norms, objectives, reference)},
         )
 

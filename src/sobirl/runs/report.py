@@ -6,10 +6,11 @@ from pathlib import Path
 
 from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.runs.figures import report as figures
-from sobirl.runs.page import page
+from sobirl.runs.page import TITLE, page
 from sobirl.runs.saved import SavedRun
 from sobirl.runs.show import facts, shown, state
 
@@ -31,9 +32,16 @@ def choose_report(out: Path | None, force: bool) -> Path:
     if out.exists():
         if not force:
             raise InvalidInputError(f"--out {out} exists; choose another or add --force")
-        if not (out / PAGE).is_file() or (out / "config.json").exists():
+        if not _is_report(out):
             raise InvalidInputError(f"--out {out} is no report of sobirl; --force leaves it alone")
     return out.resolve()
+
+
+def _is_report(path: Path) -> bool:
+    """Whether a folder holds a report and nothing else."""
+    names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    own = all(name == PAGE or (name[:7], name[-4:]) == ("curves-", ".png") for name in names)
+    return own and PAGE in names and TITLE in (path / PAGE).read_text(errors="replace")
 
 
 def write_report(runs: list[SavedRun], out: Path) -> list[RenderableType]:
@@ -91,9 +99,9 @@ def _table(problem: str, rows: list[dict[str, str]]) -> Table:
     table = Table(title=problem)
     table.add_column("")
     for row in rows:
-        table.add_column(row["run"], overflow="fold")
+        table.add_column(Text(row["run"]), overflow="fold")
     for name in list(rows[0])[1:]:
-        table.add_row(name, *(row[name] for row in rows))
+        table.add_row(Text(name), *(Text(row[name]) for row in rows))
     return table
 
 

@@ -21,6 +21,10 @@ CONFIG, SUMMARY, METRICS, CHECKPOINT = (
 )
 
 
+class NewerRunError(InvalidInputError):
+    """A run directory is sobirl's, but this sobirl is too old to read it."""
+
+
 @dataclasses.dataclass(frozen=True)
 class SavedRun:
     """A run as it lies on disk.
@@ -106,8 +110,10 @@ def is_run(path: Path) -> bool:
     """Whether a directory is one of sobirl's, complete or not."""
     try:
         read_config(path)
-    except InvalidInputError as error:
-        return "newer" in str(error)
+    except NewerRunError:
+        return True
+    except InvalidInputError:
+        return False
     return True
 
 
@@ -125,13 +131,16 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(versions, dict) or "sobirl" not in versions or not isinstance(number, int):
         raise InvalidInputError(f"{path}: is not a run directory of sobirl")
     if number > FORMAT:
-        raise InvalidInputError(
+        raise NewerRunError(
             f"{path}: was made by the newer sobirl {versions['sobirl']} (format {number}, this "
             f"one reads up to {FORMAT}); upgrade sobirl"
         )
     for key, kind in (("problem", str), ("options", dict), ("inputs", dict)):
         if not isinstance(config.get(key), kind):
             raise InvalidInputError(f"{path / CONFIG}: has no usable entry {key!r}")
+    for entry in config["inputs"].values():
+        if not isinstance(entry, dict) or not {"path", "sha256"} <= entry.keys():
+            raise InvalidInputError(f"{path / CONFIG}: has no usable entry 'inputs'")
     return config
 
 

@@ -4,24 +4,26 @@ from collections.abc import Iterator
 
 from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
-from sobirl.runs.directory import in_use
+from sobirl.runs.locks import is_locked
 from sobirl.runs.saved import SavedRun
 
 
 def show(run: SavedRun) -> Iterator[RenderableType]:
     """The run's command, how far it came, and what it found."""
-    table = Table(title=str(run.path), show_header=False, title_justify="left")
+    table = Table(title=Text(str(run.path)), show_header=False, title_justify="left")
     table.add_column("entry", style="bold")
     table.add_column("value", overflow="fold")
-    table.add_row("command", run.command)
-    table.add_row("made with", f"sobirl {run.config['versions']['sobirl']}")
-    table.add_row("state", state(run), end_section=True)
+    table.add_row("command", Text(run.command))
+    table.add_row("made with", Text(f"sobirl {run.config['versions']['sobirl']}"))
+    table.add_row("state", Text(state(run)), end_section=True)
     for name, value in facts(run).items():
-        table.add_row(name, shown(value))
-    files = sorted(str(path.relative_to(run.path)) for path in run.path.rglob("[!.]*.*"))
+        table.add_row(Text(name), Text(shown(value)))
+    paths = [path.relative_to(run.path) for path in run.path.rglob("*") if path.is_file()]
+    files = sorted(str(path) for path in paths if not any(p[0] == "." for p in path.parts))
     table.add_section()
-    table.add_row("files", "\n".join(files))
+    table.add_row("files", Text("\n".join(files)))
     yield table
 
 
@@ -31,7 +33,7 @@ def state(run: SavedRun) -> str:
         return f"ended after {run.summary['steps']} steps"
     total = run.config["options"].get("num_steps")
     done = f"{run.steps()} of {total} steps kept" if total else "not ended"
-    return f"{done}; running now" if in_use(run.path) else f"{done}; {run.resume_command}"
+    return f"{done}; running now" if is_locked(run.path) else f"{done}; {run.resume_command}"
 
 
 def facts(run: SavedRun) -> dict:

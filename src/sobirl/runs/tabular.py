@@ -9,16 +9,17 @@ import jax
 import numpy as np
 import optax
 from rich.table import Table
+from rich.text import Text
 
 from sobirl.bilevel import Projection, Recorder, Result, box, budget, minimize, scalar_adam
 from sobirl.core.errors import InvalidInputError
 from sobirl.hypergrad import Exact
 from sobirl.problems.tabular import Tabular, example, load
-from sobirl.runs.evaluation import evaluate
+from sobirl.runs.evaluation import Evaluation, evaluate
 from sobirl.runs.figures import tabular as figures
 from sobirl.runs.files import csv_text
 from sobirl.runs.options import StepwiseOptions, require, require_count, require_positive
-from sobirl.runs.outcome import Outcome, best_history, summarize
+from sobirl.runs.outcome import Outcome, best_history, summarize, warnings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,9 @@ class TabularRun(StepwiseOptions):
             require("--rewards", self.rewards, self.rewards is None, "needs --mdp beside it")
         count = len(self._tables.feature_names)
         for name in ("lower", "upper"):
-            bound = getattr(self, name) or (0.0,)
+            bound = getattr(self, name)
+            if bound is None:
+                continue
             right = f"must be one number or {count}, one an entry of x"
             require(f"--{name}", " ".join(map(str, bound)), len(bound) in (1, count), right)
         try:
@@ -92,7 +95,10 @@ class TabularRun(StepwiseOptions):
         """Optimize from all starts, and compare the best x with no incentives at all."""
         tables = self._tables
         result = self._minimize(recorder)
-        before, after = respond(tables, np.zeros_like(result.x), result.x)
+        points = np.stack([np.zeros_like(result.x), result.x])
+        found = evaluate(tables.problem(), points)
+        before, after = responses(tables, found)
+        status = max(result.status, found.status)
         metrics = {
             "leader_value": after.leader_value,
             "leader_value_without_incentives": before.leader_value,
@@ -101,7 +107,6 @@ class TabularRun(StepwiseOptions):
             "incentives": dict(zip(tables.feature_names, result.x.tolist(), strict=True)),
             "budget_used": float(np.abs(result.x).sum()),
         }
-        warning = [] if result.status == 0 else [f"warning: {result.status.advice}"]
         return Outcome(
             summary=summarize(
                 problem=self.problem,
@@ -115,11 +120,15 @@ class TabularRun(StepwiseOptions):
                 compile_seconds=result.compile_seconds,
                 run_seconds=result.run_seconds,
                 converged=result.converged,
-                status=result.status.name.lower(),
+                status=status.name.lower(),
                 notes=tables.notes(),
             ),
             history=best_history(result),
-            report=[*tables.notes(), self._table(result, before, after), *warning],
+            report=[
+                *map(Text, tables.notes()),
+                self._table(result, before, after),
+                *warnings(status),
+            ],
             figures={
                 "incentives": lambda: figures.incentives(tables, result.x, *self._limits),
                 "response": lambda: figures.response(tables, before, after),
@@ -184,7 +193,7 @@ class TabularRun(StepwiseOptions):
         title = "example" if self.mdp is None else self.mdp.name
         norm = "" if self._projection is None else "projected "
         table = Table(
-            title=f"Best incentives: {title}",
+            title=Text(f"Best incentives: {title}"),
             caption=f"uses: expected discounted times; {norm}gradient norm "
             f"{result.projected_gradient_norm:.1e} after {result.steps} steps",
         )
@@ -194,7 +203,7 @@ class TabularRun(StepwiseOptions):
         for name, *numbers in zip(
             self._tables.feature_names, result.x, before.uses, after.uses, strict=True
         ):
-            table.add_row(name, *(f"{number:.4g}" for number in numbers))
+            table.add_row(Text(name), *(f"{number:.4g}" for number in numbers))
         table.add_section()
         values = (f"{before.leader_value:.5g}", f"{after.leader_value:.5g}")
         table.add_row("[bold]leader value[/bold]", "", *values)
@@ -218,15 +227,14 @@ class Response:
     uses: np.ndarray
 
 
-def respond(tables: Tabular, *xs: np.ndarray) -> list[Response]:
-    """The follower's responses to several x, solved to round-off."""
-    found = evaluate(tables.problem(), np.stack(xs))
-    responses = []
-    for objective, policy, visits in zip(*found, strict=True):
+def responses(tables: Tabular, found: Evaluation) -> list[Response]:
+    """The follower's responses at the points that were evaluated."""
+    answers = []
+    for objective, policy, visits in zip(*found[:3], strict=True):
         visits = np.where(tables.active, visits, 0.0)
         uses = np.einsum("sa,san->n", visits, np.abs(tables.features))
-        responses.append(Response(-float(objective), policy, visits, uses))
-    return responses
+        answers.append(Response(-float(objective), policy, visits, uses))
+    return answers
 
 
 def _incentives_csv(tables: Tabular, x, before: Response, after: Response) -> str:

@@ -1,0 +1,55 @@
+"""Locks on directories, which the system lets go of when their process ends."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from sobirl.core.errors import InvalidInputError
+
+try:
+    import fcntl
+except ImportError:  # Windows: there nothing keeps two processes from one run
+    fcntl = None
+
+
+@contextlib.contextmanager
+def lock(path: Path, patience: float = 0.0) -> Iterator[None]:
+    """Hold the lock of a directory. It stays with the directory when that is renamed.
+
+    Nothing is written, so that directories which can only be read have a lock too.
+
+    Args:
+        path: the directory.
+        patience: seconds to wait for another process to let go of it.
+
+    Raises:
+        InvalidInputError: another process holds it for longer.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor, end = os.open(path, os.O_RDONLY), time.monotonic() + patience
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= end:
+                    message = f"{path}: another process is working on it"
+                    raise InvalidInputError(message) from error
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock of a directory."""
+    try:
+        with lock(path):
+            return False
+    except InvalidInputError:
+        return True
