@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import shutil
 
 import pytest
@@ -20,6 +21,16 @@ def sobirl(*args):
         except SystemExit as exit_:
             code = exit_.code or 0
     return code, printed.getvalue(), errors.getvalue()
+
+
+def edit(path, **changes):
+    content = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not ...}))
+
+
+def change_options(run, **options):
+    config = json.loads((run / "config.json").read_text())
+    edit(run / "config.json", options=config["options"] | options)
 
 
 @pytest.fixture(scope="session")

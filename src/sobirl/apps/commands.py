@@ -11,7 +11,8 @@ from rich.table import Table
 from sobirl import problems
 from sobirl.bilevel.interrupts import deferred_interrupt
 from sobirl.core.errors import InvalidInputError
-from sobirl.runs.directory import RunDirectory
+from sobirl.runs.directory import RunDirectory, clean
+from sobirl.runs.locks import lock
 from sobirl.runs.options import RunOptions
 from sobirl.runs.outcome import Outcome
 from sobirl.runs.registry import options_of
@@ -63,15 +64,16 @@ class Resume:
 
     def __call__(self) -> None:
         """Go on, or say that there is nothing left to do."""
-        saved = SavedRun.load(self.run)
-        options = options_of(saved)
-        options.validate()
-        with RunDirectory.open(self.run, options) as directory:
-            if directory.is_complete:
-                directory.clean()
+        SavedRun.load(self.run)  # says what is wrong with it, if anything is
+        with lock(self.run):
+            saved = SavedRun.load(self.run)  # as it is now that no other process works on it
+            if saved.summary is not None:
+                clean(self.run)
                 print(f"{self.run} has ended; see it with: sobirl show {self.run}")
-            else:
-                _carry_out(directory, is_new=False)
+                return
+            options = options_of(saved)
+            options.validate()
+            _carry_out(RunDirectory(self.run, options), is_new=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,24 +125,17 @@ def _carry_out(directory: RunDirectory, is_new: bool) -> None:
         directory.finish(outcome)
     except BaseException as error:
         with deferred_interrupt():
-            rest = _keep_or_abandon(directory, is_new)
+            kept = not is_new or directory.has_checkpoint or directory.is_complete
+            if not kept:
+                directory.abandon()
+            if not isinstance(error, (KeyboardInterrupt, OSError)):
+                raise
+            rest = _how_to_go_on(directory) if kept else "nothing was written"
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(f"stopped; {rest}") from None
-        if isinstance(error, OSError):
-            where, what = error.filename or directory.path, error.strerror or error
-            raise InvalidInputError(f"{where}: {what}; {rest}") from error
-        raise
+        where, what = error.filename or directory.path, error.strerror or error
+        raise InvalidInputError(f"{where}: {what}; {rest}") from error
     _print_outcome(outcome, _shown(directory.path))
-
-
-def _keep_or_abandon(directory: RunDirectory, is_new: bool) -> str:
-    """What is to be said of the directory of a run that did not come to its end."""
-    if directory.is_complete:
-        return f"but everything is written: sobirl show {_shown(directory.path)}"
-    if is_new and not directory.has_checkpoint:
-        directory.abandon()
-        return "nothing was written"
-    return _how_to_go_on(directory)
 
 
 def _print_outcome(outcome: Outcome, path: Path) -> None:
@@ -158,6 +153,8 @@ def _print_outcome(outcome: Outcome, path: Path) -> None:
 
 
 def _how_to_go_on(directory: RunDirectory) -> str:
+    if directory.is_complete:
+        return f"but everything is written: sobirl show {_shown(directory.path)}"
     saved = SavedRun.load(_shown(directory.path))
     total = getattr(directory.options, "num_steps", None)
     of_all = "" if total is None else f" of {total}"

@@ -63,17 +63,6 @@ class RunDirectory:
                     raise
             yield cls(path, options)
 
-    @classmethod
-    @contextlib.contextmanager
-    def open(cls, path: Path, options: RunOptions) -> Iterator["RunDirectory"]:
-        """Take up a run that has not ended, and hold its lock.
-
-        Raises:
-            InvalidInputError: another process is working on it.
-        """
-        with lock(path):
-            yield cls(path, options)
-
     def recorder(self) -> Journal | None:
         """What records the steps of the run; None for one that has no steps to resume."""
         if not isinstance(self.options, StepwiseOptions):
@@ -108,13 +97,7 @@ class RunDirectory:
                 draw().savefig(file, format="png", dpi=150)
         write_text(self.path / METRICS, csv_header(outcome.history) + csv_rows(outcome.history))
         write_json(self.path / SUMMARY, outcome.summary)
-        self.clean()
-
-    def clean(self) -> None:
-        """Remove the run that this one replaced, and what a kill left of files being written."""
-        shutil.rmtree(self.path / _REPLACED, ignore_errors=True)
-        for draft in self.path.rglob(".*.draft"):
-            draft.unlink()
+        clean(self.path)
 
     def abandon(self) -> None:
         """Undo `create`: remove the directory, and put back the run that it replaced."""
@@ -128,6 +111,13 @@ class RunDirectory:
         if self.options.out is None:
             with contextlib.suppress(OSError):
                 self.path.parent.rmdir()  # the folder `runs`, if nothing else is in it
+
+
+def clean(path: Path) -> None:
+    """Remove the run that a complete one replaced, and what kills left of files being written."""
+    shutil.rmtree(path / _REPLACED, ignore_errors=True)
+    for draft in path.rglob(".*.draft"):
+        draft.unlink()
 
 
 def choose_directory(options: RunOptions) -> Path:
