@@ -1,6 +1,5 @@
 """Damaged, foreign and newer run directories: one line each, and nothing changed."""
 
-
 import numpy as np
 import pytest
 

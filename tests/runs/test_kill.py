@@ -52,9 +52,9 @@ def uninterrupted(tmp_path_factory):
     return run
 
 
-def kill_and_resume(run: Path, kills: int, rng: random.Random) -> int:
+def kill_and_resume(run: Path, steps: int, kills: int, rng: random.Random) -> int:
     """How many kills it took to the end; every second one hits a checkpoint being written."""
-    process = sobirl(*RUN, "--num-steps", 3000, "--out", run)
+    process = sobirl(*RUN, "--num-steps", steps, "--out", run)
     draft, killed = run / ".checkpoint.npz.draft", 0
     while killed < kills:
         began = wait_until((run / "config.json").exists, process)
@@ -73,7 +73,7 @@ def kill_and_resume(run: Path, kills: int, rng: random.Random) -> int:
 
 
 def test_killed_runs_end_like_an_uninterrupted_one(tmp_path, uninterrupted):
-    assert kill_and_resume(tmp_path / "run", 3, random.Random(0)) >= 1
+    assert kill_and_resume(tmp_path / "run", 3000, 3, random.Random(0)) >= 1
     again = sobirl("resume", tmp_path / "run")
     again.communicate()
     assert again.returncode == 0
@@ -86,11 +86,17 @@ def test_killed_runs_end_like_an_uninterrupted_one(tmp_path, uninterrupted):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
-def test_killed_many_times(tmp_path, uninterrupted, seed):
-    kill_and_resume(tmp_path / "run", 10, random.Random(seed))
-    assert sobirl("resume", tmp_path / "run").wait() == 0
-    assert outcome(tmp_path / "run") == outcome(uninterrupted)
+def test_killed_many_times(tmp_path):
+    """Runs long enough for many kills at random moments."""
+    steps, killed = 40_000, 0
+    assert sobirl(*RUN, "--num-steps", steps, "--out", tmp_path / "whole").wait() == 0
+    for seed in range(4):
+        run = tmp_path / str(seed)
+        killed += kill_and_resume(run, steps, 12, random.Random(seed))
+        assert sobirl("resume", run).wait() == 0
+        assert outcome(run) == outcome(tmp_path / "whole")
+    print(f"{killed} kills")
+    assert killed >= 20
 
 
 def test_a_hundred_kills_of_the_journal(tmp_path):
