@@ -8,6 +8,7 @@ from sobirl.problems.tabular import Tabular
 
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#9e9e9e"
 _MOST = 24  # bars that can be told apart
+_CHOICES = 12
 
 
 def incentives(tables: Tabular, x: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Figure:
@@ -45,7 +46,7 @@ def response(tables: Tabular, before, after) -> Figure:
         before, after: the follower's responses, with `visits` (S,A) and `leader_value`.
     """
     change = np.abs(after.visits - before.visits)
-    order = np.argsort(-change, axis=None, kind="stable")[:_MOST]
+    order = np.argsort(-change, axis=None, kind="stable")[:_CHOICES]
     chosen = [index for index in order if change.flat[index] > 0] or list(order[:1])
     pairs = [np.unravel_index(index, change.shape) for index in chosen]
     figure = Figure(figsize=(8.5, 1.8 + 0.36 * len(pairs)), layout="constrained")
