@@ -57,7 +57,7 @@ def _parse(args: list[str]):
     for name, experiment in EXPERIMENTS.items():
         run.command(experiment, name=name)
     app = tyro.extras.SubcommandApp()
-    app.command(run, name="run")
+    app.command(run, name="run", help="Carry out a new run of a problem; sobirl list names them.")
     for name, command in (
         ("resume", Resume),
         ("show", Show),
