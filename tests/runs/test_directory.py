@@ -118,7 +118,7 @@ def test_a_run_whose_end_cannot_be_evaluated_is_kept(tmp_path, monkeypatch):
     def fail(*args, **options):
         raise sb.ConvergenceError("no solution")
 
-    monkeypatch.setattr("sobirl.runs.random_mdp.summarize", fail)
+    monkeypatch.setattr("sobirl.runs.random_mdp.summarize_result", fail)
     code, _, error = sobirl(*SMALL, "--out", tmp_path / "run")
     assert code == 2
     assert "no solution" in error

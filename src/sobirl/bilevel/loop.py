@@ -30,7 +30,7 @@ class RunState(eqx.Module):
     best_objective: Float[Array, "*starts"]
 
 
-Projection = Callable[[PyTree], PyTree]
+Projector = Callable[[PyTree], PyTree]
 
 
 class StartSettings(eqx.Module):
@@ -67,7 +67,7 @@ def step(
     problem: BilevelProblem,
     method: Method,
     optimizer: Optimizer | OptimizerOf,
-    projection: Projection | None,
+    projection: Projector | None,
     state: RunState,
     settings: StartSettings,
 ) -> tuple[RunState, dict[str, Array]]:
@@ -111,7 +111,7 @@ def step(
     return next_state, {"hypergradient_norm": norm, **metrics, "status": status, **record}
 
 
-def projected_norm(projection: Projection, x: PyTree, gradient: PyTree) -> Float[Array, ""]:
+def projected_norm(projection: Projector, x: PyTree, gradient: PyTree) -> Float[Array, ""]:
     """‖x - P(x - ∇φ)‖₂: zero exactly where x is stationary within the set."""
     reached = projection(jax.tree.map(jnp.subtract, x, gradient))
     return optax.tree.norm(jax.tree.map(jnp.subtract, x, reached))
@@ -123,7 +123,7 @@ def run_chunk(
     settings: StartSettings,
     state: RunState,
     count: Int[Array, ""],
-    projection: Projection | None = None,
+    projection: Projector | None = None,
     *,
     optimizer: Optimizer | OptimizerOf,
     size: int,

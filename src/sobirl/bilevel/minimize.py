@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from sobirl.bilevel.continuation import GeometricContinuation
 from sobirl.bilevel.driver import drive
-from sobirl.bilevel.loop import Optimizer, OptimizerOf, Projection, init, run_chunk
+from sobirl.bilevel.loop import Optimizer, OptimizerOf, Projector, init, run_chunk
 from sobirl.bilevel.optimizers import scalar_adam
 from sobirl.bilevel.problem import BilevelProblem
 from sobirl.bilevel.recorder import Recorder
@@ -39,7 +39,7 @@ def minimize(
     starts: int = 1,
     step_sizes: Float[Array | np.ndarray, "starts"] | None = None,
     continuation: GeometricContinuation | None = None,
-    projection: Projection | None = None,
+    projection: Projector | None = None,
     tolerance: float = 1e-6,
     early_stop: bool = False,
     progress: bool | None = None,

@@ -1,5 +1,6 @@
 """Constraints on the leader's x, as Euclidean projections for `minimize(..., projection=)`."""
 
+import abc
 import math
 
 import equinox as eqx
@@ -25,9 +26,9 @@ class Projection(eqx.Module):
     Any function from pytree to pytree that does so can take its place.
     """
 
+    @abc.abstractmethod
     def __call__(self, x: PyTree) -> PyTree:
         """The nearest point to x in the set."""
-        raise NotImplementedError
 
 
 class _Box(Projection):

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from sobirl.bilevel.loop import Projection, StartSettings
+from sobirl.bilevel.loop import Projector, StartSettings
 from sobirl.core.errors import InvalidInputError
 
 
-def starting_points(x0, starts: int, key, projection: Projection | None = None) -> PyTree:
+def starting_points(x0, starts: int, key, projection: Projector | None = None) -> PyTree:
     """First points with a leading start axis, within the set of the projection.
 
     Raises:
@@ -74,7 +74,7 @@ def first_finite(xs: PyTree, starts: int) -> PyTree:
     raise InvalidInputError("x0: must be finite")
 
 
-def _project(projection: Projection, xs: PyTree) -> PyTree:
+def _project(projection: Projector, xs: PyTree) -> PyTree:
     projected = jax.vmap(projection)(xs)
     before, after = (
         jax.tree.map(lambda leaf: (leaf.shape[1:], leaf.dtype), t) for t in (xs, projected)

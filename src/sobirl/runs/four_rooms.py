@@ -14,7 +14,7 @@ from sobirl.problems.four_rooms import FourRooms, cells, incentive, random_start
 from sobirl.runs.evaluation import evaluate
 from sobirl.runs.figures import four_rooms as figures
 from sobirl.runs.options import StepwiseOptions, require, require_count, require_positive
-from sobirl.runs.outcome import Outcome, best_history, summarize, warnings
+from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
 from sobirl.solve import PolicyIteration
 
 # A portfolio, because the leader's value has many local optima, and which recipe finds the best
@@ -78,18 +78,13 @@ class FourRoomsRun(StepwiseOptions):
         }
         status = max(result.status, found.status)
         return Outcome(
-            summary=summarize(
+            summary=summarize_result(
+                result,
+                status,
+                objective=-leader_value,
                 problem=self.problem,
                 method="exact",
-                objective=-leader_value,
                 metrics=metrics,
-                hypergradient_norm=result.hypergradient_norm,
-                steps=result.steps,
-                starts=self.starts,
-                compile_seconds=result.compile_seconds,
-                run_seconds=result.run_seconds,
-                converged=result.converged,
-                status=status.name.lower(),
             ),
             history=best_history(result),
             report=[self._table(metrics), *warnings(status)],

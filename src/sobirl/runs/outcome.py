@@ -75,3 +75,29 @@ def summarize(
         "converged": converged,
         **more,
     }
+
+
+def summarize_result(
+    result: Result, status: Status, *, objective: float, **entries: Any
+) -> dict[str, Any]:
+    """A `summary.json` of what `minimize` found.
+
+    Args:
+        result: its numbers.
+        status: how the followers were solved, in the steps and for what is reported.
+        objective: φ at what is reported, which may be solved better than in the steps.
+        entries: problem, method, metrics, and what else the experiment has to say.
+    """
+    if "projected_gradient_norm" in result.history:
+        entries["projected_gradient_norm"] = result.projected_gradient_norm
+    return summarize(
+        objective=objective,
+        hypergradient_norm=result.hypergradient_norm,
+        steps=result.steps,
+        starts=len(result.start_objectives),
+        compile_seconds=result.compile_seconds,
+        run_seconds=result.run_seconds,
+        converged=result.converged,
+        status=status.name.lower(),
+        **entries,
+    )

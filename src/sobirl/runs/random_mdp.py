@@ -13,7 +13,7 @@ from sobirl.hypergrad import Exact, MSoBiRL
 from sobirl.problems.random_mdp import RandomMDP, TargetPolicy
 from sobirl.runs.figures import random_mdp as figures
 from sobirl.runs.options import StepwiseOptions, require, require_count, require_positive
-from sobirl.runs.outcome import Outcome, best_history, summarize, warnings
+from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,18 +101,13 @@ class RandomMDPRun(StepwiseOptions):
                 row.append(f"{reference[step - 1]:.6g}" if step <= len(reference) else "")
             table.add_row(*row)
         return Outcome(
-            summary=summarize(
+            summary=summarize_result(
+                result,
+                result.status,
+                objective=result.final_objective,
                 problem=self.problem,
                 method=self.method,
-                objective=result.final_objective,
                 metrics=metrics,
-                hypergradient_norm=result.hypergradient_norm,
-                steps=result.steps,
-                starts=1,
-                compile_seconds=result.compile_seconds,
-                run_seconds=result.run_seconds,
-                converged=result.converged,
-                status=result.status.name.lower(),
             ),
             history=best_history(result),
             report=[table, *warnings(result.status)],

@@ -19,7 +19,7 @@ from sobirl.runs.evaluation import Evaluation, evaluate
 from sobirl.runs.figures import tabular as figures
 from sobirl.runs.files import csv_text
 from sobirl.runs.options import StepwiseOptions, require, require_count, require_positive
-from sobirl.runs.outcome import Outcome, best_history, summarize, warnings
+from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,19 +108,13 @@ class TabularRun(StepwiseOptions):
             "budget_used": float(np.abs(result.x).sum()),
         }
         return Outcome(
-            summary=summarize(
+            summary=summarize_result(
+                result,
+                status,
+                objective=result.objective,
                 problem=self.problem,
                 method="exact",
-                objective=result.objective,
                 metrics=metrics,
-                hypergradient_norm=result.hypergradient_norm,
-                projected_gradient_norm=result.projected_gradient_norm,
-                steps=result.steps,
-                starts=self.starts,
-                compile_seconds=result.compile_seconds,
-                run_seconds=result.run_seconds,
-                converged=result.converged,
-                status=status.name.lower(),
                 notes=tables.notes(),
             ),
             history=best_history(result),
