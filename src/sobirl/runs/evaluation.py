@@ -41,7 +41,7 @@ def evaluate(
     chosen = slice(None) if needed is None else list(needed)
     worst = Status(int(np.max(statuses[chosen])))
     if not np.isfinite(numbers[0][chosen]).all():
-        raise ConvergenceError(worst.advice)
+        raise ConvergenceError(max(worst, Status.NOT_FINITE).advice)
     return Evaluation(*numbers, worst)
 
 
