@@ -26,7 +26,23 @@ from sobirl.bilevel import (
     simplex,
 )
 from sobirl.core import ConvergenceError, InvalidInputError, Response, SobirlError, Status
-from sobirl.hypergrad import Exact, MSoBiRL
+from sobirl.hypergrad import (
+    AMD,
+    BCHG,
+    HPGD,
+    PBRL,
+    AdvantageTrace,
+    Exact,
+    LeaderReturn,
+    MSoBiRL,
+    Naive,
+    SoBiRL,
+    StocSoBiRL,
+    Trajectories,
+    TrajectoryLoss,
+    ZeroOrder,
+    tail_horizon,
+)
 from sobirl.mdp import Dense, Rollout, SoftMDP, SuccessorList, TransitionOperator, rollout
 from sobirl.solve import (
     Implicit,
@@ -43,6 +59,11 @@ from sobirl.solve import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "AMD",
+    "BCHG",
+    "HPGD",
+    "PBRL",
+    "AdvantageTrace",
     "BilevelProblem",
     "ConvergenceError",
     "Dense",
@@ -51,21 +72,28 @@ __all__ = [
     "GradientCheck",
     "Implicit",
     "InvalidInputError",
+    "LeaderReturn",
     "MSoBiRL",
+    "Naive",
     "PolicyIteration",
     "Projection",
     "Recorder",
     "Response",
     "Result",
     "Rollout",
+    "SoBiRL",
     "SobirlError",
     "SoftMDP",
     "Solution",
     "Status",
+    "StocSoBiRL",
     "SuccessorList",
+    "Trajectories",
+    "TrajectoryLoss",
     "TransitionOperator",
     "Unrolled",
     "ValueIteration",
+    "ZeroOrder",
     "box",
     "budget",
     "check_gradients",
@@ -79,4 +107,5 @@ __all__ = [
     "scalar_adam",
     "simplex",
     "solve",
+    "tail_horizon",
 ]

@@ -10,9 +10,9 @@ from sobirl.solve import occupancy, policy_return
 EPISODES, STEPS = 4000, 40
 
 
-def simulate(mdp, seed=0, num_steps=STEPS, num_episodes=EPISODES):
+def simulate(mdp, seed=0, num_steps=STEPS, num_envs=EPISODES):
     log_policy = jnp.log(random_policy(0))
-    return rollout(mdp, log_policy, jax.random.key(seed), num_steps, num_episodes)
+    return rollout(mdp, log_policy, jax.random.key(seed), num_steps, num_envs)
 
 
 def assert_mean(samples, expected):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from sobirl.core.checks import as_float_array, check, check_shape
 from sobirl.core.errors import InvalidInputError
@@ -92,6 +92,12 @@ class BilevelProblem(eqx.Module):
         if self.contexts is None:
             return function(None, *args)
         return jax.vmap(function)(self.contexts, *args)
+
+    def context_keys(self, key: Key[Array, ""]) -> Key[Array, "..."]:
+        """An independent key for every context; the key itself without contexts."""
+        if self.contexts is None:
+            return key
+        return jax.random.split(key, len(self.weights))
 
     def average(self, tree: PyTree) -> PyTree:
         """The weighted sum over the context axis of every array, if there is one."""

@@ -10,7 +10,13 @@ from sobirl.core.response import Response
 
 @runtime_checkable
 class Problem(Protocol):
-    """What a method sees of a bilevel problem; `sobirl.BilevelProblem` is one."""
+    """What a method sees of a bilevel problem; `sobirl.BilevelProblem` is one.
+
+    Most methods need no more of the objective than `upper`; those that work from trajectories look
+    at `objective` itself, which has to be one that they know.
+    """
+
+    objective: Callable
 
     def lower(self, x: PyTree, context: PyTree = None) -> PyTree:
         """The lower level that x sets up in a context."""
@@ -20,6 +26,9 @@ class Problem(Protocol):
 
     def each_context(self, function: Callable, *args: PyTree) -> PyTree:
         """`function(context, *args)` for every context."""
+
+    def context_keys(self, key: Key[Array, ""]) -> Key[Array, "..."]:
+        """An independent key for every context, to go with `each_context`."""
 
     def average(self, tree: PyTree) -> PyTree:
         """The weighted sum over contexts."""

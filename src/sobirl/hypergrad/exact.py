@@ -10,14 +10,8 @@ from jaxtyping import Array, Float, Key, PyTree
 from sobirl.core.protocols import Problem
 from sobirl.core.status import Status
 from sobirl.hypergrad.requirements import soft_mdp
-from sobirl.solve import LU, Implicit, PolicyIteration, Solver, pull_back, solve_with_factors
-
-
-class WarmStart(eqx.Module):
-    """Where the next lower level starts: the last one's value, and its factors if it made any."""
-
-    value: Float[Array, "*C S"]
-    lu: LU | None
+from sobirl.hypergrad.warm_start import WarmStart
+from sobirl.solve import PolicyIteration, Solver, pull_back
 
 
 class Exact(eqx.Module):
@@ -47,10 +41,7 @@ class Exact(eqx.Module):
         """Zero values, from which the first lower level is solved."""
 
         def one(context):
-            mdp = soft_mdp("Exact", problem, x, context)
-            value = jnp.zeros(mdp.shape[0], mdp.reward.dtype)
-            lu = LU.identity(len(value), value.dtype) if self.solver.factorizes else None
-            return WarmStart(value, lu)
+            return WarmStart.cold(soft_mdp("Exact", problem, x, context), self.solver)
 
         return problem.each_context(one)
 
@@ -61,12 +52,12 @@ class Exact(eqx.Module):
 
         def one(context, start):
             mdp, pull_follower = eqx.filter_vjp(lambda x: problem.lower(x, context), x)
-            solution, lu = solve_with_factors(mdp, self.solver, Implicit(), start.value, start.lu)
+            solution, start = start.solve(mdp, self.solver)
             response = solution.response
             objective, (explicit, cotangent) = jax.value_and_grad(problem.upper, argnums=(0, 1))(
                 x, response, context
             )
-            pulled = pull_back(mdp, response, cotangent, lu, self.rtol)
+            pulled = pull_back(mdp, response, cotangent, start.lu, self.rtol)
             (implicit,) = pull_follower(pulled.mdp)
             hypergradient = jax.tree.map(jnp.add, explicit, implicit)
             adjoint_status = jnp.where(pulled.ok, Status.CONVERGED, Status.ADJOINT_RESIDUAL)
@@ -76,7 +67,7 @@ class Exact(eqx.Module):
                 "solver_steps": solution.stats.steps,
                 "status": jnp.maximum(solution.result, adjoint_status),
             }
-            return objective, hypergradient, WarmStart(solution.value, lu), metrics
+            return objective, hypergradient, start, metrics
 
         objectives, hypergradients, starts, metrics = problem.each_context(one, state)
         objective, hypergradient = problem.average((objectives, hypergradients))

@@ -13,7 +13,7 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.core.protocols import Problem
 from sobirl.core.response import Response
 from sobirl.core.status import Status
-from sobirl.hypergrad.requirements import soft_mdp
+from sobirl.hypergrad.requirements import check_entry_points, soft_mdp
 from sobirl.mdp.soft_mdp import SoftMDP
 
 
@@ -80,7 +80,9 @@ class MSoBiRL(eqx.Module):
 
     def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> MSoBiRLState:
         """V = 0 and the initial adjoint."""
-        _check_entry_points(problem, x, key)
+        check_entry_points(
+            "MSoBiRL", problem, x, key, ("reward", "transition", "discount", "initial")
+        )
 
         def one(context):
             mdp = soft_mdp("MSoBiRL", problem, x, context)
@@ -172,30 +174,3 @@ class MSoBiRL(eqx.Module):
         size = jnp.sum(jnp.abs(b))
         remaining = jnp.sum(jnp.abs(apply(w) - b)) / jnp.where(size > 0, size, 1.0)
         return w, remaining
-
-
-def _check_entry_points(problem: Problem, x: PyTree, key: Key[Array, ""]) -> None:
-    """Raise if x moves the temperature or the reference policy (seen from one random direction)."""
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(x)):
-        return
-    leaves, treedef = jax.tree.flatten(x)
-    keys = jax.random.split(key, max(len(leaves), 1))
-    direction = [
-        jax.random.normal(k, jnp.shape(leaf), jnp.result_type(leaf))
-        for k, leaf in zip(keys, leaves, strict=False)
-    ]
-
-    def entry_points(x):
-        def one(context):
-            mdp = soft_mdp("MSoBiRL", problem, x, context)
-            return mdp.temperature, mdp.log_reference
-
-        return problem.each_context(one)
-
-    _, moved = jax.jvp(entry_points, (x,), (jax.tree.unflatten(treedef, direction),))
-    for name, change in zip(("temperature", "reference policy"), moved, strict=True):
-        if jnp.any(change != 0):
-            raise InvalidInputError(
-                f"MSoBiRL: the leader's x enters the follower's {name}, which this method does "
-                "not differentiate; use Exact()"
-            )

@@ -32,10 +32,22 @@ class TransitionOperator(eqx.Module):
         """Σ_{s,a} weights(s,a) P(s'|s,a)."""
 
     @abc.abstractmethod
+    def next_state(
+        self, uniform: Float[Array, "*N"], state: Int[Array, "*N"], action: Int[Array, "*N"]
+    ) -> Int[Array, "*N"]:
+        """The next states s' ~ P(·|s,a) that uniform numbers in [0, 1) stand for."""
+
+    @abc.abstractmethod
+    def probability(
+        self, state: Int[Array, "*N"], action: Int[Array, "*N"], next_state: Int[Array, "*N"]
+    ) -> Float[Array, "*N"]:
+        """P(s'|s,a) of single transitions; differentiable."""
+
     def sample(
-        self, key: Key[Array, ""], state: Int[Array, ""], action: Int[Array, ""]
-    ) -> Int[Array, ""]:
-        """One next state s' ~ P(·|s,a)."""
+        self, key: Key[Array, ""], state: Int[Array, "*N"], action: Int[Array, "*N"]
+    ) -> Int[Array, "*N"]:
+        """Next states s' ~ P(·|s,a)."""
+        return self.next_state(jax.random.uniform(key, state.shape), state, action)
 
     @abc.abstractmethod
     def matrix(self, weights: Float[Array, "S A"]) -> Float[Array, "S S"]:
@@ -88,11 +100,18 @@ class Dense(TransitionOperator):
         """Σ_{s,a} weights(s,a) P(s'|s,a)."""
         return jnp.tensordot(weights, self.probabilities, axes=2)
 
-    def sample(
-        self, key: Key[Array, ""], state: Int[Array, ""], action: Int[Array, ""]
-    ) -> Int[Array, ""]:
-        """One next state s' ~ P(·|s,a)."""
-        return _invert(key, self.probabilities[state, action]).astype(state.dtype)
+    def next_state(
+        self, uniform: Float[Array, "*N"], state: Int[Array, "*N"], action: Int[Array, "*N"]
+    ) -> Int[Array, "*N"]:
+        """The next states s' ~ P(·|s,a) that uniform numbers in [0, 1) stand for."""
+        place = invert(jnp.cumsum(self.probabilities[state, action], axis=-1), uniform)
+        return place.astype(state.dtype)
+
+    def probability(
+        self, state: Int[Array, "*N"], action: Int[Array, "*N"], next_state: Int[Array, "*N"]
+    ) -> Float[Array, "*N"]:
+        """P(s'|s,a) of single transitions; differentiable."""
+        return self.probabilities[state, action, next_state]
 
     def matrix(self, weights: Float[Array, "S A"]) -> Float[Array, "S S"]:
         """Σ_a weights(s,a) P(s'|s,a)."""
@@ -159,12 +178,19 @@ class SuccessorList(TransitionOperator):
         flow = weights[..., None] * self.probabilities
         return jnp.zeros(self.shape[0], flow.dtype).at[self.successors].add(flow)
 
-    def sample(
-        self, key: Key[Array, ""], state: Int[Array, ""], action: Int[Array, ""]
-    ) -> Int[Array, ""]:
-        """One next state s' ~ P(·|s,a)."""
-        place = _invert(key, self.probabilities[state, action])
+    def next_state(
+        self, uniform: Float[Array, "*N"], state: Int[Array, "*N"], action: Int[Array, "*N"]
+    ) -> Int[Array, "*N"]:
+        """The next states s' ~ P(·|s,a) that uniform numbers in [0, 1) stand for."""
+        place = invert(jnp.cumsum(self.probabilities[state, action], axis=-1), uniform)
         return self.successors[state, action, place].astype(state.dtype)
+
+    def probability(
+        self, state: Int[Array, "*N"], action: Int[Array, "*N"], next_state: Int[Array, "*N"]
+    ) -> Float[Array, "*N"]:
+        """P(s'|s,a) of single transitions; differentiable."""
+        there = self.successors[state, action] == next_state[..., None]
+        return jnp.sum(jnp.where(there, self.probabilities[state, action], 0.0), axis=-1)
 
     def matrix(self, weights: Float[Array, "S A"]) -> Float[Array, "S S"]:
         """Σ_a weights(s,a) P(s'|s,a)."""
@@ -190,8 +216,10 @@ def _check_rows(probabilities) -> None:
     check("transition", sums, np.abs(sums - 1) <= 1e-5, "each row P[s, a, :] must sum to 1")
 
 
-def _invert(key: Key[Array, ""], probabilities: Float[Array, "K"]) -> Int[Array, ""]:
-    """An index drawn by inversion: one uniform number instead of the K that Gumbel noise takes."""
-    cumulative = jnp.cumsum(probabilities)
-    draw = jax.random.uniform(key, dtype=cumulative.dtype) * cumulative[-1]
-    return jnp.searchsorted(cumulative, draw, side="right")
+def invert(cumulative: Float[Array, "*N K"], uniform: Float[Array, "*N"]) -> Int[Array, "*N"]:
+    """The index in 0..K-1 at which cumulative weights exceed that share of their total.
+
+    One uniform number a draw, where Gumbel noise takes K.
+    """
+    draw = uniform * cumulative[..., -1]
+    return jnp.sum(draw[..., None] >= cumulative[..., :-1], axis=-1, dtype=jnp.int32)

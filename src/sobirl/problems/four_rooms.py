@@ -21,9 +21,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from sobirl.bilevel import BilevelProblem
-from sobirl.core.response import Response
+from sobirl.hypergrad import LeaderReturn
 from sobirl.mdp import SoftMDP, SuccessorList
-from sobirl.solve import policy_return
 
 MAP = """\
 xxxxxxxxxxxxx
@@ -105,15 +104,18 @@ class FourRooms:
     Args:
         temperature: the walker's entropy weight τ, in units of the goal's reward.
         cost_weight: β, the designer's price of a unit of penalty budget.
+        goals: the cells of which one is drawn; Kudo et al. (2026) have the first alone.
     """
 
     temperature: float = 0.001
     cost_weight: float = 1.0
+    goals: tuple[tuple[int, int], ...] = GOALS
 
     def problem(self) -> BilevelProblem:
-        """The bilevel problem over w (105,), with the two goals as equally likely contexts."""
-        goals = jnp.array([state_of(goal) for goal in GOALS])
-        return BilevelProblem(self.follower, self.objective, contexts=goals)
+        """The bilevel problem over w (105,), with the goals as equally likely contexts."""
+        goals = jnp.array([state_of(goal) for goal in self.goals])
+        objective = LeaderReturn(self.follower, self.leader_reward)
+        return BilevelProblem(self.follower, objective, contexts=goals)
 
     def follower(self, w: Float[Array, "105"], goal: Int[Array, ""]) -> SoftMDP:
         """The walker's soft MDP for one goal."""
@@ -127,13 +129,10 @@ class FourRooms:
             initial=np.eye(len(cells()))[state_of(START)],
         )
 
-    def objective(
-        self, w: Float[Array, "105"], response: Response, goal: Int[Array, ""]
-    ) -> Float[Array, ""]:
-        """Minus the designer's expected discounted return for one goal."""
+    def leader_reward(self, w: Float[Array, "105"], goal: Int[Array, ""]) -> Float[Array, "104"]:
+        """The designer's reward in every cell, for one goal."""
         state = jnp.arange(len(cells()))
-        reward = (state == state_of(MARKED)) - self.cost_weight * spent(w) * (state == goal)
-        return -policy_return(self.follower(w, goal), response.policy, reward=reward)
+        return (state == state_of(MARKED)) - self.cost_weight * spent(w) * (state == goal)
 
     def published(self) -> dict[str, float] | None:
         """The published leader values of this cell, if it is one of the nine."""

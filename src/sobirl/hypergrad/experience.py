@@ -1,0 +1,147 @@
+"""Trajectories of the follower as the leader sees them."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from sobirl.core.response import Response
+from sobirl.mdp import Rollout, SoftMDP
+from sobirl.mdp.rollouts import Environments, draw_states, simulate
+from sobirl.mdp.traces import discount_weights, return_to_go
+
+# Episodes that do not end by themselves are given up once no more than this share of the discounted
+# sums can follow.
+GIVE_UP = 1e-3
+_FORGETTING = 0.9  # of the mean number of episodes, which changes with the follower
+
+
+class Streams(eqx.Module):
+    """Where environments that go on from batch to batch stand, and what led there.
+
+    Attributes:
+        environments: their states.
+        weight: the product of the leader's discounts since the episode's first step (N,).
+        trace: the discounted eligibility trace of the follower's past (N,).
+        episodes: how many episodes began, all batches together, older ones counting less.
+        batches: how many batches that were, counted alike.
+    """
+
+    environments: Environments
+    weight: Float[Array, "*C N"]
+    trace: Float[Array, "*C N"]
+    episodes: Float[Array, "*C"]
+    batches: Float[Array, "*C"]
+
+    @classmethod
+    def begin(cls, states: Int[Array, "N"], dtype) -> "Streams":
+        """New episodes in the given states."""
+        zero = jnp.zeros((), dtype)
+        ones = jnp.ones(states.shape, dtype)
+        return cls(Environments.at(states), ones, jnp.zeros_like(ones), zero, zero)
+
+    def count(self, began: Int[Array, ""]) -> "Streams":
+        """After a batch in which so many episodes began."""
+        return eqx.tree_at(
+            lambda s: (s.episodes, s.batches),
+            self,
+            (_FORGETTING * self.episodes + began, _FORGETTING * self.batches + 1),
+        )
+
+
+class Experience(NamedTuple):
+    """One batch of trajectories and what an estimate may be made of.
+
+    Attributes:
+        mdp: the follower's soft MDP; methods look at its numbers and simulate, no more.
+        response: the follower's response.
+        reward: the leader's r_u (S,A).
+        discount: the leader's γ_u (S,A).
+        rollout: trajectories of the response's policy.
+        weight: the product of γ_u since the episode's first step, 0 for steps not taken (N,T).
+        trace: the eligibility trace that the trajectories begin with (N,).
+        episodes: how many episodes began, on average where they go on from batch to batch.
+    """
+
+    mdp: SoftMDP
+    response: Response
+    reward: Float[Array, "S A"]
+    discount: Float[Array, "S A"]
+    rollout: Rollout | None = None
+    weight: Float[Array, "N T"] | None = None
+    trace: Float[Array, "N"] | None = None
+    episodes: Float[Array, ""] | None = None
+
+    @property
+    def ends(self) -> Bool[Array, "S A"]:
+        """Whether an episode ends here: nothing that follows counts, for either level."""
+        return (self.discount == 0) & (self.mdp.discount == 0)
+
+    @property
+    def transitions(self) -> tuple[Array, Array, Array, Array]:
+        """States, actions, next states, and whether the step was taken; each (N,T)."""
+        rollout = self.rollout
+        return rollout.state, rollout.action, rollout.next_state, rollout.live
+
+    def along(self, table: Float[Array, "S A"]) -> Float[Array, "N T"]:
+        """The entries of a table that the trajectories pass."""
+        return table[self.rollout.state, self.rollout.action]
+
+    def sums(self, values: Float[Array, "N T"]) -> Float[Array, "S A"]:
+        """The sums of values over the visits of every state and action."""
+        place = self.rollout.state, self.rollout.action
+        return jnp.zeros_like(self.reward).at[place].add(values)
+
+    def leader_return_to_go(self) -> Float[Array, "N T"]:
+        """The leader's discounted return from every step on, as far as it was sampled."""
+        reward = self.along(self.reward) * self.rollout.live
+        return return_to_go(reward, self.along(self.discount), self.rollout.first)
+
+    def sample(
+        self,
+        key: Key[Array, ""],
+        streams: Streams,
+        num_steps: int,
+        restart: Float[Array, "S"] | None = None,
+        first_action: Int[Array, "N"] | None = None,
+    ) -> tuple["Experience", Streams]:
+        """A batch from where the streams stand, and where they stand after it.
+
+        Args:
+            key: a typed JAX key.
+            streams: where the environments stand.
+            num_steps: T, the steps of every environment.
+            restart: where the next episode begins once one has ended (S,), a distribution;
+                without, an environment stops there.
+            first_action: the first action of every environment (N,); drawn by default.
+        """
+        key, restart_key = jax.random.split(key)
+        shape = (num_steps, len(streams.weight))
+        restarts = None if restart is None else draw_states(restart_key, restart, shape)
+        # A step's weight in either level's sums is at most the product of the larger discounts.
+        larger = jnp.maximum(self.mdp.discount, self.discount)
+        rollout, environments = simulate(
+            eqx.tree_at(lambda m: m.discount, self.mdp, larger),
+            self.response.policy,
+            key,
+            streams.environments,
+            num_steps,
+            self.ends,
+            restarts,
+            0.0 if restart is None else GIVE_UP,
+            first_action,
+        )
+        batch = self._replace(rollout=rollout, trace=streams.trace)
+        discount = batch.along(self.discount)
+        weight = discount_weights(discount, rollout.first, streams.weight)
+        streams = streams.count(jnp.sum(rollout.first))
+        batch = batch._replace(
+            weight=weight * rollout.live, episodes=streams.episodes / streams.batches
+        )
+        return batch, eqx.tree_at(
+            lambda s: (s.environments, s.weight),
+            streams,
+            (environments, weight[:, -1] * discount[:, -1]),
+        )

@@ -1,0 +1,49 @@
+"""The leader's discounted return: the objective that methods can estimate from trajectories."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from sobirl.core.response import Response
+from sobirl.mdp.soft_mdp import SoftMDP, discount_table, reward_table
+from sobirl.solve import policy_return
+
+
+class LeaderReturn(eqx.Module):
+    """f(x, π) = -E[Σ_t γ_u^t r_u(s_t, a_t)] under the follower's policy π, to be minimized.
+
+    An objective of `BilevelProblem` like any other; methods that work from trajectories need this
+    one, because they see the leader's reward step by step.
+
+    Args:
+        follower: the problem's own `follower`.
+        reward: `reward(x)` gives the leader's r_u as (S,), (S,A) or (S,A,S); with contexts
+            `reward(x, context)`.
+        discount: γ_u as a scalar, (S,) or (S,A), 0 where an episode ends; by default the
+            follower's. It must not depend on x.
+
+    Source: Thoma et al. (2024), equation (1).
+    """
+
+    follower: Callable
+    reward: Callable
+    discount: float | Float[Array | np.ndarray, "..."] | None = None
+
+    def __call__(self, x: PyTree, response: Response, *context: PyTree) -> Float[Array, ""]:
+        """-E[Σ_t γ_u^t r_u], exactly."""
+        mdp = self.follower(x, *context)
+        return -policy_return(mdp, response.policy, self.reward(x, *context), self.discount)
+
+    def reward_table(self, mdp: SoftMDP, x: PyTree, *context: PyTree) -> Float[Array, "S A"]:
+        """r_u (S,A) at x."""
+        return reward_table(mdp.transition, self.reward(x, *context))
+
+    def discount_table(self, mdp: SoftMDP) -> Float[Array, "S A"]:
+        """γ_u (S,A)."""
+        discount = mdp.discount
+        if self.discount is not None:
+            discount = discount_table(mdp.transition, self.discount)
+        return jnp.broadcast_to(discount, mdp.shape)

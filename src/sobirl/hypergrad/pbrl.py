@@ -1,0 +1,208 @@
+"""PBRL: the follower's optimality as a penalty, both levels descend."""
+
+from typing import ClassVar, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from sobirl.core.errors import InvalidInputError
+from sobirl.core.protocols import Problem
+from sobirl.core.response import Response
+from sobirl.hypergrad.leader_return import LeaderReturn
+from sobirl.hypergrad.requirements import check_entry_points, known_objective, soft_mdp
+from sobirl.hypergrad.trajectory_method import summarize
+from sobirl.mdp import SoftMDP
+from sobirl.mdp.rollouts import draw_states
+from sobirl.mdp.transition import invert
+from sobirl.mdp.visits import sample_visits_after
+from sobirl.solve import PolicyIteration, Solver, occupancy, policy_value, solve
+
+
+class PBRLState(NamedTuple):
+    """The policy that descends with x, the follower's value, and the steps done."""
+
+    log_policy: Float[Array, "*C S A"]
+    value: Float[Array, "*C S"]
+    step: Int[Array, "*C"]
+
+
+class PBRL(eqx.Module):
+    """Penalty-based bilevel RL: minimize F(x, π) = f(x, π) + κ p(x, π) over both.
+
+    p ≥ 0 measures how far π is from the follower's optimum:
+
+        value     p = V*(ρ) - V^π(ρ)
+        bellman   p = E_{s~U}[V*(s) - Σ_a π(a|s) (Q*(s,a) - τ log π(a|s)/π_ref(a|s))]
+
+    with regularized values and U uniform. Per outer step π takes mirror-descent steps on F,
+    π ← π exp(-α/(κτ) ∇_π F / d), d(s) the discounted visits (or U), which for α = 1 is soft policy
+    iteration bent by f; then ∂_x F is the estimate. With π at its optimum that is the gradient of
+    min_π F, which tends to ∇φ for κ → ∞.
+
+    Args:
+        penalty: κ at the first step, in units of f per unit of the follower's value.
+        penalty_growth: κ_k = κ (1 + growth · k); 0 keeps it.
+        kind: which p.
+        policy_steps: mirror-descent steps on π in an outer step.
+        policy_step_size: α in (0, 1].
+        num_walks: sample ∂_x F from that many walks of either policy, for a `LeaderReturn` and a
+            follower whose reward alone depends on x; None for exact expectations. The policy's own
+            steps are exact in either case, as the follower's solve is in other methods.
+        solver: solves the follower.
+
+    Metrics: `objective` (f at the current π), `penalty` (p), `environment_steps`, `status`.
+
+    Bias: of order 1/κ, and the distance of π from its optimum.
+
+    Source: Shen, Yang, Chen (2024), algorithm 1 with either penalty.
+    """
+
+    penalty: float | Float[Array, ""] = 10.0
+    penalty_growth: float | Float[Array, ""] = 0.0
+    kind: Literal["value", "bellman"] = eqx.field(default="value", static=True)
+    policy_steps: int = eqx.field(default=5, static=True)
+    policy_step_size: float | Float[Array, ""] = 0.5
+    num_walks: int | None = eqx.field(default=None, static=True)
+    solver: Solver = PolicyIteration()
+
+    objective_is_exact: ClassVar[bool] = False
+
+    def __check_init__(self):
+        if self.kind not in ("value", "bellman"):
+            raise InvalidInputError(f"kind: must be 'value' or 'bellman', got {self.kind!r}")
+        if isinstance(self.penalty, (int, float)) and not self.penalty > 0:
+            raise InvalidInputError(f"penalty: must be positive, got {self.penalty}")
+        for name in ("policy_steps", "num_walks"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise InvalidInputError(f"{name}: must be at least 1, got {count}")
+
+    def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> PBRLState:
+        """The reference policy, or the uniform one."""
+        if self.num_walks is not None:
+            known_objective("PBRL", problem, LeaderReturn)
+            check_entry_points("PBRL", problem, x, key, ("reward",))
+
+        def one(context):
+            mdp = soft_mdp("PBRL", problem, x, context)
+            log_policy = jax.nn.log_softmax(mdp.log_reference)
+            return PBRLState(log_policy, jnp.zeros_like(mdp.initial), jnp.zeros((), jnp.int32))
+
+        return problem.each_context(one)
+
+    def estimate(
+        self, problem: Problem, x: PyTree, state: PBRLState, key: Key[Array, ""]
+    ) -> tuple[PyTree, PBRLState, dict[str, Array]]:
+        """∂_x F at the policy that the mirror-descent steps lead to."""
+
+        def one(context, state, key):
+            mdp = soft_mdp("PBRL", problem, x, context)
+            solution = solve(mdp, self.solver, initial_value=state.value, throw=False)
+            kappa = self.penalty * (1 + self.penalty_growth * state.step)
+
+            def penalized(x, log_policy):
+                mdp = problem.lower(x, context)
+                response = _evaluate(mdp, log_policy)
+                optimal = solve(mdp, self.solver, initial_value=solution.value, throw=False)
+                penalty = self._penalty(mdp, response, optimal.response)
+                objective = problem.upper(x, response, context)
+                return objective + kappa * penalty, (objective, penalty)
+
+            def descend(_, log_policy):
+                slope = jax.grad(penalized, argnums=1, has_aux=True)(x, log_policy)[0]
+                policy = jnp.exp(log_policy)
+                # `slope` is that in log π: divided by π it is that in π.
+                slope = slope / jnp.maximum(policy, 1e-300) / self._weight(mdp, policy)[:, None]
+                moved = log_policy - self.policy_step_size / (kappa * mdp.temperature) * slope
+                return jax.nn.log_softmax(moved)
+
+            log_policy = jax.lax.fori_loop(0, self.policy_steps, descend, state.log_policy)
+            steps = jnp.zeros((), jnp.int32)
+            if self.num_walks is None:
+                gradient, (objective, penalty) = jax.grad(penalized, has_aux=True)(x, log_policy)
+            else:
+                _, (objective, penalty) = penalized(x, log_policy)
+                gradient, steps = self._sample(
+                    problem, x, context, mdp, log_policy, solution.policy, kappa, key
+                )
+            metrics = {"penalty": penalty, "environment_steps": steps, "status": solution.result}
+            state = PBRLState(log_policy, solution.value, state.step + 1)
+            return objective, gradient, state, metrics
+
+        objectives, gradients, state, metrics = problem.each_context(
+            one, state, problem.context_keys(key)
+        )
+        objective, hypergradient = problem.average((objectives, gradients))
+        return hypergradient, state, summarize(objective, metrics)
+
+    def _penalty(self, mdp: SoftMDP, response: Response, optimal: Response) -> Float[Array, ""]:
+        """p(x, π)."""
+        if self.kind == "value":
+            return mdp.initial @ (optimal.value - response.value)
+        return jnp.mean(optimal.value - _soft_mean(mdp, optimal.q, response.log_policy))
+
+    def _weight(self, mdp: SoftMDP, policy: Float[Array, "S A"]) -> Float[Array, "S"]:
+        """How much p weights a state, and a little where hardly anyone comes."""
+        if self.kind == "bellman":
+            return jnp.full(len(policy), 1 / len(policy), policy.dtype)
+        return jnp.maximum(jnp.sum(occupancy(mdp, policy), axis=-1), 1e-6)
+
+    def _sample(self, problem, x, context, mdp, log_policy, optimal, kappa, key):
+        """∂_x F from walks, and the steps they took."""
+        policy = jnp.exp(log_policy)
+        leader = known_objective("PBRL", problem, LeaderReturn)
+        args = () if context is None else (context,)
+        keys = jax.random.split(key, 4)
+        from_leader = eqx.tree_at(lambda m: m.discount, mdp, leader.discount_table(mdp))
+        weight = jnp.full(self.num_walks, 1 / self.num_walks, policy.dtype)
+
+        def visits(mdp, policy, starts, first_policy, key):
+            """Discounted visits of walks from their first action on."""
+            action_key, walk_key = jax.random.split(key)
+            action = _draw_actions(action_key, first_policy, starts)
+            after, steps = sample_visits_after(
+                mdp, policy, walk_key, starts[None], action[None], weight[None]
+            )
+            return after.at[starts, action].add(weight), steps + self.num_walks
+
+        starts = draw_states(keys[0], mdp.initial, (self.num_walks,))
+        of_leader, steps = visits(from_leader, policy, starts, policy, keys[1])
+        if self.kind == "value":
+            own, more = visits(mdp, policy, starts, policy, keys[2])
+            best, most = visits(mdp, optimal, starts, optimal, keys[2])
+        else:
+            states = len(policy)
+            starts = jax.random.randint(keys[3], (self.num_walks,), 0, states, jnp.int32)
+            own, more = visits(mdp, optimal, starts, policy, keys[2])
+            best, most = visits(mdp, optimal, starts, optimal, keys[2])
+        mu = kappa * (best - own)
+
+        def surrogate(x):
+            lower = problem.lower(x, context)
+            reward = leader.reward_table(lower, x, *args)
+            return jnp.sum(mu * lower.reward) - jnp.sum(of_leader * reward)
+
+        return jax.grad(surrogate)(x), steps + more + most
+
+
+def _draw_actions(key, policy: Float[Array, "S A"], states: Int[Array, "N"]) -> Int[Array, "N"]:
+    uniform = jax.random.uniform(key, states.shape, policy.dtype)
+    return invert(jnp.cumsum(policy, axis=-1)[states], uniform)
+
+
+def _evaluate(mdp: SoftMDP, log_policy: Float[Array, "S A"]) -> Response:
+    """The response of a follower that has another policy: its regularized values."""
+    value = policy_value(mdp, jnp.exp(log_policy), regularized=True)
+    return Response(value, mdp.action_value(value), log_policy)
+
+
+def _soft_mean(
+    mdp: SoftMDP, q: Float[Array, "S A"], log_policy: Float[Array, "S A"]
+) -> Float[Array, "S"]:
+    """Σ_a π (Q - τ log π/π_ref); actions that the reference forbids have π = 0."""
+    policy = jnp.exp(log_policy)
+    allowed = jnp.isfinite(mdp.log_reference)
+    difference = jnp.where(allowed, log_policy - mdp.log_reference, 0.0)
+    return jnp.sum(jnp.where(allowed, policy * (q - mdp.temperature * difference), 0.0), axis=-1)

@@ -1,0 +1,74 @@
+"""Transitions counted along the way, and what a policy is worth according to them."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from sobirl.solve.linear import linear_solve
+
+
+class TransitionCounts(eqx.Module):
+    """How often each transition was seen (S,A,S): the table from which values are fitted.
+
+    Least-squares temporal differences with a table: the policy is evaluated as if transitions
+    happened with the frequencies seen, whatever policy they were seen under. Where a state and
+    action have never been seen, nothing is known, and their advantage is 0.
+    """
+
+    seen: Float[Array, "*C S A S"]
+
+    @classmethod
+    def empty(cls, states: int, actions: int, dtype) -> "TransitionCounts":
+        """Nothing seen."""
+        return cls(jnp.zeros((states, actions, states), dtype))
+
+    def add(
+        self,
+        state: Int[Array, "*N"],
+        action: Int[Array, "*N"],
+        next_state: Int[Array, "*N"],
+        live: Bool[Array, "*N"] | float = 1.0,
+        memory: float | Float[Array, ""] = 1.0,
+    ) -> "TransitionCounts":
+        """With more transitions, as far as they are `live`; earlier ones count `memory` times."""
+        seen = memory * self.seen
+        return TransitionCounts(seen.at[state, action, next_state].add(live))
+
+    def advantage(
+        self,
+        policy: Float[Array, "S A"],
+        reward: Float[Array, "S A"],
+        discount: Float[Array, "S A"],
+    ) -> Float[Array, "S A"]:
+        """The fitted advantage Q̂ - Σ_a π Q̂ of a reward under a policy."""
+        known = jnp.any(self.seen > 0, axis=-1)
+        # The policy as far as its actions are known; an unknown state is worth 0.
+        policy = jnp.where(known, policy, 0.0)
+        total = jnp.sum(policy, axis=-1, keepdims=True)
+        policy = policy / jnp.where(total > 0, total, 1.0)
+        value = linear_solve(
+            self._policy_system(policy, discount), jnp.sum(policy * reward, axis=-1)
+        )
+        q = reward + discount * (self.law() @ value)
+        return jnp.where(known, q - value[:, None], 0.0)
+
+    def visits_after(
+        self,
+        start: Float[Array, "S A"],
+        policy: Float[Array, "S A"],
+        discount: Float[Array, "S A"],
+    ) -> Float[Array, "S A"]:
+        """The fitted discounted visits that follow upon signed visits `start`, those excluded."""
+        arrivals = jnp.einsum("sa,sat->t", discount * start, self.law())
+        visits = linear_solve(self._policy_system(policy, discount), arrivals, transposed=True)
+        return visits[:, None] * policy
+
+    def law(self) -> Float[Array, "S A S"]:
+        """The frequencies of next states; 0 for what was never seen."""
+        count = jnp.sum(self.seen, axis=-1, keepdims=True)
+        return self.seen / jnp.where(count > 0, count, 1.0)
+
+    def _policy_system(self, policy, discount) -> Float[Array, "S S"]:
+        """I - γ P̂_π."""
+        matrix = jnp.einsum("sa,sat->st", policy * discount, self.law())
+        return jnp.eye(len(matrix), dtype=matrix.dtype) - matrix

@@ -1,0 +1,118 @@
+"""Zero-order: differences of the leader's objective at random points nearby."""
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Key, PyTree
+
+from sobirl.core.errors import InvalidInputError
+from sobirl.core.protocols import Problem
+from sobirl.hypergrad.experience import Experience, Streams
+from sobirl.hypergrad.leader_return import LeaderReturn
+from sobirl.hypergrad.requirements import known_objective, soft_mdp
+from sobirl.hypergrad.trajectory_method import summarize
+from sobirl.hypergrad.warm_start import WarmStart
+from sobirl.mdp.rollouts import draw_states
+from sobirl.solve import PolicyIteration, Solver
+
+
+class ZeroOrder(eqx.Module):
+    """Two-point Gaussian smoothing: ∇φ ≈ mean over u of (φ(x + σu) - φ(x - σu))/(2σ) u.
+
+    The directions u are standard normal. The follower is solved anew at both points of each; where
+    x enters the problem does not matter.
+
+    Args:
+        scale: σ, in units of x.
+        directions: how many u an estimate takes.
+        num_envs: environments in which φ is sampled at a point, one episode each, the same random
+            numbers at both points; None asks for the exact φ, which any objective has. Sampling
+            needs a `LeaderReturn`.
+        num_steps: steps of every environment.
+        solver: solves the follower.
+
+    Metrics: `objective` (the mean of all points), `environment_steps`, `status`.
+
+    Bias: the gradient of φ smoothed by N(0, σ²), off by O(σ²); where sampled, also that of
+    episodes cut off after `num_steps`. The variance grows with the number of entries of x.
+
+    Source: Nesterov and Spokoiny (2017), equation (30); the baseline of Thoma et al. (2024).
+    """
+
+    scale: float | Float[Array, ""] = 0.1
+    directions: int = eqx.field(default=1, static=True)
+    num_envs: int | None = eqx.field(default=16, static=True)
+    num_steps: int = eqx.field(default=200, static=True)
+    solver: Solver = PolicyIteration(rtol=1e-8, policy_tolerance=1e-6)
+
+    objective_is_exact: ClassVar[bool] = False
+
+    def __check_init__(self):
+        for name in ("directions", "num_envs", "num_steps"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise InvalidInputError(f"{name}: must be at least 1, got {count}")
+        if isinstance(self.scale, (int, float)) and not self.scale > 0:
+            raise InvalidInputError(f"scale: must be positive, got {self.scale}")
+
+    def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> WarmStart:
+        """Zero values, from which the first lower level is solved."""
+        if self.num_envs is not None:
+            known_objective("ZeroOrder", problem, LeaderReturn)
+        return problem.each_context(
+            lambda context: WarmStart.cold(soft_mdp("ZeroOrder", problem, x, context), self.solver)
+        )
+
+    def estimate(
+        self, problem: Problem, x: PyTree, state: WarmStart, key: Key[Array, ""]
+    ) -> tuple[PyTree, WarmStart, dict[str, Array]]:
+        """The estimate from two points a direction."""
+        point, unravel = ravel_pytree(x)
+
+        def along(key):
+            direction_key, sample_key = jax.random.split(key)
+            direction = jax.random.normal(direction_key, point.shape, point.dtype)
+
+            def at(sign):
+                moved = unravel(point + sign * self.scale * direction)
+                return self._objective(problem, moved, state, sample_key)
+
+            (above, below), starts, metrics = jax.vmap(at)(jnp.array([1.0, -1.0], point.dtype))
+            slope = (above - below) / (2 * self.scale)
+            # Either point is a start as good as the other.
+            start = jax.tree.map(lambda leaf: leaf[0], starts)
+            return slope * direction, (above + below) / 2, start, metrics
+
+        keys = jax.random.split(key, self.directions)
+        estimates, objectives, starts, metrics = jax.vmap(along)(keys)
+        state = jax.tree.map(lambda leaf: leaf[-1], starts)
+        metrics = summarize(jnp.mean(objectives), metrics)
+        return unravel(jnp.mean(estimates, axis=0)), state, metrics
+
+    def _objective(self, problem: Problem, x: PyTree, state: WarmStart, key: Key[Array, ""]):
+        """φ at one point, exact or sampled; where its solves ended; metrics."""
+
+        def one(context, start, key):
+            mdp = soft_mdp("ZeroOrder", problem, x, context)
+            solution, start = start.solve(mdp, self.solver)
+            if self.num_envs is None:
+                objective = problem.upper(x, solution.response, context)
+                return objective, start, jnp.zeros((), jnp.int32), solution.result
+            leader = known_objective("ZeroOrder", problem, LeaderReturn)
+            reward = leader.reward_table(mdp, x, *(() if context is None else (context,)))
+            follower = Experience(mdp, solution.response, reward, leader.discount_table(mdp))
+            start_key, key = jax.random.split(key)
+            states = draw_states(start_key, mdp.initial, (self.num_envs,))
+            streams = Streams.begin(states, reward.dtype)
+            batch, _ = follower.sample(key, streams, self.num_steps)
+            objective = -jnp.sum(batch.weight * batch.along(reward)) / self.num_envs
+            return objective, start, jnp.sum(batch.rollout.live), solution.result
+
+        objectives, starts, steps, status = problem.each_context(
+            one, state, problem.context_keys(key)
+        )
+        metrics = {"environment_steps": jnp.sum(steps), "status": jnp.max(status)}
+        return problem.average(objectives), starts, metrics
