@@ -15,7 +15,7 @@ from sobirl.runs.directory import RunDirectory, clean
 from sobirl.runs.locks import lock
 from sobirl.runs.options import RunOptions
 from sobirl.runs.outcome import Outcome
-from sobirl.runs.registry import options_of
+from sobirl.runs.registry import EXPERIMENTS, options_of
 from sobirl.runs.report import choose_report, write_report
 from sobirl.runs.saved import SavedRun
 from sobirl.runs.show import show
@@ -35,7 +35,8 @@ class ListProblems:
         table.add_column("command")
         for name in problems.names():
             what = problems.load(name).__doc__.splitlines()[0]
-            table.add_row(name, what, f"sobirl run {name} --help")
+            command = f"sobirl run {name} --help" if name in EXPERIMENTS else "from Python only"
+            table.add_row(name, what, command)
         Console().print(table)
 
 

@@ -9,6 +9,7 @@ from sobirl.hypergrad.leader_return import LeaderReturn
 from sobirl.hypergrad.m_sobirl import MSoBiRL
 from sobirl.hypergrad.naive import Naive
 from sobirl.hypergrad.pbrl import PBRL
+from sobirl.hypergrad.plug_in import PlugIn
 from sobirl.hypergrad.sobirl import SoBiRL
 from sobirl.hypergrad.stoc_sobirl import StocSoBiRL, tail_horizon
 from sobirl.hypergrad.trajectory_loss import Trajectories, TrajectoryLoss
@@ -24,6 +25,7 @@ __all__ = [
     "LeaderReturn",
     "MSoBiRL",
     "Naive",
+    "PlugIn",
     "SoBiRL",
     "StocSoBiRL",
     "Trajectories",

@@ -81,7 +81,7 @@ class AdvantageTrace(TrajectoryMethod):
             q = batch.reward + batch.discount * batch.mdp.transition.expect(value)
             advantage, seen = q - value[:, None], None
         else:
-            advantage = memory.advantage(policy, batch.reward, batch.discount)
+            advantage = memory.evaluate(policy, batch.discount).advantage(batch.reward)
             seen = memory.add(*batch.transitions, self.memory)
         return Implicit(batch, batch.weight * batch.along(advantage), seen)
 

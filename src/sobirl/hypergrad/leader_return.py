@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from sobirl.core.response import Response
+from sobirl.hypergrad.trajectory_loss import TrajectoryLoss
 from sobirl.mdp.soft_mdp import SoftMDP, discount_table, reward_table
 from sobirl.solve import policy_return
 
@@ -47,3 +48,20 @@ class LeaderReturn(eqx.Module):
         if self.discount is not None:
             discount = discount_table(mdp.transition, self.discount)
         return jnp.broadcast_to(discount, mdp.shape)
+
+    def as_trajectory_loss(self, num_steps: int) -> TrajectoryLoss:
+        """The same objective, cut off after `num_steps`, as a loss of one trajectory.
+
+        What is cut off is at most γ_u^num_steps/(1 - γ_u) times the largest reward.
+        """
+
+        def loss(x, trajectory, *context):
+            mdp = self.follower(x, *context)
+            place = trajectory.state, trajectory.action
+            reward = self.reward_table(mdp, x, *context)[place]
+            discount = self.discount_table(mdp)[place]
+            before = jnp.ones_like(discount).at[:, 1:].set(discount[:, :-1])
+            weight = jnp.cumprod(before, axis=-1)
+            return -jnp.sum(weight * reward)
+
+        return TrajectoryLoss(self.follower, loss, num_steps)

@@ -182,7 +182,8 @@ class SoBiRL(eqx.Module):
         if self.expectations == "exact":
             return here + self._exact_visits(mdp, policy, here), 0
         if self.tails == "fitted":
-            return here + counts.visits_after(here, policy, mdp.discount), 0
+            discount = jnp.broadcast_to(mdp.discount, mdp.shape)
+            return here + counts.evaluate(policy, discount).visits_after(here), 0
         # Either walk from the same place with the same random numbers: what differs is the first
         # action, and where that is the same, they cancel.
         key, other_key = jax.random.split(key)

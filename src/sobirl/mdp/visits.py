@@ -50,7 +50,7 @@ def sample_visits_after(
         next_state = mdp.transition.next_state(for_state, walks.state, walks.action)
         action = invert(cumulative[next_state], for_action).astype(walks.action.dtype)
         visits = walks.visits.at[next_state, action].add(kept)
-        taken = walks.taken + jnp.sum(walks.weight != 0, dtype=jnp.int32)
+        taken = walks.taken + jnp.sum(kept != 0, dtype=jnp.int32)
         return _Walks(key, next_state, action, kept, visits, taken, walks.step + 1)
 
     zero = jnp.zeros((), jnp.int32)

@@ -6,6 +6,8 @@ from sobirl.core.errors import InvalidInputError
 
 _MODULES = {
     "four-rooms": "sobirl.problems.four_rooms",
+    "preferences": "sobirl.problems.preferences",
+    "random-incentives": "sobirl.problems.random_incentives",
     "random-mdp": "sobirl.problems.random_mdp",
     "rust-bus": "sobirl.problems.rust_bus",
     "tabular": "sobirl.problems.tabular",

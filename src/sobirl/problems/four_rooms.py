@@ -61,6 +61,19 @@ PUBLISHED = {
     (0.005, 5): {"HPGD": 0.87, "AMD": 0.97, "zero-order": 0.79},
 }
 
+# Leader value of the variant with the first goal alone and cost weight 5, one environment: Kudo et
+# al. (2026), read off their figures (±0.01). Keys are (temperature, cost weight, environment steps
+# an outer iteration); "oracle" is HPGD with tables from 10,000 further steps. Which of their two
+# panels is which number of steps is not certain.
+PUBLISHED_ONE_GOAL = {
+    (0.001, 5, 100): {"BC-HG": 0.67, "HPGD": 0.01, "oracle": 0.69},
+    (0.003, 5, 100): {"BC-HG": 0.55, "HPGD": 0.10, "oracle": 0.53},
+    (0.005, 5, 100): {"BC-HG": 1.34, "HPGD": 1.17, "oracle": 0.84},
+    (0.001, 5, 1000): {"BC-HG": 0.20, "HPGD": 0.21, "oracle": 0.70},
+    (0.003, 5, 1000): {"BC-HG": 0.27, "HPGD": 0.26, "oracle": 0.53},
+    (0.005, 5, 1000): {"BC-HG": 1.03, "HPGD": 1.21, "oracle": 0.95},
+}
+
 
 def is_wall() -> np.ndarray:
     """The map as booleans (13, 13), true where there is a wall."""

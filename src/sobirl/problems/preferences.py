@@ -1,0 +1,92 @@
+"""Preferences: learn a reward from comparisons of trajectories that the learner itself makes.
+
+The smallest model of reinforcement learning from human feedback. A teacher with the true reward
+r̂ compares two trajectories of H steps of the follower's current policy, which is optimal for the
+learned reward r_x = Φx; the loss is the cross-entropy of the Bradley-Terry model:
+
+    f(x, π) = E_{d_1,d_2 ~ π}[-q log σ(z) - (1 - q) log σ(-z)],   z = Σ_h r_x(d_1) - Σ_h r_x(d_2)
+
+with q = σ(Σ_h r̂(d_1) - Σ_h r̂(d_2)), the teacher's own randomness averaged. The data follow the
+policy and so x: the part of the hyper-gradient that plain RLHF leaves out.
+
+Source: Yang, Gao, Yuan (2025), section 2.2; Christiano et al. (2017).
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from sobirl.bilevel import BilevelProblem
+from sobirl.hypergrad import Trajectories, TrajectoryLoss
+from sobirl.mdp import Dense, SoftMDP
+from sobirl.problems.random_mdp import random_transitions
+
+
+@dataclasses.dataclass(frozen=True)
+class Preferences:
+    """An instance.
+
+    Attributes:
+        transition: P (S,A,S).
+        features: Φ (S,A,n).
+        truth: the teacher's reward r̂ (S,A).
+        num_steps: H, the length of what is compared.
+        gamma: discount γ.
+        tau: temperature τ.
+    """
+
+    transition: np.ndarray
+    features: np.ndarray
+    truth: np.ndarray
+    num_steps: int = 5
+    gamma: float = 0.8
+    tau: float = 0.5
+
+    @classmethod
+    def generate(
+        cls,
+        states: int = 6,
+        actions: int = 3,
+        dimension: int = 4,
+        num_steps: int = 5,
+        seed: int = 0,
+    ) -> "Preferences":
+        """A random instance with S states, A actions and x in R^n."""
+        rng = np.random.default_rng(seed)
+        return cls(
+            transition=random_transitions(rng, states, actions),
+            features=rng.standard_normal((states, actions, dimension)),
+            truth=rng.standard_normal((states, actions)),
+            num_steps=num_steps,
+        )
+
+    def problem(self) -> BilevelProblem:
+        """The bilevel problem over x (n,)."""
+        objective = TrajectoryLoss(self.follower, self.loss, self.num_steps, num_trajectories=2)
+        return BilevelProblem(self.follower, objective)
+
+    def follower(self, x: Float[Array, "n"]) -> SoftMDP:
+        """The soft MDP with reward Φx."""
+        states = len(self.transition)
+        return SoftMDP(
+            transition=Dense(self.transition),
+            reward=self.features @ x,
+            discount=self.gamma,
+            temperature=self.tau,
+            initial=np.full(states, 1 / states),
+        )
+
+    def loss(self, x: Float[Array, "n"], pair: Trajectories) -> Float[Array, ""]:
+        """The cross-entropy of the learned preference relative to the teacher's."""
+        preferred = jax.nn.sigmoid(_gap(jnp.asarray(self.truth), pair))
+        gap = _gap(self.features @ x, pair)
+        return -preferred * jax.nn.log_sigmoid(gap) - (1 - preferred) * jax.nn.log_sigmoid(-gap)
+
+
+def _gap(reward: Float[Array, "S A"], pair: Trajectories) -> Float[Array, ""]:
+    """How much more reward the first trajectory has."""
+    first, second = reward[pair.state, pair.action].sum(axis=-1)
+    return first - second
