@@ -3,8 +3,9 @@
 python benchmarks/bench_sampled_four_rooms.py --out results.jsonl [--methods HPGD BC-HG]
 
 Every method has the same portfolio of starts and the same grid of step sizes, tried on another seed
-than those that are reported; "large" has more starts. Results are appended to the file, and what is
-there is not run again; `--table` prints the tables of what is there.
+than those that are reported; "two rounds" has more starts, of which a few go on. Results are
+appended to the file, and what is there is not run again; `--table` prints the tables of what is
+there.
 """
 
 import argparse
@@ -63,6 +64,7 @@ class Results:
         key = (name, cell, step_size, seed)
         if key not in self.runs:
             found = run(*key)
+            jax.clear_caches()  # hundreds of runs, each with programs of its own
             self._keep(found)
             with self.path.open("a") as file:
                 file.write(json.dumps(found) + "\n")

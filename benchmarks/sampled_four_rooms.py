@@ -47,8 +47,8 @@ ONE_GOAL = tuple(Cell(t, 5.0, n, 1) for n in (100, 1000) for t in (0.001, 0.003,
 
 # Starts and outer iterations: together fewer than the 10,000 iterations of the published runs.
 PORTFOLIOS = {10_000: (12, 300), 1000: (32, 300), 100: (32, 300)}
-LARGE_PORTFOLIO = (32, 300)
-LARGE = "PlugIn, large"
+TWO_ROUNDS = ((48, 140), (4, 800))  # the best of the first round go on
+LARGE = "PlugIn, two rounds"
 
 
 def methods(cell: Cell) -> dict[str, Method]:
@@ -104,44 +104,61 @@ class Track:
 
 
 def run(name: str, cell: Cell, step_size: float, seed: int) -> dict:
-    """One portfolio of starts: the start that its own samples favor, judged by exact values."""
-    starts, iterations = LARGE_PORTFOLIO if name == LARGE else PORTFOLIOS[cell.steps]
+    """A portfolio of starts: the start that its own samples favor, judged by exact values."""
+    phases = TWO_ROUNDS if name == LARGE else (PORTFOLIOS[cell.steps],)
+    begin, curve, steps, seconds = random_start, [], 0.0, 0.0
+    for number, (starts, iterations) in enumerate(phases):
+        phase = _phase(name, cell, begin, starts, iterations, step_size / 2**number, seed, number)
+        curve, steps = curve + phase["curve"], steps + phase["environment_steps"]
+        seconds += phase["seconds"]
+        # The starts that the method's own samples favor go on.
+        order = np.argsort(phase["seen"])
+        going_on = phases[number + 1][0] if number + 1 < len(phases) else 1
+        begin = phase["x"][order[:going_on]]
+    return {
+        "method": name,
+        "cell": dataclasses.astuple(cell),
+        "step_size": step_size,
+        "seed": seed,
+        "value": float(phase["values"][-2:, order[0]].mean()),
+        "best": float(np.nanmax(phase["values"][-1])),
+        "median": float(np.nanmedian(phase["values"][-1])),
+        "curve": curve,
+        "environment_steps": steps,
+        "seconds": seconds,
+    }
+
+
+def _phase(name, cell, begin, starts, iterations, step_size, seed, number) -> dict:
+    """Some starts for some iterations; only the first phase cools."""
     turns = jnp.arange(starts) % len(FIRST_TEMPERATURES)
-    first = jnp.array(FIRST_TEMPERATURES)[turns]
+    factor = jnp.maximum(jnp.array(FIRST_TEMPERATURES)[turns] / cell.temperature, 1.0)
     track = Track(iterations // POINTS)
     result = minimize(
         problem_for(name, cell),
-        random_start,
+        begin,
         methods(cell)[name],
         # First a tenth of slow steps, in which a method can learn the follower's ways.
         optax.adam(
             optax.warmup_cosine_decay_schedule(0.0, step_size, iterations // 10, iterations)
         ),
         num_steps=iterations,
-        key=seed,
+        key=1000 * number + seed,
         starts=starts,
-        continuation=GeometricContinuation(
-            factor=jnp.maximum(first / cell.temperature, 1.0), num_steps=iterations // 2
-        ),
+        continuation=None if number else GeometricContinuation(factor, iterations // 2),
         progress=False,
         chunk_size=iterations // POINTS,
         recorder=track,
     )
-    # What the method saw itself over the last tenth of its iterations, at hardly moving x.
-    seen = result.history["objective"][-(iterations // 10) :].mean(axis=0)
-    chosen = int(np.nanargmin(seen))
     path = np.stack(track.xs)  # (points, starts, 105)
     found = evaluate(cell.design().problem(), path.reshape(-1, path.shape[-1]), needed=(0,))
     values = -found.objective.reshape(path.shape[:2])
     taken = result.history.get("environment_steps", np.zeros((1, starts)))
     return {
-        "method": name,
-        "cell": dataclasses.astuple(cell),
-        "step_size": step_size,
-        "seed": seed,
-        "value": float(values[-2:, chosen].mean()),
-        "best": float(np.nanmax(values[-1])),
-        "median": float(np.nanmedian(values[-1])),
+        "x": path[-1],
+        # Over the last tenth of the iterations, in which x hardly moves.
+        "seen": np.nan_to_num(result.history["objective"][-(iterations // 10) :].mean(0), nan=9e9),
+        "values": values,
         "curve": np.nanmax(values, axis=1).round(4).tolist(),
         "environment_steps": float(taken.sum()),
         "seconds": result.run_seconds,

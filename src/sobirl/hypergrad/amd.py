@@ -26,7 +26,7 @@ class AMD(eqx.Module):
     `status` (only whether all is finite).
 
     Bias: at most of order γ^T, from what happened before the updates, and the follower's distance
-    from its optimum. Memory grows with T·S.
+    from its optimum. Memory grows with T·S·A.
 
     Source: Yang et al. (2022), adaptive mechanism design, in the form that Thoma et al. (2024)
     compare with. Theirs carries tables of ∂Q/∂x, of S·A·n numbers, from step to step; here nothing

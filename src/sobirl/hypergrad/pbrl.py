@@ -110,13 +110,21 @@ class PBRL(eqx.Module):
                 objective = problem.upper(x, response, context)
                 return objective + kappa * penalty, (objective, penalty)
 
+            def objective(log_policy):
+                return problem.upper(x, _evaluate(mdp, log_policy), context)
+
             def descend(_, log_policy):
-                slope = jax.grad(penalized, argnums=1, has_aux=True)(x, log_policy)[0]
+                # Mirror descent on κp alone ends at log π_ref + Q/τ. In log π nothing underflows:
+                # an action that has become improbable can come back.
+                q = solution.q if self.kind == "bellman" else _evaluate(mdp, log_policy).q
+                goal = mdp.log_reference + q / mdp.temperature
                 policy = jnp.exp(log_policy)
-                # `slope` is that in log π: divided by π it is that in π.
-                slope = slope / jnp.maximum(policy, 1e-300) / self._weight(mdp, policy)[:, None]
-                moved = log_policy - self.policy_step_size / (kappa * mdp.temperature) * slope
-                return jax.nn.log_softmax(moved)
+                slope = jax.grad(objective)(log_policy)  # in log π; divided by π that in π
+                slope = slope / jnp.maximum(policy, jnp.finfo(policy.dtype).tiny)
+                slope = slope / self._weight(mdp, policy)[:, None]
+                goal = goal - slope / (kappa * mdp.temperature)
+                step = self.policy_step_size
+                return jax.nn.log_softmax((1 - step) * log_policy + step * goal)
 
             log_policy = jax.lax.fori_loop(0, self.policy_steps, descend, state.log_policy)
             steps = jnp.zeros((), jnp.int32)

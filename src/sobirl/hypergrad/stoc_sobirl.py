@@ -10,12 +10,12 @@ from jaxtyping import Array, Float, Int
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.status import Status
-from sobirl.hypergrad.sobirl import SoBiRL
+from sobirl.hypergrad.score_method import ScoreMethod
 from sobirl.mdp import SoftMDP
 from sobirl.solve import policy_return
 
 
-class StocSoBiRL(SoBiRL):
+class StocSoBiRL(ScoreMethod):
     """Stochastic SoBiRL: the estimator of `SoBiRL` at a follower that is only on its way.
 
     Per outer step the follower takes a few steps from where it stood; then a minibatch of tuples
@@ -24,11 +24,13 @@ class StocSoBiRL(SoBiRL):
     Args:
         num_tuples: B, the minibatch.
         horizon: where the walks are cut off; `tail_horizon` gives one that bounds the error.
-        tails, baseline, expectations: as for `SoBiRL`.
+        tails: where the visits after a step come from, see `SoBiRL`.
+        baseline: subtract from each loss the mean of the others.
+        expectations: "sampled", or "exact" for comparison, see `SoBiRL`.
         inner: what a step of the follower is: a soft value "sweep", after which its policy is the
             softmax of Q/τ; or a "policy_gradient" step on the logits of the policy, from ρ.
         inner_steps: N, the follower's steps in an outer step.
-        inner_step_size: the policy gradient's step size.
+        inner_step_size: the policy gradient's step size, 1 by default.
 
     The leader's step size is the optimizer's: constant, or with a schedule such as
     `optax.polynomial_schedule` one that decays.
@@ -46,9 +48,12 @@ class StocSoBiRL(SoBiRL):
     horizon: int | Literal["full"] = eqx.field(default=20, static=True)
     inner: Literal["sweep", "policy_gradient"] = eqx.field(default="sweep", static=True)
     inner_steps: int = eqx.field(default=10, static=True)
-    inner_step_size: float | Float[Array, ""] = 1.0
+    inner_step_size: float | Float[Array, ""] | None = None
 
     def __check_init__(self):
+        super().__check_init__()
+        if self.inner == "sweep" and self.inner_step_size is not None:
+            raise InvalidInputError("inner_step_size: goes with inner='policy_gradient' only")
         if self.inner not in ("sweep", "policy_gradient"):
             raise InvalidInputError(
                 f"inner: must be 'sweep' or 'policy_gradient', got {self.inner!r}"
@@ -66,6 +71,7 @@ class StocSoBiRL(SoBiRL):
         self, mdp: SoftMDP, follower: Float[Array, "..."]
     ) -> tuple[Float[Array, "S A"], Float[Array, "..."], Int[Array, ""]]:
         """The policy after `inner_steps` more steps."""
+        step_size = 1.0 if self.inner_step_size is None else self.inner_step_size
 
         def sweep(_, value):
             return mdp.soft_value(mdp.action_value(value))
@@ -74,7 +80,7 @@ class StocSoBiRL(SoBiRL):
             def value(logits):
                 return policy_return(mdp, jax.nn.softmax(logits), regularized=True)
 
-            return logits + self.inner_step_size * jax.grad(value)(logits)
+            return logits + step_size * jax.grad(value)(logits)
 
         if self.inner == "sweep":
             follower = jax.lax.fori_loop(0, self.inner_steps, sweep, follower)

@@ -68,7 +68,7 @@ class Preferences:
         objective = TrajectoryLoss(self.follower, self.loss, self.num_steps, num_trajectories=2)
         return BilevelProblem(self.follower, objective)
 
-    def follower(self, x: Float[Array, "n"]) -> SoftMDP:
+    def follower(self, x: Float[Array | np.ndarray, "n"]) -> SoftMDP:
         """The soft MDP with reward Φx."""
         states = len(self.transition)
         return SoftMDP(
@@ -79,14 +79,14 @@ class Preferences:
             initial=np.full(states, 1 / states),
         )
 
-    def loss(self, x: Float[Array, "n"], pair: Trajectories) -> Float[Array, ""]:
+    def loss(self, x: Float[Array | np.ndarray, "n"], pair: Trajectories) -> Float[Array, ""]:
         """The cross-entropy of the learned preference relative to the teacher's."""
         preferred = jax.nn.sigmoid(_gap(jnp.asarray(self.truth), pair))
-        gap = _gap(self.features @ x, pair)
+        gap = _gap(jnp.asarray(self.features) @ x, pair)
         return -preferred * jax.nn.log_sigmoid(gap) - (1 - preferred) * jax.nn.log_sigmoid(-gap)
 
 
-def _gap(reward: Float[Array, "S A"], pair: Trajectories) -> Float[Array, ""]:
+def _gap(reward: Float[Array | np.ndarray, "S A"], pair: Trajectories) -> Float[Array, ""]:
     """How much more reward the first trajectory has."""
     first, second = reward[pair.state, pair.action].sum(axis=-1)
     return first - second

@@ -70,7 +70,7 @@ class RandomIncentives:
         )
 
     def x0(self) -> dict[str, Float[Array, "..."]]:
-        """A first x: small incentives, no tilt."""
+        """A first x: small incentives and a small tilt."""
         x = {"pay": jnp.full(self.features.shape[-1], 0.3)}
         return x if self.tilt is None else {**x, "tilt": jnp.array(0.2)}
 
@@ -89,6 +89,6 @@ class RandomIncentives:
             initial=np.full(states, 1 / states),
         )
 
-    def leader_reward(self, x: dict[str, Any]) -> Float[Array, "S A"]:
+    def leader_reward(self, x: dict[str, Any]) -> Float[Array | np.ndarray, "S A"]:
         """The leader's reward."""
         return self.leader - self.cost * (self.features @ x["pay"]) ** 2

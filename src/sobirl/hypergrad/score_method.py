@@ -1,0 +1,185 @@
+"""What SoBiRL and Stoc-SoBiRL have in common: the score-function form for trajectory losses."""
+
+import abc
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from sobirl.core.errors import InvalidInputError
+from sobirl.core.protocols import Problem
+from sobirl.hypergrad.requirements import check_entry_points, known_objective, soft_mdp
+from sobirl.hypergrad.trajectory_loss import Trajectories, TrajectoryLoss
+from sobirl.hypergrad.trajectory_method import summarize
+from sobirl.hypergrad.transition_counts import TransitionCounts
+from sobirl.mdp import SoftMDP
+from sobirl.mdp.visits import sample_visits_after
+from sobirl.solve.linear import linear_solve
+
+
+class ScoreState(NamedTuple):
+    """The follower, as far as the next step starts from it, and the transitions seen."""
+
+    follower: Any
+    counts: TransitionCounts | None
+
+
+class ScoreMethod(eqx.Module):
+    """∇φ = E[∇_x l] + 1/τ E[(l - b) Σ_i Σ_h (∇Q*(s_h^i,a_h^i) - ∇V*(s_h^i))], for `TrajectoryLoss`.
+
+    Sampled with a signed occupancy μ: each step of each trajectory puts (l - b)/τ on the visits
+    that follow (s,a) and takes it from those that follow s; then one vector-Jacobian product
+    through the follower's reward. Methods differ in the policy that they sample.
+    """
+
+    num_tuples: int = eqx.field(default=64, static=True)
+    horizon: int | Literal["full"] = eqx.field(default="full", static=True)
+    tails: Literal["rollouts", "fitted"] = eqx.field(default="rollouts", static=True)
+    baseline: bool = eqx.field(default=True, static=True)
+    expectations: Literal["sampled", "exact"] = eqx.field(default="sampled", static=True)
+
+    objective_is_exact: ClassVar[bool] = False
+
+    def __check_init__(self):
+        least = 2 if self.baseline else 1
+        if self.num_tuples < least:
+            raise InvalidInputError(
+                f"num_tuples: must be at least {least}{' with a baseline' * self.baseline}, got "
+                f"{self.num_tuples}"
+            )
+        if self.horizon != "full" and (isinstance(self.horizon, str) or self.horizon < 0):
+            raise InvalidInputError(
+                f"horizon: must be 'full' or a number of steps from 0, got {self.horizon!r}"
+            )
+        if self.tails not in ("rollouts", "fitted"):
+            raise InvalidInputError(f"tails: must be 'rollouts' or 'fitted', got {self.tails!r}")
+        if self.tails == "fitted" and self.horizon != "full":
+            raise InvalidInputError(f"horizon: must be 'full' if fitted, got {self.horizon}")
+        if self.expectations not in ("sampled", "exact"):
+            raise InvalidInputError(
+                f"expectations: must be 'sampled' or 'exact', got {self.expectations!r}"
+            )
+
+    @property
+    def name(self) -> str:
+        """The method's name in errors."""
+        return type(self).__name__
+
+    def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> ScoreState:
+        """A follower that knows nothing."""
+        known_objective(self.name, problem, TrajectoryLoss)
+        check_entry_points(self.name, problem, x, key, ("reward",))
+
+        def one(context):
+            mdp = soft_mdp(self.name, problem, x, context)
+            counts = None
+            if self.tails == "fitted":
+                counts = TransitionCounts.empty(*mdp.shape, mdp.reward.dtype)
+            return ScoreState(self.begin(mdp), counts)
+
+        return problem.each_context(one)
+
+    @abc.abstractmethod
+    def begin(self, mdp: SoftMDP) -> Any:
+        """What `follow` starts from at the first step."""
+
+    @abc.abstractmethod
+    def follow(
+        self, mdp: SoftMDP, follower: Any
+    ) -> tuple[Float[Array, "S A"], Any, Int[Array, ""]]:
+        """The policy to sample, what the next step starts from, and a status."""
+
+    def estimate(
+        self, problem: Problem, x: PyTree, state: ScoreState, key: Key[Array, ""]
+    ) -> tuple[PyTree, ScoreState, dict[str, Array]]:
+        """The estimate at x from `num_tuples` tuples a context."""
+        objective = known_objective(self.name, problem, TrajectoryLoss)
+
+        def one(context, state, key):
+            args = () if context is None else (context,)
+            batch_key, tail_key = jax.random.split(key)
+            mdp = soft_mdp(self.name, problem, x, context)
+            policy, follower, status = self.follow(mdp, state.follower)
+            counts, steps = state.counts, 0
+            if self.expectations == "exact":
+                tuples, probability = objective.enumerate(mdp, policy)
+            else:
+                tuples, next_state = objective.sample(mdp, policy, batch_key, self.num_tuples)
+                probability = jnp.full(self.num_tuples, 1 / self.num_tuples, policy.dtype)
+                steps = tuples.state.size
+                if counts is not None:
+                    counts = counts.add(tuples.state, tuples.action, next_state)
+            losses = objective.losses(x, tuples, *args)
+            weight = probability * self._centered(losses)
+            mu, extra = self._signed_occupancy(mdp, policy, tuples, weight, state.counts, tail_key)
+
+            def surrogate(x):
+                explicit = probability @ objective.losses(x, tuples, *args)
+                return explicit + jnp.sum(mu * problem.lower(x, context).reward)
+
+            metrics = {"environment_steps": jnp.asarray(steps + extra), "status": status}
+            mean = probability @ losses
+            return mean, jax.grad(surrogate)(x), ScoreState(follower, counts), metrics
+
+        objectives, hypergradients, state, metrics = problem.each_context(
+            one, state, problem.context_keys(key)
+        )
+        mean, hypergradient = problem.average((objectives, hypergradients))
+        return hypergradient, state, summarize(mean, metrics)
+
+    def _centered(self, losses: Float[Array, "B"]) -> Float[Array, "B"]:
+        """Each loss less the mean of the others, if there is a baseline."""
+        if self.expectations == "exact" or not self.baseline:
+            return losses
+        return (losses - jnp.mean(losses)) * len(losses) / (len(losses) - 1)
+
+    def _signed_occupancy(
+        self,
+        mdp: SoftMDP,
+        policy: Float[Array, "S A"],
+        tuples: Trajectories,
+        weight: Float[Array, "B"],
+        counts: TransitionCounts | None,
+        key: Key[Array, ""],
+    ) -> tuple[Float[Array, "S A"], Int[Array, ""] | int]:
+        """μ (S,A), and the steps that the walks took."""
+        weight = jnp.broadcast_to(weight[:, None, None] / mdp.temperature, tuples.state.shape)
+        state, action, weight = (jnp.ravel(a) for a in (tuples.state, tuples.action, weight))
+        score = jnp.zeros_like(mdp.reward).at[state, action].add(weight)
+        here = score - policy * jnp.sum(score, axis=-1, keepdims=True)
+        if self.horizon == 0:
+            return here, 0
+        if self.expectations == "exact":
+            return here + self._exact_visits(mdp, policy, here), 0
+        if self.tails == "fitted":
+            discount = jnp.broadcast_to(mdp.discount, mdp.shape)
+            return here + counts.evaluate(policy, discount).visits_after(here), 0
+        # Either walk from the same place with the same random numbers: what differs is the first
+        # action, and where that is the same, they cancel.
+        key, other_key = jax.random.split(key)
+        other = jax.random.categorical(other_key, jnp.log(policy[state]))
+        after, steps = sample_visits_after(
+            mdp,
+            policy,
+            key,
+            jnp.stack([state, state]),
+            jnp.stack([action, other.astype(action.dtype)]),
+            jnp.stack([weight, -weight]),
+            None if self.horizon == "full" else self.horizon,
+        )
+        return here + after, steps
+
+    def _exact_visits(self, mdp, policy, here) -> Float[Array, "S A"]:
+        """The discounted visits after signed visits `here`, up to the horizon."""
+        if self.horizon == "full":
+            arrivals = mdp.transition.push(mdp.discount * here)
+            visits = linear_solve(mdp.policy_system(policy), arrivals, transposed=True)
+            return visits[:, None] * policy
+
+        def step(visits, _):
+            visits = mdp.transition.push(mdp.discount * visits)[:, None] * policy
+            return visits, visits
+
+        return jnp.sum(jax.lax.scan(step, here, None, length=self.horizon)[1], axis=0)
