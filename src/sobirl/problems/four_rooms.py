@@ -147,9 +147,21 @@ class FourRooms:
         state = jnp.arange(len(cells()))
         return (state == state_of(MARKED)) - self.cost_weight * spent(w) * (state == goal)
 
-    def published(self) -> dict[str, float] | None:
-        """The published leader values of this cell, if it is one of the nine."""
-        return PUBLISHED.get((self.temperature, self.cost_weight))
+    def published(self, environment_steps: int | None = None) -> dict[str, float] | None:
+        """The published leader values of this cell, if it is one of theirs.
+
+        Those for one goal depend on the environment steps of an outer iteration; where there are
+        none for that number, the higher ones.
+        """
+        cell = self.temperature, self.cost_weight
+        if self.goals == GOALS:
+            return PUBLISHED.get(cell)
+        if self.goals != GOALS[:1]:
+            return None
+        rows = {n: row for (*where, n), row in PUBLISHED_ONE_GOAL.items() if tuple(where) == cell}
+        if environment_steps in rows or not rows:
+            return rows.get(environment_steps)
+        return {name: max(row[name] for row in rows.values()) for name in rows[100]}
 
 
 def incentive(w: Float[Array, "105"]) -> Float[Array, "104"]:

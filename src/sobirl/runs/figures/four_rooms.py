@@ -21,8 +21,9 @@ def incentives_and_flow(
         flows: "before" and "after" -> discounted occupancy (goals, S, A).
         leader_values: "before" and "after" -> the designer's value.
     """
-    figure = Figure(figsize=(12.5, 8), layout="constrained")
-    grid = figure.add_gridspec(2, 3, width_ratios=(1.25, 1, 1))
+    goals = GOALS[: len(flows["before"])]
+    figure = Figure(figsize=(5 + 3.75 * len(goals), 8), layout="constrained")
+    grid = figure.add_gridspec(2, 1 + len(goals), width_ratios=(1.25, *[1] * len(goals)))
     axes = figure.add_subplot(grid[:, 0])
     image = _draw_map(axes, penalty, _PENALTY, None)
     axes.set_title(f"Incentives: penalties of {penalty.sum():.3f} in all", fontsize=12)
@@ -33,12 +34,12 @@ def incentives_and_flow(
                 column, row, f"{amount:.3f}"[1:], ha="center", va="center", fontsize=7, color=colour
             )
     figure.colorbar(image, ax=axes, location="bottom", shrink=0.8, label="penalty, -I(s)")
-    for goal in GOALS:
+    for goal in goals:
         _mark(axes, goal, "G", "#238b45")
 
     norm = PowerNorm(0.4, vmin=0, vmax=max(flow.sum(-1).max() for flow in flows.values()))
     for row, (moment, flow) in enumerate(flows.items()):
-        for column, goal in enumerate(GOALS):
+        for column, goal in enumerate(goals):
             axes = figure.add_subplot(grid[row, column + 1])
             image = _draw_map(axes, flow[column].sum(-1), _FLOW, norm)
             _draw_moves(axes, flow[column])
@@ -50,10 +51,10 @@ def incentives_and_flow(
         image,
         ax=figure.axes[2:],
         location="bottom",
-        shrink=0.6,
-        aspect=40,
+        shrink=0.3 * (1 + len(goals)) / 1.5,
+        aspect=20 * len(goals),
         ticks=[0, 0.1, 0.5, 1, 2, 4],
-        label="discounted visits of the walker; arrows: its mean move there",
+        label="discounted visits; arrows: the walker's mean move",
     )
     return figure
 
