@@ -4,6 +4,7 @@ from matplotlib.figure import Figure
 
 # By family of methods, colors of matplotlib's colorblind style.
 COLORS = {
+    "PlugIn": "#0b3c5d",
     "AdvantageTrace": "#0173b2",
     "SoBiRL": "#029e73",
     "Stoc-SoBiRL": "#56b4e9",
@@ -14,22 +15,31 @@ COLORS = {
     "AMD": "#ca9161",
     "PBRL": "#000000",
 }
-_FLOOR = 3e-4  # what is smaller is drawn there
+_LEAST = 1e-4  # a smaller bias is drawn there
+_NOTE = {"rotation": 90, "va": "top", "ha": "center", "fontsize": 8, "color": "0.4"}
 
 
 def bias_and_deviation(found: dict[str, dict]) -> Figure:
-    """Bias against the standard deviation per 1,000 environment steps, one panel a problem."""
+    """Bias against the standard deviation per 1,000 environment steps, one panel a problem.
+
+    Open triangles are upper bounds: the bias was not told apart from 0.
+    """
     figure = Figure(figsize=(15, 5.2), layout="constrained")
     panels = figure.subplots(1, len(found))
     for axes, (problem, methods) in zip(panels, found.items(), strict=True):
+        sampled = [one.deviation_per_1000 for one in methods.values() if one.deviation_per_1000]
+        left = min(sampled) / 5
+        axes.axvspan(left / 3, left * 2, color="0.93", lw=0)
+        axes.text(left, 0.98, "no samples", transform=axes.get_xaxis_transform(), **_NOTE)
         for number, (label, one) in enumerate(methods.items(), start=1):
             color = COLORS[label.split(",")[0]]
-            x, y = max(one.deviation_per_1000, _FLOOR), max(one.bias, _FLOOR)
-            # A bias within twice the noise of its measurement is drawn as a bound.
+            x = one.deviation_per_1000 or left
+            # A bias within twice the noise of its measurement is drawn as that bound.
             known = one.bias > 2 * one.error
-            axes.plot(x, y, "o" if known else "v", color=color, ms=8, mfc=color if known else "w")
+            y = max(one.bias if known else 2 * one.error, _LEAST)
+            axes.plot(x, y, "o" if known else "v", color=color, ms=7, mfc=color if known else "w")
             axes.annotate(
-                f"{number}", (x, y), xytext=(5, 4), textcoords="offset points", color=color
+                f"{number}", (x, y), xytext=(5, 3), textcoords="offset points", color=color
             )
             axes.plot([], [], "o", color=color, label=f"{number} {label}")
         axes.set(
@@ -43,5 +53,5 @@ def bias_and_deviation(found: dict[str, dict]) -> Figure:
         axes.legend(
             frameon=False, fontsize=7.5, loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2
         )
-    panels[0].set_ylabel("bias, relative to ‖∇φ‖")
+    panels[0].set_ylabel("bias relative to ‖∇φ‖ (triangles: less than)")
     return figure

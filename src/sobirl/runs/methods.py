@@ -25,8 +25,8 @@ def make_method(name: str, steps: int) -> Method:
     Methods whose environments go on from batch to batch get many short ones, which is faster; those
     that begin anew get few long ones.
     """
-    length = min(_EPISODE, max(25, steps // 20))
-    streams = max(1, steps // length), min(length, steps)
+    length = min(steps, 25 if steps < 500 else 50)
+    streams = steps // length, length
     episode = max(1, min(_EPISODE, steps // 2))
     episodes = steps // episode
     few = max(1, steps // 1000)
