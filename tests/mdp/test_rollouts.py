@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from mdps import ACTIONS, OPERATORS, STATES, random_mdp, random_policy, table
+from sobirl.core import InvalidInputError
 from sobirl.mdp import rollout
+from sobirl.mdp.rollouts import Environments
+from sobirl.mdp.rollouts import simulate as simulate_from
 from sobirl.solve import occupancy, policy_return
 
 EPISODES, STEPS = 4000, 40
@@ -104,3 +107,78 @@ def test_forbidden_actions_are_never_drawn():
     policy = jnp.zeros((STATES, ACTIONS)).at[:, 1].set(1.0)
     paths = rollout(random_mdp(0), jnp.log(policy), jax.random.key(0), 20, 50)
     assert np.all(paths.action == 1)
+
+
+@pytest.fixture(scope="module")
+def ending():
+    """An MDP whose episodes end in state 3."""
+    discount = np.full((STATES, ACTIONS), 0.9)
+    discount[3] = 0
+    return random_mdp(0, discount=discount)
+
+
+@pytest.fixture(scope="module")
+def restarted(ending):
+    log_policy = jnp.log(random_policy(0))
+    paths = rollout(ending, log_policy, jax.random.key(0), 50, 1000, autoreset=True)
+    return jax.tree.map(np.asarray, paths)
+
+
+def test_a_new_episode_begins_where_one_ended(restarted):
+    ended = restarted.state[:, :-1] == 3
+    np.testing.assert_array_equal(restarted.first[:, 1:], ended)
+    assert restarted.first[:, 0].all()
+    assert restarted.live.all()
+    goes_on = restarted.state[:, 1:] == restarted.next_state[:, :-1]
+    assert goes_on[~ended].all()
+    assert not goes_on[ended].all()
+
+
+def test_new_episodes_begin_anywhere_in_the_initial_distribution(ending, restarted):
+    later = restarted.first.copy()
+    later[:, 0] = False
+    assert_mean(restarted.state[later][:, None] == np.arange(STATES), ending.initial)
+
+
+def test_the_weight_is_reset_with_every_episode(restarted):
+    age = np.zeros(restarted.state.shape)
+    for step in range(1, age.shape[1]):
+        age[:, step] = np.where(restarted.first[:, step], 0, age[:, step - 1] + 1)
+    np.testing.assert_allclose(restarted.weight, 0.9**age)
+
+
+def test_an_environment_has_one_episode_without_autoreset(ending):
+    paths = jax.tree.map(np.asarray, simulate(ending, num_envs=1000))
+    ended = np.cumsum(paths.state == 3, axis=-1) - (paths.state == 3) > 0
+    np.testing.assert_array_equal(paths.live, ~ended)
+    np.testing.assert_array_equal(paths.first, np.arange(STEPS) == np.zeros((1000, 1)))
+
+
+def test_an_episode_is_given_up_once_its_weight_is_small():
+    mdp, never = random_mdp(0, discount=0.5), jnp.zeros((STATES, ACTIONS), bool)
+    begin = Environments.at(jnp.zeros(3, jnp.int32), float)
+    restarts = jnp.full((10, 3), 4, jnp.int32)
+    paths, end = jax.jit(
+        lambda key: simulate_from(mdp, random_policy(0), key, begin, 10, never, restarts, 0.1)
+    )(jax.random.key(0))
+    np.testing.assert_array_equal(paths.first[0], [1, 0, 0, 0, 1, 0, 0, 0, 1, 0])
+    np.testing.assert_allclose(paths.weight[0], [1, 0.5, 0.25, 0.125] * 2 + [1, 0.5])
+    assert (paths.state[:, [4, 8]] == 4).all()
+    np.testing.assert_allclose(end.weight, 0.25)
+    assert not end.first.any()
+
+
+def test_first_actions_can_be_forced():
+    mdp, never = random_mdp(0), jnp.zeros((STATES, ACTIONS), bool)
+    begin, forced = Environments.at(jnp.zeros(3, jnp.int32), float), jnp.array([2, 0, 1])
+    policy = jnp.zeros((STATES, ACTIONS)).at[:, 1].set(1.0)
+    paths, _ = simulate_from(mdp, policy, jax.random.key(0), begin, 4, never, first_action=forced)
+    np.testing.assert_array_equal(paths.action[:, 0], forced)
+    assert (paths.action[:, 1:] == 1).all()
+
+
+@pytest.mark.parametrize("name", ["num_steps", "num_envs"])
+def test_bad_numbers(name):
+    numbers = {"num_steps": 1, "num_envs": 1, name: 0}
+    with pytest.raises(InvalidInputError, match=f"{name}: must be at least 1, got 0"):
+        rollout(random_mdp(0), jnp.log(random_policy(0)), jax.random.key(0), **numbers)

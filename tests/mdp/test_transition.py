@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -149,6 +150,61 @@ def test_repeated_successors_add_up():
     transition = SuccessorList(np.zeros((1, 1, 3), int), np.array([[[0.2, 0.3, 0.5]]]))
     np.testing.assert_allclose(transition.matrix(jnp.ones((1, 1))), 1)
     np.testing.assert_allclose(transition.push(jnp.ones((1, 1))), 1)
+
+
+def every_transition():
+    """States, actions and next states of all S·A·S transitions."""
+    return (jnp.ravel(i) for i in np.indices((STATES, ACTIONS, STATES)))
+
+
+@every_operator
+def test_probabilities_of_single_transitions(make, rng):
+    transition = make(rng)
+    probability = transition.probability(*every_transition())
+    np.testing.assert_allclose(probability, table(transition).ravel(), atol=1e-15)
+
+
+@every_operator
+def test_next_states_take_the_share_of_the_unit_interval_that_is_their_probability(make, rng):
+    transition, grid = make(rng), 2000
+    uniform = (np.arange(grid) + 0.5) / grid
+    state, action = jnp.full(grid, 3), jnp.full(grid, 2)
+    drawn = np.asarray(transition.next_state(jnp.asarray(uniform), state, action))
+    share = (drawn[:, None] == np.arange(STATES)).mean(axis=0)
+    np.testing.assert_allclose(share, table(transition)[3, 2], atol=1 / grid)
+
+
+@every_operator
+def test_derivatives_of_single_probabilities(make, rng):
+    transition, place = make(rng), tuple(every_transition())
+
+    def probability(probabilities):
+        changed = eqx.tree_at(lambda t: t.probabilities, transition, probabilities)
+        return changed.probability(*place)
+
+    check_grads(jax.jit(probability), (transition.probabilities,), order=1)
+
+
+def repeated():
+    """Both successors of both actions in two places each."""
+    successors = np.array([[[0, 1, 1, 0], [1, 1, 0, 0]]] * 2)
+    return SuccessorList(successors, np.full((2, 2, 4), [0.1, 0.2, 0.3, 0.4]))
+
+
+def test_probabilities_of_repeated_successors_add_up():
+    transition = repeated()
+    ones, zeros = jnp.ones(2, int), jnp.zeros(2, int)
+    after = jnp.arange(2)
+    np.testing.assert_allclose(transition.probability(ones, zeros, after), [0.5, 0.5])
+    np.testing.assert_allclose(transition.probability(ones, ones, after), [0.7, 0.3])
+    slope = jax.grad(lambda t: t.probability(ones, ones, after)[0], allow_int=True)(transition)
+    np.testing.assert_allclose(slope.probabilities[1, 1], [0, 0, 1, 1])
+
+
+def test_repeated_successors_are_drawn_from_each_of_their_places():
+    uniform = jnp.array([0.05, 0.2, 0.5, 0.9])
+    drawn = repeated().next_state(uniform, jnp.ones(4, int), jnp.zeros(4, int))
+    np.testing.assert_array_equal(drawn, [0, 1, 1, 0])
 
 
 def rows(change):

@@ -22,8 +22,11 @@ class Curvature:
     def of(cls, hessian: np.ndarray) -> "Curvature":
         """The curvature of a symmetric matrix."""
         diagonal = np.abs(np.diag(hessian))
-        scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-        return cls(scale, *np.linalg.eigh(scale[:, None] * hessian * scale))
+        # What round-off leaves of a parameter without effect, 1e-63 say, is no curvature.
+        curved = diagonal > np.finfo(float).eps ** 2 * np.max(diagonal)
+        scale = 1 / np.sqrt(np.where(curved, diagonal, 1.0))
+        scaled = np.where(curved[:, None] & curved, scale[:, None] * hessian * scale, 0.0)
+        return cls(scale, *np.linalg.eigh(scaled))
 
     @property
     def smallest(self) -> float:

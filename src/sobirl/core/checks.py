@@ -64,6 +64,16 @@ def check(name: str, values: ArrayLike, holds: ArrayLike, requirement: str) -> N
     raise InvalidInputError(f"{name}: {requirement}, got {values[index]}{where}{more}")
 
 
+def check_number(name: str, value, requirement: str, holds: Callable) -> None:
+    """Raise unless `holds` is true of a number; arrays, which may be traced, are not looked at.
+
+    Raises:
+        InvalidInputError: with the argument, the requirement and the number.
+    """
+    if isinstance(value, (int, float)) and not holds(value):
+        raise InvalidInputError(f"{name}: {requirement}, got {value}")
+
+
 def check_shape(name: str, array, *allowed: tuple[int, ...]) -> None:
     """Raise unless `array` has one of the allowed shapes.
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from sobirl.core.checks import check_number
 from sobirl.core.errors import InvalidInputError
 from sobirl.hypergrad.experience import Experience, Streams
 from sobirl.hypergrad.trajectory_method import Episodes, Implicit, TrajectoryMethod
@@ -35,10 +36,11 @@ class AdvantageTrace(TrajectoryMethod):
         advantage: "fitted" is the least-squares fit to all transitions of *earlier* outer steps
             (see `memory`); "rollouts" simulates anew from steps of the batch, see `branches`;
             "exact" asks the model, which is for comparison.
-        branches: for "rollouts", how many steps of every environment are looked at. From each, two
-            rollouts of `num_steps` begin: one with the action taken, one with another.
-        memory: for "fitted", the weight of what was seen one outer step earlier; 1 never forgets,
-            which is right if x does not enter the transitions.
+        branches: for "rollouts", how many steps of every environment are looked at, 4 by default.
+            From each, two rollouts of `num_steps` begin: one with the action taken, one with
+            another.
+        memory: for "fitted", the weight of what was seen one outer step earlier; 1, the default,
+            never forgets, which is right if x does not enter the transitions.
 
     Metrics: `objective` (minus the mean sampled return), `environment_steps`, `truncation` (the
     leader's mean discount weight after the last step: the share of the return that a batch does
@@ -53,17 +55,19 @@ class AdvantageTrace(TrajectoryMethod):
 
     episodes: Episodes = eqx.field(default="continued", static=True)
     advantage: Advantage = eqx.field(default="fitted", static=True)
-    branches: int = eqx.field(default=4, static=True)
-    memory: float | Float[Array, ""] = 1.0
+    branches: int | None = eqx.field(default=None, static=True)
+    memory: float | Float[Array, ""] | None = None
 
     def __check_init__(self):
-        super().__check_init__()
         if self.advantage not in ("fitted", "rollouts", "exact"):
             raise InvalidInputError(
                 f"advantage: must be 'fitted', 'rollouts' or 'exact', got {self.advantage!r}"
             )
-        if self.branches < 1:
-            raise InvalidInputError(f"branches: must be at least 1, got {self.branches}")
+        for name, owner in (("branches", "rollouts"), ("memory", "fitted")):
+            if getattr(self, name) is not None and self.advantage != owner:
+                raise InvalidInputError(f"{name}: goes with advantage={owner!r} only")
+        check_number("branches", self.branches, "must be at least 1", lambda count: count >= 1)
+        check_number("memory", self.memory, "must lie in [0, 1]", lambda share: 0 <= share <= 1)
 
     def remember(self, mdp: SoftMDP) -> TransitionCounts | None:
         """Nothing seen yet."""
@@ -82,16 +86,18 @@ class AdvantageTrace(TrajectoryMethod):
             advantage, seen = q - value[:, None], None
         else:
             advantage = memory.evaluate(policy, batch.discount).advantage(batch.reward)
-            seen = memory.add(*batch.transitions, self.memory)
+            kept = 1.0 if self.memory is None else self.memory
+            seen = memory.add(*batch.transitions, kept)
         return Implicit(batch, batch.weight * batch.along(advantage), seen)
 
     def _branch_out(self, batch: Experience, key: Key[Array, ""]) -> Implicit:
         """Unbiased advantages at random steps, each from two independent returns."""
         step_key, action_key, branch_key = jax.random.split(key, 3)
+        branches = 4 if self.branches is None else self.branches
         envs = jnp.arange(self.num_envs)[:, None]
         # Steps are drawn in proportion to their weight, so that every one drawn counts alike.
         total = jnp.sum(batch.weight, axis=-1, keepdims=True)
-        draw = jax.random.uniform(step_key, (self.num_envs, self.branches), total.dtype)
+        draw = jax.random.uniform(step_key, (self.num_envs, branches), total.dtype)
         cumulative = jnp.cumsum(batch.weight, axis=-1)
         step = invert(jnp.broadcast_to(cumulative[:, None], (*draw.shape, self.num_steps)), draw)
         state = batch.rollout.state[envs, step].ravel()
@@ -106,6 +112,6 @@ class AdvantageTrace(TrajectoryMethod):
             return jnp.sum(rewards, axis=-1), jnp.sum(branch.rollout.live)
 
         (with_taken, steps), (with_other, more) = sampled_return(taken), sampled_return(other)
-        advantage = (with_taken - with_other).reshape(draw.shape) * total / self.branches
+        advantage = (with_taken - with_other).reshape(draw.shape) * total / branches
         weight = jnp.zeros_like(batch.weight).at[envs, step].add(advantage)
         return Implicit(batch, weight, extra_steps=steps + more)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from sobirl.core.checks import check_number
 from sobirl.hypergrad.experience import Experience
 from sobirl.hypergrad.trajectory_method import Implicit, TrajectoryMethod
 from sobirl.mdp import SoftMDP
@@ -38,6 +39,11 @@ class BCHG(TrajectoryMethod):
     """
 
     learning_rate: float | Float[Array, ""] = 0.1
+
+    def __check_init__(self):
+        check_number(
+            "learning_rate", self.learning_rate, "must lie in (0, 1]", lambda rate: 0 < rate <= 1
+        )
 
     def remember(self, mdp: SoftMDP) -> Float[Array, "S A"]:
         """Q_u = 0."""

@@ -40,7 +40,23 @@ class Streams(eqx.Module):
         """New episodes in the given states."""
         zero = jnp.zeros((), dtype)
         ones = jnp.ones(states.shape, dtype)
-        return cls(Environments.at(states), ones, jnp.zeros_like(ones), zero, zero)
+        return cls(Environments.at(states, dtype), ones, jnp.zeros_like(ones), zero, zero)
+
+    @classmethod
+    def stagger(cls, states: Int[Array, "N"], dtype) -> "Streams":
+        """The same, but for all environments except one the first episodes do not count.
+
+        They are given up one after the other. Else episodes that all take the same number of steps
+        would for ever begin together: in some batches, and in others none.
+        """
+        streams = cls.begin(states, dtype)
+        begun = jnp.arange(len(states)) > 0
+        spent = (GIVE_UP ** (jnp.arange(len(states)) / len(states))).astype(dtype)
+        return eqx.tree_at(
+            lambda s: (s.weight, s.environments.weight, s.environments.first),
+            streams,
+            (jnp.where(begun, 0.0, streams.weight), spent, ~begun),
+        )
 
     def count(self, began: Int[Array, ""]) -> "Streams":
         """After a batch in which so many episodes began."""

@@ -50,7 +50,6 @@ class HPGD(TrajectoryMethod):
     sampling: Sampling = eqx.field(default="on_policy", static=True)
 
     def __check_init__(self):
-        super().__check_init__()
         if self.sampling not in ("on_policy", "uniform", "single_start"):
             raise InvalidInputError(
                 f"sampling: must be 'on_policy', 'uniform' or 'single_start', got {self.sampling!r}"

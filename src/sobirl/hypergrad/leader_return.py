@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from sobirl.core.checks import as_float_array
 from sobirl.core.response import Response
 from sobirl.hypergrad.trajectory_loss import TrajectoryLoss
 from sobirl.mdp.soft_mdp import SoftMDP, discount_table, reward_table
@@ -26,28 +27,39 @@ class LeaderReturn(eqx.Module):
         discount: γ_u as a scalar, (S,) or (S,A), 0 where an episode ends; by default the
             follower's. It must not depend on x.
 
+    Raises:
+        InvalidInputError: a discount outside [0, 1).
+
     Source: Thoma et al. (2024), equation (1).
     """
 
     follower: Callable
     reward: Callable
-    discount: float | Float[Array | np.ndarray, "..."] | None = None
+    discount: float | np.floating | Float[Array | np.ndarray, "..."] | None = None
+
+    def __check_init__(self):
+        if self.discount is not None:
+            as_float_array(
+                "discount", self.discount, "must lie in [0, 1)", lambda d: (d >= 0) & (d < 1)
+            )
 
     def __call__(self, x: PyTree, response: Response, *context: PyTree) -> Float[Array, ""]:
         """-E[Σ_t γ_u^t r_u], exactly."""
         mdp = self.follower(x, *context)
-        return -policy_return(mdp, response.policy, self.reward(x, *context), self.discount)
+        reward = self.reward_table(mdp, x, *context)
+        discount = None if self.discount is None else self.discount_table(mdp)
+        return -policy_return(mdp, response.policy, reward, discount)
 
     def reward_table(self, mdp: SoftMDP, x: PyTree, *context: PyTree) -> Float[Array, "S A"]:
         """r_u (S,A) at x."""
-        return reward_table(mdp.transition, self.reward(x, *context))
+        return reward_table(mdp.transition, self.reward(x, *context)).astype(mdp.reward.dtype)
 
     def discount_table(self, mdp: SoftMDP) -> Float[Array, "S A"]:
         """γ_u (S,A)."""
         discount = mdp.discount
         if self.discount is not None:
             discount = discount_table(mdp.transition, self.discount)
-        return jnp.broadcast_to(discount, mdp.shape)
+        return jnp.broadcast_to(discount, mdp.shape).astype(mdp.reward.dtype)
 
     def as_trajectory_loss(self, num_steps: int) -> TrajectoryLoss:
         """The same objective, cut off after `num_steps`, as a loss of one trajectory.

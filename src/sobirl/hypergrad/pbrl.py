@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from sobirl.core.checks import check_number
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.protocols import Problem
 from sobirl.core.response import Response
@@ -72,8 +73,13 @@ class PBRL(eqx.Module):
     def __check_init__(self):
         if self.kind not in ("value", "bellman"):
             raise InvalidInputError(f"kind: must be 'value' or 'bellman', got {self.kind!r}")
-        if isinstance(self.penalty, (int, float)) and not self.penalty > 0:
-            raise InvalidInputError(f"penalty: must be positive, got {self.penalty}")
+        check_number("penalty", self.penalty, "must be positive", lambda k: k > 0)
+        check_number(
+            "penalty_growth", self.penalty_growth, "must not be negative", lambda g: g >= 0
+        )
+        check_number(
+            "policy_step_size", self.policy_step_size, "must lie in (0, 1]", lambda a: 0 < a <= 1
+        )
         for name in ("policy_steps", "num_walks"):
             count = getattr(self, name)
             if count is not None and count < 1:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
+from sobirl.core.checks import check_number
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.protocols import Problem
 from sobirl.hypergrad.experience import Experience, Streams
@@ -62,6 +63,7 @@ class PlugIn(eqx.Module):
         for name in ("num_envs", "num_steps"):
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"{name}: must be at least 1, got {getattr(self, name)}")
+        check_number("memory", self.memory, "must lie in [0, 1]", lambda share: 0 <= share <= 1)
 
     def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> PlugInState:
         """Nothing seen yet."""

@@ -49,7 +49,7 @@ class ScoreMethod(eqx.Module):
                 f"num_tuples: must be at least {least}{' with a baseline' * self.baseline}, got "
                 f"{self.num_tuples}"
             )
-        if self.horizon != "full" and (isinstance(self.horizon, str) or self.horizon < 0):
+        if self.horizon != "full" and not (isinstance(self.horizon, int) and self.horizon >= 0):
             raise InvalidInputError(
                 f"horizon: must be 'full' or a number of steps from 0, got {self.horizon!r}"
             )

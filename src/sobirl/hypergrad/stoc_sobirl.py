@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from sobirl.core.checks import check_number
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.status import Status
 from sobirl.hypergrad.score_method import ScoreMethod
@@ -51,9 +52,9 @@ class StocSoBiRL(ScoreMethod):
     inner_step_size: float | Float[Array, ""] | None = None
 
     def __check_init__(self):
-        super().__check_init__()
         if self.inner == "sweep" and self.inner_step_size is not None:
             raise InvalidInputError("inner_step_size: goes with inner='policy_gradient' only")
+        check_number("inner_step_size", self.inner_step_size, "must be positive", lambda s: s > 0)
         if self.inner not in ("sweep", "policy_gradient"):
             raise InvalidInputError(
                 f"inner: must be 'sweep' or 'policy_gradient', got {self.inner!r}"

@@ -73,7 +73,8 @@ class TrajectoryLoss(eqx.Module):
         """B independent tuples, and their next states."""
         start_key, key = jax.random.split(key)
         count = num_tuples * self.num_trajectories
-        environments = Environments.at(draw_states(start_key, mdp.initial, (count,)))
+        starts = draw_states(start_key, mdp.initial, (count,))
+        environments = Environments.at(starts, policy.dtype)
         never = jnp.zeros(mdp.shape, bool)
         rollout, _ = simulate(mdp, policy, key, environments, self.num_steps, never)
         shape = (num_tuples, self.num_trajectories, self.num_steps)

@@ -149,7 +149,8 @@ class TrajectoryMethod(eqx.Module):
     def _begin(self, key: Key[Array, ""], mdp: SoftMDP) -> Streams:
         """New episodes from ρ."""
         states = draw_states(key, mdp.initial, (self.num_envs,))
-        return Streams.begin(states, mdp.reward.dtype)
+        begin = Streams.stagger if self.episodes == "continued" else Streams.begin
+        return begin(states, mdp.reward.dtype)
 
 
 def summarize(objective: Float[Array, ""], metrics: dict[str, Array]) -> dict[str, Array]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
+from sobirl.core.checks import check_number
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.protocols import Problem
 from sobirl.hypergrad.experience import Experience, Streams
@@ -55,8 +56,7 @@ class ZeroOrder(eqx.Module):
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise InvalidInputError(f"{name}: must be at least 1, got {count}")
-        if isinstance(self.scale, (int, float)) and not self.scale > 0:
-            raise InvalidInputError(f"scale: must be positive, got {self.scale}")
+        check_number("scale", self.scale, "must be positive", lambda scale: scale > 0)
 
     def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> WarmStart:
         """Zero values, from which the first lower level is solved."""

@@ -76,7 +76,9 @@ def _rollout(mdp, policy, key, num_steps, num_envs, autoreset):
     starts = draw_states(start_key, mdp.initial, (num_steps if autoreset else 1, num_envs))
     ends = jnp.broadcast_to(mdp.discount == 0, mdp.shape)
     restarts = starts if autoreset else None
-    return simulate(mdp, policy, key, Environments.at(starts[0]), num_steps, ends, restarts)[0]
+    return simulate(
+        mdp, policy, key, Environments.at(starts[0], policy.dtype), num_steps, ends, restarts
+    )[0]
 
 
 def draw_states(
@@ -105,10 +107,10 @@ class Environments(eqx.Module):
     live: Bool[Array, "*C N"]
 
     @classmethod
-    def at(cls, state: Int[Array, "N"]) -> "Environments":
+    def at(cls, state: Int[Array, "N"], dtype) -> "Environments":
         """At the beginning of an episode."""
         yes = jnp.ones(state.shape, bool)
-        return cls(state, jnp.ones(state.shape), yes, yes)
+        return cls(state, jnp.ones(state.shape, dtype), yes, yes)
 
 
 def simulate(
