@@ -1,11 +1,11 @@
 """Model-free methods on both Four Rooms problems, beside the published values.
 
-python benchmarks/bench_sampled_four_rooms.py --out results.jsonl [--methods HPGD BC-HG]
+python benchmarks/bench_sampled_four_rooms.py [--out results.jsonl] [--methods HPGD BC-HG]
 
 Every method has the same portfolio of starts and the same grid of step sizes, tried on another seed
 than those that are reported; "two rounds" has more starts, of which a few go on. Results are
 appended to the file, and what is there is not run again; `--table` prints the tables of what is
-there.
+there. All of it takes hours on two cores.
 """
 
 import argparse
@@ -28,7 +28,8 @@ TUNING_SEEDS = (100,)
 def main() -> None:
     """Run what is missing, or print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="results, a JSON line a run")
+    default = Path("runs/sampled_four_rooms.jsonl")
+    parser.add_argument("--out", type=Path, default=default, help="results, a JSON line a run")
     parser.add_argument("--methods", nargs="*", default=list(methods(TWO_GOALS[0])))
     parser.add_argument("--goals", type=int, nargs="*", default=[2, 1], help="which problems")
     parser.add_argument("--seeds", type=int, default=10, help="reported seeds, 0, 1, ...")
@@ -55,6 +56,7 @@ class Results:
     def __init__(self, path: Path):
         """Read what is there."""
         self.path, self.runs = path, {}
+        path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             for line in path.read_text().splitlines():
                 self._keep(json.loads(line))
