@@ -104,6 +104,21 @@ def test_random_mdp_instance_rows(capsys, tmp_path):
     assert summary["metrics"]["reference_difference"] < 1e-9
 
 
+@pytest.mark.parametrize(("method", "goals"), [("plug-in", "1"), ("sobirl", "2")])
+def test_four_rooms_by_a_method_that_samples(capsys, tmp_path, method, goals):
+    options = ["--method", method, "--goals", goals, "--environment-steps", "50"]
+    out = tmp_path / "run"
+    code, printed, _ = run(capsys, *FOUR_ROOMS, *options, "--cost-weight", "5", "--out", str(out))
+    assert code == 0
+    assert method in printed
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["method"] == method
+    assert ("BC-HG" in summary["metrics"]["published"]) == (goals == "1")
+    with (out / "metrics.csv").open() as file:
+        steps = [float(row["environment_steps"]) for row in csv.DictReader(file)]
+    assert all(40 < count <= 50 for count in steps)
+
+
 def test_list_names_every_problem(capsys):
     code, printed, _ = run(capsys, "list")
     assert code == 0
@@ -135,6 +150,9 @@ def test_help(capsys, args):
         ("run four-rooms --starts 2.5", "--starts"),
         ("run four-rooms --num-steps 0", "--num-steps must be at least 1, got 0"),
         ("run four-rooms --seed x", "--seed"),
+        ("run four-rooms --environment-steps 3", "--environment-steps must be 2 a goal or more"),
+        ("run four-rooms --goals 3", "--goals"),
+        ("run four-rooms --method hpg", "--method"),
         ("run random-mdp --method newton", "'exact', 'm-sobirl', 'm-sobirl-occupancy'"),
         ("run random-mdp --states 1", "--states must be at least 2, got 1"),
         ("run random-mdp --step-size 0", "--step-size must be a positive number, got 0"),
