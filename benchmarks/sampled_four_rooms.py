@@ -4,6 +4,7 @@ What `bench_sampled_four_rooms.py` runs and `figures_sampled.py` draws.
 """
 
 import dataclasses
+import functools
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +12,9 @@ import optax
 
 from sobirl.bilevel import BilevelProblem, GeometricContinuation, minimize
 from sobirl.core.protocols import Method
-from sobirl.hypergrad import AMD, BCHG, HPGD, PBRL, AdvantageTrace, Naive, PlugIn, SoBiRL, ZeroOrder
 from sobirl.problems.four_rooms import GOALS, FourRooms, random_start
 from sobirl.runs.evaluation import evaluate
+from sobirl.runs.methods import make_method, problem_for
 
 STEP_SIZES = (0.1, 0.3)
 POINTS = 20  # along a run
@@ -46,40 +47,51 @@ TWO_GOALS = tuple(Cell(t, b, 10_000, 2) for t in (0.001, 0.003, 0.005) for b in 
 ONE_GOAL = tuple(Cell(t, 5.0, n, 1) for n in (100, 1000) for t in (0.001, 0.003, 0.005))
 
 # Starts and outer iterations: together fewer than the 10,000 iterations of the published runs.
-PORTFOLIOS = {10_000: (12, 300), 1000: (32, 300), 100: (32, 300)}
+PORTFOLIOS = {10_000: (6, 300), 1000: (16, 300), 100: (16, 300)}
 TWO_ROUNDS = ((48, 140), (4, 800))  # the best of the first round go on
-LARGE = "PlugIn, two rounds"
+ROUNDS = " in two rounds"
+METHODS = (
+    "plug-in in two rounds",
+    "plug-in",
+    "advantage-trace",
+    "sobirl",
+    "hpgd",
+    "bc-hg",
+    "naive",
+    "zero-order",
+    "amd",
+    "pbrl",
+)
 
 
-def methods(cell: Cell) -> dict[str, Method]:
-    """The methods with no more environment steps an iteration than the cell allows."""
-    steps = cell.steps // cell.goals
-    length = min(200, steps // 2)  # of single episodes
-    envs = max(1, steps // length)
-    streams, stream = {5000: (25, 200), 1000: (20, 50), 100: (4, 25)}[steps]
-    few = {5000: 5, 1000: 1, 100: 1}[steps]
-    return {
-        LARGE: PlugIn(streams, stream),
-        "PlugIn": PlugIn(streams, stream),
-        "AdvantageTrace": AdvantageTrace(streams, stream),
-        "SoBiRL": SoBiRL(envs, tails="fitted"),
-        "HPGD": HPGD(few, steps // few),
-        "BC-HG": BCHG(few, steps // few),
-        "Naive": Naive(streams, stream),
-        "ZeroOrder": ZeroOrder(0.5, num_envs=max(1, envs // 2), num_steps=length),
-        "AMD": AMD(100),
-        "PBRL": PBRL(penalty=100.0, policy_steps=2),
-    }
+@functools.cache
+def method_for(name: str, cell: Cell) -> Method:
+    """A method with no more environment steps an iteration than the cell allows."""
+    return make_method(_single(name), cell.steps // cell.goals)
 
 
-def problem_for(name: str, cell: Cell) -> BilevelProblem:
-    """The problem as a method wants it: SoBiRL takes the return as a loss of trajectories."""
-    problem = cell.design().problem()
-    if name != "SoBiRL":
-        return problem
-    length = min(200, cell.steps // cell.goals // 2)
-    loss = problem.objective.as_trajectory_loss(length)
-    return BilevelProblem(problem.follower, loss, contexts=problem.contexts)
+@functools.cache
+def problem(name: str, cell: Cell) -> BilevelProblem:
+    """The problem as a method wants it."""
+    return problem_for(_single(name), exact_problem(cell), cell.steps // cell.goals)
+
+
+@functools.cache
+def exact_problem(cell: Cell) -> BilevelProblem:
+    """The problem as it was published; the same object again, so that nothing is compiled anew."""
+    return cell.design().problem()
+
+
+@functools.cache
+def adam(step_size: float, iterations: int) -> optax.GradientTransformation:
+    """Adam; first a tenth of slow steps, in which a method can learn the follower's ways."""
+    return optax.adam(
+        optax.warmup_cosine_decay_schedule(0.0, step_size, iterations // 10, iterations)
+    )
+
+
+def _single(name: str) -> str:
+    return name.removesuffix(ROUNDS)
 
 
 class Track:
@@ -105,7 +117,7 @@ class Track:
 
 def run(name: str, cell: Cell, step_size: float, seed: int) -> dict:
     """A portfolio of starts: the start that its own samples favor, judged by exact values."""
-    phases = TWO_ROUNDS if name == LARGE else (PORTFOLIOS[cell.steps],)
+    phases = TWO_ROUNDS if name.endswith(ROUNDS) else (PORTFOLIOS[cell.steps],)
     begin, curve, steps, seconds = random_start, [], 0.0, 0.0
     for number, (starts, iterations) in enumerate(phases):
         phase = _phase(name, cell, begin, starts, iterations, step_size / 2**number, seed, number)
@@ -135,13 +147,10 @@ def _phase(name, cell, begin, starts, iterations, step_size, seed, number) -> di
     factor = jnp.maximum(jnp.array(FIRST_TEMPERATURES)[turns] / cell.temperature, 1.0)
     track = Track(iterations // POINTS)
     result = minimize(
-        problem_for(name, cell),
+        problem(name, cell),
         begin,
-        methods(cell)[name],
-        # First a tenth of slow steps, in which a method can learn the follower's ways.
-        optax.adam(
-            optax.warmup_cosine_decay_schedule(0.0, step_size, iterations // 10, iterations)
-        ),
+        method_for(name, cell),
+        adam(step_size, iterations),
         num_steps=iterations,
         key=1000 * number + seed,
         starts=starts,
@@ -151,7 +160,7 @@ def _phase(name, cell, begin, starts, iterations, step_size, seed, number) -> di
         recorder=track,
     )
     path = np.stack(track.xs)  # (points, starts, 105)
-    found = evaluate(cell.design().problem(), path.reshape(-1, path.shape[-1]), needed=(0,))
+    found = evaluate(exact_problem(cell), path.reshape(-1, path.shape[-1]), needed=(0,))
     values = -found.objective.reshape(path.shape[:2])
     taken = result.history.get("environment_steps", np.zeros((1, starts)))
     return {

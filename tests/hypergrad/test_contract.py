@@ -45,7 +45,7 @@ def four_starts(method, problem, x):
 
     def advance(method, settings, state, count):
         traces.append(None)
-        return loop.run_chunk(problem, method, settings, state, count, optimizer=optax.sgd, size=4)
+        return loop.run_chunk(problem, method, settings, state, count, None, optax.sgd, 4)
 
     program = compiled(jax.vmap(advance, in_axes=(0, 0, 0, None)))
     state = compiled(jax.vmap(begin, in_axes=(0, 0, None, 0)))(methods, settings, x, keys)

@@ -46,9 +46,14 @@ def init(
     optimizer: Optimizer | OptimizerOf,
     settings: StartSettings,
     x: PyTree,
-    key: Key[Array, ""],
+    key: Key[Array, "*starts"],
 ) -> RunState:
-    """The state of one start before its first step."""
+    """The state before the first step: of one start, or with a leading axis everywhere."""
+    init_one = functools.partial(_init_one, problem, method, optimizer)
+    return (jax.vmap(init_one) if key.ndim else init_one)(settings, x, key)
+
+
+def _init_one(problem, method, optimizer, settings, x, key) -> RunState:
     key, method_key = jax.random.split(key)
     state = RunState(
         x=x,
@@ -123,8 +128,7 @@ def run_chunk(
     settings: StartSettings,
     state: RunState,
     count: Int[Array, ""],
-    projection: Projector | None = None,
-    *,
+    projection: Projector | None,
     optimizer: Optimizer | OptimizerOf,
     size: int,
 ) -> tuple[RunState, dict[str, Array]]:

@@ -26,6 +26,11 @@ from sobirl.core.status import Status
 from sobirl.hypergrad import Exact
 
 _LARGEST_CHUNK = 1000
+_ADAM, _SCALAR_ADAM = optax.adam(1e-2), scalar_adam(1e-2)
+
+# Compiled once for a problem, a method and an optimizer: a second call with the same ones is fast.
+_init = eqx.filter_jit(init)
+_run_chunk = eqx.filter_jit(run_chunk)
 
 
 def minimize(
@@ -47,6 +52,8 @@ def minimize(
     recorder: Recorder | None = None,
 ) -> Result:
     """Minimize a bilevel problem's φ(x) by steps along (estimates of) its hyper-gradient.
+
+    A further call with the same problem, method and optimizer objects compiles nothing.
 
     Args:
         problem: follower and objective.
@@ -92,7 +99,7 @@ def minimize(
     """
     method = Exact() if method is None else method
     if optimizer is None:
-        optimizer = optax.adam(1e-2) if projection is None else scalar_adam(1e-2)
+        optimizer = _ADAM if projection is None else _SCALAR_ADAM
     if (step_sizes is None) == callable(optimizer):
         raise InvalidInputError(
             "step_sizes: give one a start together with an optimizer that is a function of it, "
@@ -115,23 +122,14 @@ def minimize(
 
     clock = time.perf_counter()
 
-    def init_one(settings, x, key):
-        return init(problem, method, optimizer, settings, x, key)
-
-    if starts > 1:
-        state = jax.jit(jax.vmap(init_one))(settings, xs, jax.random.split(run_key, starts))
-    else:
+    keys = run_key if starts == 1 else jax.random.split(run_key, starts)
+    if starts == 1:
         xs, settings = jax.tree.map(lambda leaf: leaf[0], (xs, settings))
-        state = jax.jit(init_one)(settings, xs, run_key)
-    static = {"optimizer": optimizer, "size": chunk_size}
-    chunk = eqx.filter_jit(run_chunk).lower(
-        problem, method, settings, state, jnp.int32(0), projection, **static
-    )
-    chunk = chunk.compile()
+    state = _init(problem, method, optimizer, settings, xs, keys)
 
     def advance(state, count):
-        state, records = chunk(
-            problem, method, settings, state, jnp.int32(count), projection, **static
+        state, records = _run_chunk(
+            problem, method, settings, state, jnp.int32(count), projection, optimizer, chunk_size
         )
         # Copies, because a slice would keep the whole chunk's rows.
         return state, {name: np.asarray(rows)[:count].copy() for name, rows in records.items()}
