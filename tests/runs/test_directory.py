@@ -12,13 +12,13 @@ import pytest
 
 import sobirl as sb
 from runs.conftest import SMALL, sobirl
+from sobirl.core.locks import lock
 from sobirl.problems.random_mdp import TargetPolicy
 from sobirl.runs import checkpoint, directory
 from sobirl.runs.arguments import from_arguments, to_arguments
 from sobirl.runs.configuration import configuration
 from sobirl.runs.directory import RunDirectory
 from sobirl.runs.four_rooms import FourRoomsRun
-from sobirl.runs.locks import lock
 from sobirl.runs.outcome import Outcome
 from sobirl.runs.random_mdp import RandomMDPRun
 from sobirl.runs.rust_bus import RustBusRun

@@ -11,8 +11,8 @@ from rich.table import Table
 from sobirl import problems
 from sobirl.bilevel.interrupts import deferred_interrupt
 from sobirl.core.errors import InvalidInputError
+from sobirl.core.locks import lock
 from sobirl.runs.directory import RunDirectory, clean
-from sobirl.runs.locks import lock
 from sobirl.runs.options import RunOptions
 from sobirl.runs.outcome import Outcome
 from sobirl.runs.registry import EXPERIMENTS, options_of

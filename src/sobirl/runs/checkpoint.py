@@ -9,10 +9,9 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from sobirl.bilevel.loop import RunState
 from sobirl.bilevel.recorder import Records
 from sobirl.core.errors import InvalidInputError
-from sobirl.runs.files import atomic_file
+from sobirl.core.files import atomic_file
 
 FORMAT = 1
 
@@ -36,7 +35,7 @@ class Checkpoint:
         self.path, self.seconds, self.fingerprint = Path(path), seconds, fingerprint
         self._begin([])
 
-    def restore(self, like: RunState) -> tuple[RunState, Records, float] | None:
+    def restore(self, like: PyTree) -> tuple[PyTree, Records, float] | None:
         """What the file holds, or None if there is none; see `Recorder`.
 
         Raises:
@@ -51,7 +50,7 @@ class Checkpoint:
         self._begin([records])
         return state, records, seconds
 
-    def record(self, state: RunState, rows: Records, seconds: float) -> None:
+    def record(self, state: PyTree, rows: Records, seconds: float) -> None:
         """Keep some steps, and save if the last time was long enough ago."""
         self._chunks.append(rows)
         self._last = state, seconds
@@ -73,12 +72,12 @@ class Checkpoint:
     def _begin(self, chunks: list[Records]) -> None:
         """Nothing is recorded but these rows, which are saved."""
         self._chunks = chunks
-        self._last: tuple[RunState, float] | None = None
+        self._last: tuple[PyTree, float] | None = None
         self._saved_at = time.monotonic()
 
 
 def save_checkpoint(
-    path: Path, state: RunState, records: Records, seconds: float, fingerprint: str = ""
+    path: Path, state: PyTree, records: Records, seconds: float, fingerprint: str = ""
 ) -> None:
     """Write the state, all rows so far and the seconds that they took, atomically.
 
@@ -91,8 +90,8 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, like: RunState, fingerprint: str = ""
-) -> tuple[RunState, Records, float]:
+    path: Path, like: PyTree, fingerprint: str = ""
+) -> tuple[PyTree, Records, float]:
     """Read what `save_checkpoint` wrote.
 
     Args:

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sobirl.core.errors import InvalidInputError
+from sobirl.core.files import atomic_file
+from sobirl.core.locks import is_locked, lock
+from sobirl.runs.checkpoint import Checkpoint
 from sobirl.runs.configuration import configuration, fingerprint
-from sobirl.runs.files import atomic_file, csv_header, csv_rows, write_json, write_text
-from sobirl.runs.journal import Journal
-from sobirl.runs.locks import is_locked, lock
+from sobirl.runs.files import csv_header, csv_rows, write_json, write_text
 from sobirl.runs.metrics import CsvStream, TensorBoardStream
 from sobirl.runs.options import RunOptions, StepwiseOptions
 from sobirl.runs.outcome import Outcome
@@ -63,14 +64,14 @@ class RunDirectory:
                     raise
             yield cls(path, options)
 
-    def recorder(self) -> Journal | None:
+    def recorder(self) -> Checkpoint | None:
         """What records the steps of the run; None for one that has no steps to resume."""
         if not isinstance(self.options, StepwiseOptions):
             return None
         streams = [CsvStream(self.path / METRICS)]
         if self.options.tensorboard:
             streams.append(TensorBoardStream(self.path / "tensorboard"))
-        return Journal(
+        return self.options.journal(
             self.path / CHECKPOINT,
             self.options.checkpoint_seconds,
             streams,

@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sobirl.runs.locks import is_locked
+from sobirl.core.locks import is_locked
 from sobirl.runs.saved import SavedRun
 
 

@@ -1,0 +1,48 @@
+"""Preferences: fragments of experience, teachers who compare them, and what they said.
+
+Everything here is arrays: environments and networks are in `sobirl.deep`. A pair to compare is a
+`Fragment` with leading axes (2,), M pairs have (M,2), and a label is the probability that the first
+one is preferred.
+"""
+
+from sobirl.prefs.bradley_terry import (
+    fragment_return,
+    preference_logit,
+    preference_loss,
+    preference_probability,
+)
+from sobirl.prefs.fragments import Fragment, Steps, sample_fragments, stack_frames
+from sobirl.prefs.questions import Questions
+from sobirl.prefs.queue import Labelled, PairQueue
+from sobirl.prefs.schedules import SCHEDULES, constant, hyperbolic, pairs_per_round
+from sobirl.prefs.selection import SELECTIONS, disagreement, entropy, select_pairs, uniform
+from sobirl.prefs.store import PreferenceStore
+from sobirl.prefs.teachers import Oracle, OracleTeacher, StoredTeacher, Teacher
+
+__all__ = [
+    "SCHEDULES",
+    "SELECTIONS",
+    "Fragment",
+    "Labelled",
+    "Oracle",
+    "OracleTeacher",
+    "PairQueue",
+    "PreferenceStore",
+    "Questions",
+    "Steps",
+    "StoredTeacher",
+    "Teacher",
+    "constant",
+    "disagreement",
+    "entropy",
+    "fragment_return",
+    "hyperbolic",
+    "pairs_per_round",
+    "preference_logit",
+    "preference_loss",
+    "preference_probability",
+    "sample_fragments",
+    "select_pairs",
+    "stack_frames",
+    "uniform",
+]

@@ -1,0 +1,225 @@
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fuzzing import mutated_bytes
+from prefs.streams import assert_equal, fragments
+from sobirl.core import InvalidInputError
+from sobirl.prefs import Fragment, PreferenceStore
+
+PAIRS = fragments(4, 2)
+
+
+def pair(row):
+    return jax.tree.map(lambda leaf: leaf[row], PAIRS)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A store of four pairs, two of them labelled and one skipped."""
+    with PreferenceStore(tmp_path / "some" / "store") as store:
+        assert [store.add(pair(row)) for row in range(4)] == [0, 1, 2, 3]
+        for ticket, value in ((2, 1), (0, 0.5), (3, None), (2, 0.25)):
+            store.label(ticket, value)
+    return tmp_path / "some" / "store"
+
+
+def test_what_was_given_comes_back(path):
+    with PreferenceStore(path) as store:
+        assert len(store) == 4
+        assert_equal(store.pairs([0, 1, 2, 3]), PAIRS)
+        assert_equal(store.pairs([2]), jax.tree.map(lambda leaf: leaf[2:3], PAIRS))
+        assert store.labels() == {0: 0.5, 2: 0.25, 3: None}
+        assert store.history() == [(2, 1.0), (0, 0.5), (3, None), (2, 0.25)]
+        assert store.unlabelled() == [1]
+        assert store.add(pair(0)) == 4
+        assert store.unlabelled() == [1, 4]
+
+
+def test_arrays_of_jax_and_continuous_actions(tmp_path):
+    some = fragments(2, frames=6)
+    some = Fragment(**{**vars(some), "action": np.ones((2, 4, 3), np.float32)})
+    with PreferenceStore(tmp_path) as store:
+        store.add(jax.tree.map(jax.numpy.asarray, some))
+        assert_equal(store.pairs([0]), jax.tree.map(lambda leaf: leaf[None], some))
+
+
+def test_one_process_at_a_time(path):
+    with (
+        PreferenceStore(path),
+        pytest.raises(InvalidInputError, match="another process is working on it"),
+    ):
+        PreferenceStore(path)
+    PreferenceStore(path).close()
+
+
+def test_a_closed_store(path):
+    store = PreferenceStore(path)
+    store.close()
+    store.close()
+    with pytest.raises(InvalidInputError, match="the store was closed"):
+        store.label(0, 1)
+    with pytest.raises(InvalidInputError, match="the store was closed"):
+        store.add(pair(0))
+    assert store.labels()[0] == 0.5
+
+
+def test_several_threads(path):
+    with PreferenceStore(path) as store:
+        threads = [
+            threading.Thread(target=lambda: [store.label(store.add(pair(0)), 1) for _ in range(5)])
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(store) == 24
+        assert store.unlabelled() == [1]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda store: store.label(4, 1), "ticket: there is no 4; the store has 4 pairs"),
+        (lambda store: store.label(-1, 1), "ticket: there is no -1"),
+        (lambda store: store.label(0, 1.5), "value: must be between 0 and 1 or None, got 1.5"),
+        (lambda store: store.label(0, float("nan")), "value: must be between 0 and 1 or None"),
+        (lambda store: store.pairs([0, 9]), "ticket: there is no 9"),
+        (lambda store: store.pairs([]), "tickets: must name at least one pair"),
+        (lambda store: store.add(fragments(3)), r"pair: must have the leading axis \(2,\), got"),
+        (
+            lambda store: store.pairs([0, store.add(fragments(2, length=5))]),
+            "tickets: pairs 0 and 4 cannot go together, their observation has shapes",
+        ),
+        (
+            lambda store: store.add(Fragment(**{**vars(pair(0)), "action": _OBJECTS})),
+            "action: cannot be stored as object; use numbers",
+        ),
+    ],
+)
+def test_bad_input(path, call, message):
+    with PreferenceStore(path) as store:
+        with pytest.raises(InvalidInputError, match=message):
+            call(store)
+        assert len(store.history()) == 4
+
+
+_OBJECTS = np.full((2, 4), None)
+
+
+def test_killed_at_any_moment(tmp_path):
+    script = Path(__file__).with_name("store_process.py")
+    command = [sys.executable, str(script), str(tmp_path / "store"), "20", "1"]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.startswith("killed 20 acknowledged ")
+    assert int(process.stdout.split()[-1]) > 40
+
+
+def test_what_a_kill_leaves_of_a_pair_is_removed(path):
+    draft = path / "pairs" / ".00000004.npz.draft"
+    draft.write_bytes(b"PK half a file")
+    with PreferenceStore(path) as store:
+        assert len(store) == 4
+        assert not draft.exists()
+
+
+@pytest.mark.parametrize("files", [[], [".store.json.draft"], ["store.json"]])
+def test_what_a_kill_leaves_of_a_new_store(tmp_path, files):
+    if files == ["store.json"]:
+        PreferenceStore(tmp_path).close()
+        (tmp_path / "labels.jsonl").unlink()
+        (tmp_path / "pairs").rmdir()
+    for name in files:
+        (tmp_path / name).touch()
+    with PreferenceStore(tmp_path) as store:
+        assert store.add(pair(0)) == 0
+
+
+def test_a_missing_pair(path):
+    (path / "pairs" / "00000001.npz").unlink()
+    with pytest.raises(InvalidInputError, match=r"pairs: is damaged, 00000001\.npz is missing"):
+        PreferenceStore(path)
+
+
+def test_a_missing_last_pair_that_was_labelled(path):
+    (path / "pairs" / "00000003.npz").unlink()
+    with pytest.raises(InvalidInputError, match="line 3 labels pair 3, but the store has 3 pairs"):
+        PreferenceStore(path)
+
+
+def test_missing_labels(path):
+    (path / "labels.jsonl").unlink()
+    with pytest.raises(InvalidInputError, match=r"labels\.jsonl: is missing; restore it"):
+        PreferenceStore(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file: file.write_bytes(file.read_bytes()[:-30]),
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(file.read_bytes()[:400] + b"?" + file.read_bytes()[401:]),
+        lambda file: np.savez(file, mask=np.ones((2, 4), bool)),
+        lambda file: np.savez(file, **vars(fragments(3))),
+        lambda file: np.savez(file, **{**vars(fragments(2)), "action": _OBJECTS}),
+    ],
+)
+def test_a_damaged_pair(path, damage):
+    damage(path / "pairs" / "00000001.npz")
+    with PreferenceStore(path) as store:
+        assert_equal(store.pairs([0]), jax.tree.map(lambda leaf: leaf[:1], PAIRS))
+        with pytest.raises(InvalidInputError, match=r"00000001\.npz: (is damaged|holds no pair)"):
+            store.pairs([0, 1])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"kind": "sobirl preferences", "format": 2}, "has format 2, this sobirl reads format 1"),
+        ({"kind": "a run", "format": 1}, "is of another kind, 'a run' instead of"),
+        ({"kind": "sobirl preferences"}, "store.json: is damaged"),
+        ([], "store.json: is damaged"),
+    ],
+)
+def test_other_stores(path, content, message):
+    (path / "store.json").write_text(json.dumps(content))
+    with pytest.raises(InvalidInputError, match=message):
+        PreferenceStore(path)
+
+
+def test_directories_that_are_no_stores(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InvalidInputError, match="is not empty and no store of preferences"):
+        PreferenceStore(tmp_path)
+    assert os.listdir(tmp_path) == ["notes.txt"]
+    for place in (tmp_path / "notes.txt", tmp_path / "notes.txt" / "store"):
+        with pytest.raises(InvalidInputError, match="cannot be a store of preferences"):
+            PreferenceStore(place)
+
+
+@given(data=st.data())
+def test_damage_of_any_kind_is_reported(tmp_path_factory, data):
+    """Whatever becomes of a file, it is one clear error, or labels and pairs of the right form."""
+    path = tmp_path_factory.mktemp("store")
+    with PreferenceStore(path) as store:
+        store.add(pair(0))
+        store.label(0, 0.5)
+    name = data.draw(st.sampled_from(["store.json", "labels.jsonl", "pairs/00000000.npz"]))
+    (path / name).write_bytes(data.draw(mutated_bytes((path / name).read_bytes())))
+    try:
+        with PreferenceStore(path) as store:
+            assert set(store.labels()) <= {0}
+            assert store.pairs([0]).mask.shape[:2] == (1, 2)
+    except InvalidInputError as error:
+        assert str(path) in str(error)
