@@ -1,0 +1,1 @@
+"""Deep followers: networks, losses, replay and environments; needs the extra `envs`."""

@@ -1,0 +1,205 @@
+"""Environments of Gymnasium: any that is registered, MuJoCo's for example."""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import sys
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from jaxtyping import Shaped
+
+from sobirl.core.checks import check_number
+from sobirl.core.errors import InvalidInputError
+from sobirl.deep.envs import restore
+from sobirl.deep.envs.host import HostEnvironments
+from sobirl.deep.envs.names import unknown_name
+from sobirl.deep.envs.spec import Continuous, Discrete, EnvSpec
+
+_HINT = "; Atari games are named like ALE/BeamRider-v5, MinAtar games like Breakout-MinAtar"
+
+
+class GymnasiumEnvironments(HostEnvironments):
+    """N environments of a Gymnasium vector environment, see `make`.
+
+    Numbered observations (`FrozenLake-v1`, `Taxi-v3`) become one-hot vectors; all others are
+    float32, or uint8 where the environment shows images.
+
+    Args:
+        vector_env: any Gymnasium vector environment with Box or Discrete observations and actions.
+        name: what to call it.
+        frame_stack: the number of successive frames that the policy should see.
+        max_episode_steps: the environments' time limit.
+        can_restore: whether every environment's state is known completely.
+
+    Raises:
+        InvalidInputError: the observations or actions are of a kind that cannot be learned from, or
+            the vector environment resets at another time than `Step` says.
+    """
+
+    def __init__(
+        self,
+        vector_env: VectorEnv,
+        name: str,
+        *,
+        frame_stack: int = 1,
+        max_episode_steps: int | None = None,
+        can_restore: bool = False,
+    ):
+        self._observations = vector_env.single_observation_space
+        self._first_action = getattr(vector_env.single_action_space, "start", 0)
+        try:
+            shape, dtype = _observation(name, self._observations)
+            actions = _actions(name, vector_env.single_action_space)
+            spec = EnvSpec(name, shape, dtype, actions, "gymnasium", frame_stack, max_episode_steps)
+        except InvalidInputError:
+            vector_env.close()
+            raise
+        super().__init__(vector_env, spec)
+        self.can_restore = can_restore
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """See `HostEnvironments.get_state`."""
+        if not self.can_restore:
+            raise self._not_restorable()
+        self._check_begun()
+        return restore.save(self.vector_env)
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """See `HostEnvironments.set_state`."""
+        if not self.can_restore:
+            raise self._not_restorable()
+        self.reset(seed=0)
+        restore.load(self.vector_env, state)
+        self._ended = state["ended"].copy()
+
+    def _step(self, action):
+        return super()._step(action + self._first_action)
+
+    def _frames(self, observation, info) -> Shaped[np.ndarray, "N ..."]:
+        if isinstance(self._observations, spaces.Discrete):
+            numbers = np.arange(self._observations.n) + self._observations.start
+            observation = numbers == observation[:, None]
+        return super()._frames(observation, info)
+
+
+def make(
+    name: str,
+    num_envs: int,
+    *,
+    vectorization_mode: str = "sync",
+    max_episode_steps: int | None = None,
+    frame_stack: int = 1,
+    render_mode: str | None = None,
+    **options: Any,
+) -> GymnasiumEnvironments:
+    """Environments of Gymnasium by name, for example `HalfCheetah-v5`.
+
+    Args:
+        name: a name that Gymnasium has, or `module:name` to import a module that registers it.
+        num_envs: the number of environments.
+        vectorization_mode: "sync" steps them one after another, "async" in a process each (scripts
+            then need the guard `if __name__ == "__main__":`), "vector_entry_point" through the
+            environment's own vector version, where it has one.
+        max_episode_steps: the time limit, in the place of the environment's own.
+        frame_stack: the number of successive frames that the policy should see.
+        render_mode: "rgb_array" for environments that give pictures (see `render_frame`).
+        options: further arguments of the environment, and `wrappers` (see `gymnasium.make_vec`).
+
+    Raises:
+        InvalidInputError: there is no such environment, it does not take an option, it needs a
+            package that is not installed, or its observations or actions are of a kind that cannot
+            be learned from.
+    """
+    check_number("num_envs", num_envs, "must be at least 1", lambda n: n >= 1)
+    check_number("max_episode_steps", max_episode_steps, "must be at least 1", lambda n: n >= 1)
+    if render_mode is not None and sys.platform == "linux":
+        os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo draws without a display, if told so
+    _log_warnings_of_mujoco(name)
+    limit = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
+    try:
+        vector_env = gymnasium.make_vec(
+            name,
+            num_envs,
+            vectorization_mode=vectorization_mode,
+            vector_kwargs=_vector_options(vectorization_mode),
+            render_mode=render_mode,
+            **limit,
+            **options,
+        )
+    except gymnasium.error.UnregisteredEnv as error:
+        raise unknown_name(name, "Gymnasium", gymnasium.registry, _HINT) from error
+    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+        raise InvalidInputError(
+            f"name: {name} needs a package that is not installed: {error} (for MuJoCo "
+            "pip install 'sobirl[mujoco]')"
+        ) from error
+    except (gymnasium.error.Error, TypeError, ValueError) as error:
+        raise InvalidInputError(f"options: {name} cannot be made with these: {error}") from error
+    return GymnasiumEnvironments(
+        vector_env,
+        name,
+        frame_stack=frame_stack,
+        max_episode_steps=vector_env.spec.kwargs.get(
+            "max_episode_steps", vector_env.spec.max_episode_steps
+        ),
+        can_restore=not options.get("wrappers") and restore.restorable(vector_env),
+    )
+
+
+def _vector_options(vectorization_mode):
+    options = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+    if vectorization_mode == "async":
+        # A process that JAX has threads in must not be forked.
+        server = "forkserver" in multiprocessing.get_all_start_methods()
+        options["context"] = "forkserver" if server else "spawn"
+    return {} if vectorization_mode == "vector_entry_point" else options
+
+
+def _log_warnings_of_mujoco(name):
+    """Have MuJoCo's warnings logged; its own habit is a file in the working directory."""
+    entry = gymnasium.registry.get(name)
+    if entry is None or "mujoco" not in str(entry.entry_point):
+        return
+    with contextlib.suppress(ImportError):  # told of where the environment is made
+        import mujoco
+
+        if mujoco.get_mju_user_warning() is None:
+            mujoco.set_mju_user_warning(_log_warning)
+
+
+def _log_warning(text):
+    level = logging.DEBUG if "deprecated" in text else logging.WARNING
+    logging.getLogger("sobirl.mujoco").log(level, text)
+
+
+def _observation(name, space):
+    if isinstance(space, spaces.Discrete):
+        return (int(space.n),), np.dtype(np.float32)
+    if isinstance(space, spaces.Box):
+        image = space.dtype == np.uint8
+        return space.shape, np.dtype(np.uint8 if image else np.float32)
+    raise InvalidInputError(
+        f"name: {name} shows a {type(space).__name__} space; flatten it to a vector with "
+        "wrappers=[gymnasium.wrappers.FlattenObservation]"
+    )
+
+
+def _actions(name, space):
+    if isinstance(space, spaces.Discrete):
+        return Discrete(int(space.n))
+    if not isinstance(space, spaces.Box):
+        raise InvalidInputError(
+            f"name: {name} takes a {type(space).__name__} action; only Discrete and Box actions "
+            "can be learned: turn it into one with a gymnasium.ActionWrapper in wrappers=[...]"
+        )
+    if not np.isfinite([space.low, space.high]).all():
+        raise InvalidInputError(
+            f"name: the actions of {name} are not bounded; bound them with a "
+            "gymnasium.wrappers.RescaleAction in wrappers=[...]"
+        )
+    return Continuous(space.low, space.high)

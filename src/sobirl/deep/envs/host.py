@@ -1,0 +1,171 @@
+"""Environments stepped on the host, through a Gymnasium vector environment."""
+
+import contextlib
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from jaxtyping import ArrayLike, Shaped, UInt8
+
+from sobirl.core.checks import check, check_number, check_shape
+from sobirl.core.errors import InvalidInputError
+from sobirl.deep.envs.spec import Discrete, EnvSpec, Step
+
+
+class HostEnvironments(contextlib.AbstractContextManager):
+    """N environments that are stepped on the host; to be closed, best by a `with` statement.
+
+    Back ends say how a vector environment's arrays become those of `Step`.
+
+    Args:
+        vector_env: any Gymnasium vector environment; it is closed with this one.
+        spec: what a learner has to know.
+
+    Attributes:
+        num_envs: N.
+        can_restore: whether `get_state` and `set_state` allow to go on exactly.
+
+    Raises:
+        InvalidInputError: the vector environment resets at another time than `Step` says.
+    """
+
+    can_restore = False
+
+    def __init__(self, vector_env: VectorEnv, spec: EnvSpec):
+        mode = vector_env.metadata.get("autoreset_mode")
+        if mode != AutoresetMode.NEXT_STEP:
+            vector_env.close()
+            raise InvalidInputError(
+                f"autoreset_mode: {spec.name} must begin episodes with the step after an end "
+                f"(gymnasium's AutoresetMode.NEXT_STEP), got {mode}; try vectorization_mode='sync'"
+            )
+        self.vector_env = vector_env
+        self.spec = spec
+        self.num_envs = vector_env.num_envs
+        self._ended: np.ndarray | None = None
+
+    def reset(self, seed: int) -> Shaped[np.ndarray, "N ..."]:
+        """Begin an episode in every environment; the same seed gives the same stream.
+
+        The environments' own seeds are drawn from this one, so that environments with neighboring
+        seeds have nothing in common.
+
+        Raises:
+            InvalidInputError: the seed is negative, or the environments are closed.
+        """
+        self._check_open()
+        check_number("seed", seed, "must not be negative", lambda seed: seed >= 0)
+        seeds = np.random.SeedSequence(seed).generate_state(self.num_envs) >> 1  # 31 bits
+        observation, info = self._reset(seeds.astype(np.int32))
+        self._ended = np.zeros(self.num_envs, bool)
+        return self._frames(observation, info)
+
+    def step(self, action: Shaped[ArrayLike, "N ..."]) -> Step:
+        """One step, or the beginning of the next episode, in every environment.
+
+        Args:
+            action: int of shape (N,) for `Discrete` actions, float (N,...) for `Continuous` ones.
+
+        Raises:
+            InvalidInputError: `reset` or `set_state` was not called before, the environments are
+                closed, or an action is none of theirs or not finite.
+        """
+        self._check_begun()
+        action = self._checked(np.asarray(action))
+        observation, reward, terminated, truncated, info = self._step(action)
+        step = Step(
+            self._frames(observation, info),
+            np.asarray(reward, np.float32),
+            np.asarray(terminated, bool),
+            np.asarray(truncated, bool),
+        )
+        self._ended = step.terminated | step.truncated
+        return step
+
+    def render_frame(self) -> UInt8[np.ndarray, "H W 3"]:
+        """A picture of environment 0 as it is now; it needs `render_mode="rgb_array"`.
+
+        Raises:
+            InvalidInputError: it was made without or has not begun, or a package for drawing is
+                missing.
+        """
+        if self.vector_env.render_mode != "rgb_array":
+            raise InvalidInputError(
+                f"render_mode: to draw {self.spec.name} make it with render_mode='rgb_array', got "
+                f"{self.vector_env.render_mode!r}"
+            )
+        self._check_begun()
+        try:
+            return np.asarray(self._render(), np.uint8)
+        except gymnasium.error.DependencyNotInstalled as error:
+            raise InvalidInputError(f"render_mode: {self.spec.name}: {error}") from error
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """All that is needed to go on exactly, as arrays for an .npz file.
+
+        Raises:
+            InvalidInputError: the environments cannot be restored (see `can_restore`) or have not
+                begun.
+        """
+        raise self._not_restorable()
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from what `get_state` gave, in environments that were made in the same way.
+
+        Raises:
+            InvalidInputError: the environments cannot be restored (see `can_restore`), or the state
+                is one of others.
+        """
+        raise self._not_restorable()
+
+    def close(self) -> None:
+        """End the environments and their processes; nothing happens if they are closed already."""
+        self.vector_env.close()
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    def _reset(self, seeds):
+        if isinstance(self.vector_env, (SyncVectorEnv, AsyncVectorEnv)):
+            return self.vector_env.reset(seed=seeds.tolist())
+        return self.vector_env.reset(seed=int(seeds[0]))
+
+    def _step(self, action):
+        return self.vector_env.step(action)
+
+    def _frames(self, observation, info):
+        return np.asarray(observation, self.spec.observation_dtype)
+
+    def _render(self):
+        if isinstance(self.vector_env, SyncVectorEnv):
+            return self.vector_env.envs[0].render()
+        return self.vector_env.render()[0]
+
+    def _checked(self, action):
+        actions = self.spec.actions
+        check_shape("action", action, (self.num_envs, *actions.shape))
+        if not isinstance(actions, Discrete):
+            action = action.astype(actions.dtype)
+            check("action", action, np.isfinite(action), "must be finite")
+            return action
+        if action.dtype.kind not in "iu":
+            raise InvalidInputError(f"action: expected integers, got {action.dtype}")
+        known = (action >= 0) & (action < actions.num)
+        check("action", action, known, f"must lie between 0 and {actions.num - 1}")
+        return action.astype(np.int64)
+
+    def _check_open(self):
+        if self.vector_env.closed:
+            raise InvalidInputError(f"{self.spec.name}: is closed; make the environments anew")
+
+    def _check_begun(self):
+        self._check_open()
+        if self._ended is None:
+            raise InvalidInputError(f"{self.spec.name}: has not begun; call reset(seed) first")
+
+    def _not_restorable(self):
+        return InvalidInputError(
+            f"can_restore: {self.spec.name} ({self.spec.backend}) cannot be saved and restored; "
+            "begin anew with reset(seed)"
+        )
