@@ -5,7 +5,7 @@ python benchmarks/bench_sampled_four_rooms.py [--out results.jsonl] [--methods h
 Every method has the same portfolio of starts and the same grid of step sizes, tried on another seed
 than those that are reported; "two rounds" has more starts, of which a few go on. Results are
 appended to the file, and what is there is not run again; `--table` prints the tables of what is
-there. All of it takes hours on two cores.
+there, `--figures FOLDER` draws the curves. All of it takes hours on two cores.
 """
 
 import argparse
@@ -18,9 +18,17 @@ jax.config.update("jax_enable_x64", True)
 
 import numpy as np  # noqa: E402
 
+from figures_sampled import color_of, learning_curves  # noqa: E402
 from machine import header  # noqa: E402
-from sampled_four_rooms import METHODS, ONE_GOAL, STEP_SIZES, TWO_GOALS, Cell, run  # noqa: E402
-from sobirl.problems.four_rooms import PUBLISHED, PUBLISHED_ONE_GOAL  # noqa: E402
+from sampled_four_rooms import (  # noqa: E402
+    METHODS,
+    ONE_GOAL,
+    STEP_SIZES,
+    TWO_GOALS,
+    Cell,
+    progress,
+    run,
+)
 
 TUNING_SEEDS = (100,)
 
@@ -34,10 +42,14 @@ def main() -> None:
     parser.add_argument("--goals", type=int, nargs="*", default=[2, 1], help="which problems")
     parser.add_argument("--seeds", type=int, default=10, help="reported seeds, 0, 1, ...")
     parser.add_argument("--table", action="store_true", help="print the tables, run nothing")
+    parser.add_argument("--figures", type=Path, help="draw the curves there, run nothing")
     options = parser.parse_args()
     done = Results(options.out)
     if options.table:
         done.print_tables()
+    if options.figures:
+        done.draw(options.figures)
+    if options.table or options.figures:
         return
     cells = [cell for cell in (*TWO_GOALS, *ONE_GOAL) if cell.goals in options.goals]
     for name in options.methods:
@@ -49,6 +61,11 @@ def main() -> None:
             for seed in range(options.seeds):
                 done.get(name, cell, step_size, seed)
             jax.clear_caches()  # compiled programs are many memory maps, and those are counted
+
+
+def published(cell: Cell) -> dict[str, float]:
+    """The published values of the other methods."""
+    return cell.design().published(cell.steps)
 
 
 class Results:
@@ -84,37 +101,60 @@ class Results:
 
     def reported(self, name: str, cell: Cell) -> list[dict]:
         """The runs with the tuned step size on the reported seeds."""
-        return [
+        reported = [
             found
-            for (method, where, step_size, seed), found in self.runs.items()
-            if (method, where) == (name, cell)
-            and seed not in TUNING_SEEDS
-            and step_size == self.tuned(name, cell)
+            for (method, where, _, seed), found in self.runs.items()
+            if (method, where) == (name, cell) and seed not in TUNING_SEEDS
         ]
+        return [found for found in reported if found["step_size"] == self.tuned(name, cell)]
 
     def print_tables(self) -> None:
         """Mean ± standard error of the chosen start's exact leader value, one row a cell."""
         print(header())
-        names = [name for name in METHODS if any(key[0] == name for key in self.runs)]
-        for title, cells, published in (
-            ("two goals", TWO_GOALS, {(*c, 10_000): v for c, v in PUBLISHED.items()}),
-            ("one goal", ONE_GOAL, PUBLISHED_ONE_GOAL),
+        for title, cells in (("two goals", TWO_GOALS), ("one goal", ONE_GOAL)):
+            for names in (METHODS[:4], METHODS[4:]):
+                self._print_table(title, cells, names)
+
+    def _print_table(self, title: str, cells: tuple[Cell, ...], names: tuple[str, ...]) -> None:
+        peers = [f"{name}, published" for name in published(cells[0])]
+        print(f"\n{title}\n\n| τ | β | steps | {' | '.join([*names, *peers])} |")
+        print("|---" * (3 + len(names) + len(peers)) + "|")
+        for cell in cells:
+            known = published(cell).values()
+            row = [self._entry(name, cell, max(known)) for name in names]
+            row += [f"{value:.2f}" for value in known]
+            print(
+                f"| {cell.temperature} | {cell.cost_weight:g} | {cell.steps} | {' | '.join(row)} |"
+            )
+
+    def draw(self, folder: Path) -> None:
+        """The curves against environment steps and against seconds."""
+        for unit, along in (
+            ("environment_steps", "environment steps, all starts together"),
+            ("seconds", "seconds, all starts together"),
         ):
-            peers = list(next(iter(published.values())))
-            print(f"\n{title}\n\n| τ | β | steps | {' | '.join([*names, *peers])} |")
-            print("|---" * (3 + len(names) + len(peers)) + "|")
-            for cell in cells:
-                known = published[cell.temperature, cell.cost_weight, cell.steps]
-                highest = max(known.values())
-                row = [self._entry(name, cell, highest) for name in names]
-                row += [f"{known[peer]:.2f}" for peer in peers]
-                print(
-                    f"| {cell.temperature} | {cell.cost_weight:g} | {cell.steps} | "
-                    f"{' | '.join(row)} |"
-                )
+            panels = [self._panel(cell, unit) for cell in (*TWO_GOALS, *ONE_GOAL)]
+            name = f"sampled-four-rooms-{unit.replace('_', '-')}.png"
+            learning_curves(panels, along).savefig(folder / name, dpi=110)
+
+    def _panel(self, cell: Cell, unit: str) -> dict:
+        curves = {}
+        for name in METHODS:
+            runs = self.reported(name, cell)
+            total = np.median([found[unit] for found in runs]) if runs else 0
+            if total:
+                values = np.array([found["curve"] for found in runs])
+                curves[name] = color_of(name), total * progress(name, cell), values
+        goals = "two goals" if cell.goals == 2 else "one goal"
+        return {
+            "title": f"{goals}, {cell.steps:,} steps, τ = {cell.temperature}, "
+            f"β = {cell.cost_weight:g}",
+            "published": max(published(cell).values()),
+            "curves": curves,
+        }
 
     def _entry(self, name: str, cell: Cell, highest: float) -> str:
-        runs = self.reported(name, cell) if any(k[:2] == (name, cell) for k in self.runs) else []
+        runs = self.reported(name, cell)
         if not runs:
             return ""
         values = np.array([found["value"] for found in runs])

@@ -115,9 +115,21 @@ class Track:
         """Nothing to save."""
 
 
+def phases_of(name: str, cell: Cell) -> tuple[tuple[int, int], ...]:
+    """Starts and outer iterations, phase by phase."""
+    return TWO_ROUNDS if name.endswith(ROUNDS) else (PORTFOLIOS[cell.steps],)
+
+
+def progress(name: str, cell: Cell) -> np.ndarray:
+    """How much of all of a run's work was done at the points of its curve, from 0 to 1."""
+    phases = phases_of(name, cell)
+    work = np.concatenate([np.full(POINTS, starts * its / POINTS) for starts, its in phases])
+    return np.cumsum(work) / work.sum()
+
+
 def run(name: str, cell: Cell, step_size: float, seed: int) -> dict:
     """A portfolio of starts: the start that its own samples favor, judged by exact values."""
-    phases = TWO_ROUNDS if name.endswith(ROUNDS) else (PORTFOLIOS[cell.steps],)
+    phases = phases_of(name, cell)
     begin, curve, steps, seconds = random_start, [], 0.0, 0.0
     for number, (starts, iterations) in enumerate(phases):
         phase = _phase(name, cell, begin, starts, iterations, step_size / 2**number, seed, number)
