@@ -22,15 +22,47 @@ TITLES = {
     "problems": "Published problems",
     "core": "Responses and errors",
 }
+# Layers whose names are not at the top level: title, and the modules that have them.
+FURTHER = {
+    "prefs": ("Preferences", ("sobirl.prefs",)),
+    "deep": (
+        "Deep followers",
+        (
+            "sobirl.deep.envs",
+            "sobirl.deep.networks",
+            "sobirl.deep.losses",
+            "sobirl.deep.replay",
+            "sobirl.deep.sac",
+            "sobirl.deep.discrete_sac",
+            "sobirl.deep.continuous_sac",
+            "sobirl.deep.actor_learner",
+            "sobirl.deep.compiled_loop",
+            "sobirl.deep.host_loop",
+            "sobirl.deep.reward_model",
+            "sobirl.deep.reward_learning",
+            "sobirl.deep.implicit",
+            "sobirl.deep.tails",
+            "sobirl.deep.preference_learning",
+        ),
+    ),
+}
 
 
 def on_config(config, **_):
     """Check the docstrings, and put the pages into the navigation."""
-    missing = [name for module in (sobirl, *_problems()) for name in undocumented(module)]
+    further = [importlib.import_module(path) for _, paths in FURTHER.values() for path in paths]
+    modules = (sobirl, *_problems(), *further)
+    missing = [name for module in modules for name in undocumented(module)]
     if missing:
         raise PluginError(f"without a docstring: {', '.join(missing)}")
     section = next(entry for entry in config.nav if "API reference" in entry)
-    section["API reference"] = [{_title(layer): _path(layer)} for layer in _layers()]
+    section["API reference"] = [
+        {title: _path(layer)}
+        for layer, title in (
+            *((layer, _title(layer)) for layer in _layers()),
+            *((layer, title) for layer, (title, _) in FURTHER.items()),
+        )
+    ]
     return config
 
 
@@ -38,6 +70,10 @@ def on_files(files, config, **_):
     """Add the pages."""
     for layer, names in _layers().items():
         files.append(File.generated(config, _path(layer), content=_page(layer, names)))
+    for layer, (title, paths) in FURTHER.items():
+        parts = [f"# {title}", importlib.import_module(f"sobirl.{layer}").__doc__]
+        parts += [_module(importlib.import_module(path), path) for path in paths]
+        files.append(File.generated(config, _path(layer), content="\n\n".join(parts)))
     return files
 
 

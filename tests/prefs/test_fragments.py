@@ -62,6 +62,17 @@ def test_fragments_are_what_the_stream_holds(written, cross_episodes, k):
             np.testing.assert_array_equal(got, getattr(STREAM, name)[env, taken])
 
 
+def test_states_of_the_environment_go_with_their_steps():
+    state = {"place": STREAM.observation, "time": STREAM.action}
+    steps, first, count = ring(Steps(**{**vars(STREAM), "state": state}), CAPACITY, 97)
+    key, options = jax.random.key(0), {"first": first, "count": count, "frame_stack": 3}
+    sampled = sample_fragments(steps, key, (10, 2), LENGTH, **options)
+    mask = sampled.mask
+    np.testing.assert_array_equal(sampled.state["time"][mask], sampled.action[mask])
+    shown = sampled.observation[..., 2:, :]
+    np.testing.assert_array_equal(sampled.state["place"][mask], shown[mask])
+
+
 def test_single_and_double_precision_draw_the_same():
     drawn = []
     for x64 in (False, True):
@@ -209,13 +220,14 @@ def test_bad_numbers(options, message):
         ("action", (3, 4), r"action: expected shape \(2, 4, \.\.\.\), got \(3, 4\)"),
         ("taken_at", (2, 4), r"taken_at: expected shape \(2\), got \(2, 4\)"),
         ("observation", (2, 3, 3), r"observation: expected shape \(2, >= 4, \.\.\.\), got"),
+        ("state", (2, 5), r"state: expected shape \(2, 4, \.\.\.\), got \(2, 5\)"),
         ("observation", (2,), r"observation: expected shape \(2, >= 4, \.\.\.\), got"),
     ],
 )
 def test_fragments_of_shapes_that_do_not_fit(name, shape, message):
     fields = vars(fragments(2))
     with pytest.raises(InvalidInputError, match=message):
-        Fragment.__check_init__(_Fields({**fields, name: np.zeros(shape, fields[name].dtype)}))
+        Fragment.__check_init__(_Fields({**fields, name: np.zeros(shape)}))
 
 
 class _Fields:

@@ -33,8 +33,10 @@ class ListProblems:
         table.add_column("name", style="bold")
         table.add_column("what it is")
         table.add_column("command")
-        for name in problems.names():
-            what = problems.load(name).__doc__.splitlines()[0]
+        known = problems.names()
+        for name in (*known, *(name for name in EXPERIMENTS if name not in known)):
+            described = problems.load(name) if name in known else EXPERIMENTS[name]
+            what = described.__doc__.splitlines()[0]
             command = f"sobirl run {name} --help" if name in EXPERIMENTS else "from Python only"
             table.add_row(name, what, command)
         Console().print(table)

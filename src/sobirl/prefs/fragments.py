@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key, Shaped
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Shaped
 
 from sobirl.core.errors import InvalidInputError
 
@@ -27,6 +27,8 @@ class Steps(eqx.Module):
         truncated: whether it was cut off after this step, as by a time limit (N,T).
         live: whether a step was taken (N,T).
         log_prob: log-probability of the action under the policy that took it (N,T).
+        state: the environment's own state before the step, every leaf (N,T,...); None where the
+            environments cannot be set to a state, or nobody asked for it.
     """
 
     observation: Shaped[Array | np.ndarray, "N T *obs"]
@@ -36,6 +38,7 @@ class Steps(eqx.Module):
     truncated: Bool[Array | np.ndarray, "N T"]
     live: Bool[Array | np.ndarray, "N T"]
     log_prob: Float[Array | np.ndarray, "N T"]
+    state: PyTree = None
 
 
 class Fragment(eqx.Module):
@@ -50,6 +53,8 @@ class Fragment(eqx.Module):
         mask: whether a step belongs to the fragment (*B,L).
         taken_at: how many records its stream had had before the first step (*B,). Once each of N
             streams has had `now` records, the fragment is N (now - taken_at) records old.
+        state: the environment's own state before every step, every leaf (*B,L,...); None where it
+            was not kept.
 
     Raises:
         InvalidInputError: the shapes do not fit each other.
@@ -61,12 +66,15 @@ class Fragment(eqx.Module):
     log_prob: Float[Array | np.ndarray, "*B L"]
     mask: Bool[Array | np.ndarray, "*B L"]
     taken_at: Int[Array | np.ndarray, "*B"]
+    state: PyTree = None
 
     def __check_init__(self):
         shape = self.mask.shape
         for name in ("reward", "log_prob"):
             _check(name, getattr(self, name).shape == shape, getattr(self, name), shape)
         _check("action", self.action.shape[: len(shape)] == shape, self.action, (*shape, "..."))
+        for leaf in jax.tree.leaves(self.state):
+            _check("state", leaf.shape[: len(shape)] == shape, leaf, (*shape, "..."))
         _check("taken_at", self.taken_at.shape == shape[:-1], self.taken_at, shape[:-1])
         frames = self.observation.shape[: len(shape)]
         fits = len(frames) == len(shape) and frames[:-1] == shape[:-1] and frames[-1] >= shape[-1]
@@ -201,6 +209,7 @@ def _sample(steps, key, num, length, first, count, now, recent, frame_stack, cro
         log_prob=steps.log_prob[env, place],
         mask=mask & drawn[:, None],
         taken_at=now - count + begin,
+        state=jax.tree.map(lambda leaf: leaf[env, place], steps.state),
     )
 
 

@@ -77,6 +77,8 @@ class PreferenceStore:
     def add(self, pair: Fragment) -> int:
         """Keep a pair, a fragment with leading axis (2,); its ticket, counted from 0.
 
+        States of the environment are not kept: they are of no use to people.
+
         Raises:
             InvalidInputError: it is no pair, or has arrays of other things than numbers.
         """
@@ -161,7 +163,7 @@ class PreferenceStore:
             )
 
 
-_NAMES = [field.name for field in dataclasses.fields(Fragment)]
+_NAMES = [field.name for field in dataclasses.fields(Fragment) if field.name != "state"]
 
 
 def _identify(path):

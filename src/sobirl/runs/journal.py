@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import PyTree
 
 from sobirl.bilevel.loop import RunState
 from sobirl.bilevel.recorder import Records
@@ -64,3 +65,45 @@ class Journal(Checkpoint):
                 stream.begin(columns)
             else:
                 stream.append(columns, first_step)
+
+
+class RoundJournal(Checkpoint):
+    """A checkpoint that also streams its rows as they are, one a round.
+
+    Args:
+        path: the checkpoint's file.
+        seconds: the least time from one checkpoint to the next.
+        streams: where the rows go.
+        fingerprint: of what is run.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        seconds: float | int,
+        streams: Sequence[MetricsStream],
+        fingerprint: str = "",
+    ):
+        super().__init__(path, seconds, fingerprint)
+        self.streams = streams
+        self._begun = False
+
+    def restore(self, like: PyTree) -> tuple[PyTree, Records, float] | None:
+        """As `Checkpoint`; rows that were streamed after it are taken back."""
+        saved = super().restore(like)
+        self._begun = saved is not None
+        if saved is not None:
+            for stream in self.streams:
+                stream.begin(saved[1])
+        return saved
+
+    def record(self, state: PyTree, rows: Records, seconds: float) -> None:
+        """Stream some rows, and save if the last time was long enough ago."""
+        count = len(next(iter(rows.values())))
+        for stream in self.streams:
+            if self._begun:
+                stream.append(rows, int(np.max(state.step)) - count + 1)
+            else:
+                stream.begin(rows)
+        self._begun = True
+        super().record(state, rows, seconds)

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 from sobirl.bilevel.recorder import Recorder
 from sobirl.core.errors import InvalidInputError
+from sobirl.runs.checkpoint import Checkpoint
+from sobirl.runs.journal import Journal
 from sobirl.runs.metrics import require_tensorboard
 from sobirl.runs.outcome import Outcome
 
@@ -47,6 +49,8 @@ class RunOptions(abc.ABC):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StepwiseOptions(RunOptions):
     """Options of the runs that take many steps: they are recorded and can be resumed."""
+
+    journal: ClassVar[type[Checkpoint]] = Journal
 
     tensorboard: bool = False
     """Write the metrics as TensorBoard events too, into the folder tensorboard of the run."""

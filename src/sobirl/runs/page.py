@@ -40,8 +40,7 @@ def page(sections: list[Section]) -> str:
 def _section(problem: str, rows: list[dict[str, str]], curves: bytes, runs: list[SavedRun]) -> str:
     return (
         f"<h2>{html.escape(problem)}</h2>\n{_table(rows)}\n"
-        f"{_image(curves, f'objective and hyper-gradient norm of {problem} by step')}\n"
-        + "".join(_run(run) for run in runs)
+        f"{_image(curves, f'curves of {problem}')}\n" + "".join(_run(run) for run in runs)
     )
 
 

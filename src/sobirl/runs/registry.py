@@ -8,13 +8,14 @@ from sobirl.runs.configuration import sha256
 from sobirl.runs.four_rooms import FourRoomsRun
 from sobirl.runs.options import RunOptions
 from sobirl.runs.random_mdp import RandomMDPRun
+from sobirl.runs.rlhf import RLHFRun
 from sobirl.runs.rust_bus import RustBusRun
 from sobirl.runs.saved import CONFIG, SavedRun
 from sobirl.runs.tabular import TabularRun
 
 EXPERIMENTS: dict[str, type[RunOptions]] = {
     experiment.problem: experiment
-    for experiment in (FourRoomsRun, RandomMDPRun, RustBusRun, TabularRun)
+    for experiment in (FourRoomsRun, RandomMDPRun, RLHFRun, RustBusRun, TabularRun)
 }
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.runs.figures import report as figures
+from sobirl.runs.figures import rlhf
 from sobirl.runs.page import TITLE, page
 from sobirl.runs.saved import SavedRun
 from sobirl.runs.show import facts, shown, state
@@ -64,9 +65,10 @@ def write_report(runs: list[SavedRun], out: Path) -> list[RenderableType]:
         for problem, group in by_problem.items():
             rows = comparison(group)
             curves = draft / f"curves-{problem}.png"
-            figures.curves(problem, {_name(run, runs): run.metrics() for run in group}).savefig(
-                curves, dpi=150
-            )
+            metrics = {_name(run, runs): run.metrics() for run in group}
+            learned = any("eval_return" in columns for columns in metrics.values())
+            draw = rlhf.comparison if learned else figures.curves
+            draw(problem, metrics).savefig(curves, dpi=150)
             tables.append(_table(problem, rows))
             sections.append((problem, rows, curves.read_bytes(), group))
         (draft / PAGE).write_text(page(sections), encoding="utf-8")

@@ -1,0 +1,139 @@
+"""Acting, learning and evaluating in environments in JAX: one compiled program each."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, PyTree
+
+from sobirl.deep.actor_learner import ActorLearner, LearnerState, to_environment
+from sobirl.deep.envs.compiled import CompiledEnvironments
+from sobirl.deep.envs.spec import EnvSpec
+from sobirl.deep.networks import Network
+from sobirl.deep.sac import RewardFunction, SoftActorCritic
+from sobirl.prefs import stack_frames
+
+LoopState = tuple[LearnerState, PyTree]
+
+
+@dataclasses.dataclass(frozen=True)
+class CompiledLoop:
+    """Environments to learn in and environments to evaluate in, all in JAX.
+
+    Attributes:
+        environments: N environments to learn in.
+        evaluation: as many as there are episodes in an evaluation.
+    """
+
+    environments: CompiledEnvironments
+    evaluation: CompiledEnvironments
+
+    @property
+    def spec(self) -> EnvSpec:
+        """What a learner has to know."""
+        return self.environments.spec
+
+    @property
+    def can_restore(self) -> bool:
+        """Whether a run goes on bit for bit from a saved state."""
+        return True
+
+    def begin(self, learner: ActorLearner, key: Key[Array, ""]) -> LoopState:
+        """Learner and environments before the first step."""
+        learner_key, environment_key = jax.random.split(key)
+        inner, observation = self.environments.init(environment_key)
+        return learner.init(observation, learner_key, inner.inner), inner
+
+    def advance(
+        self,
+        learner: ActorLearner,
+        reward: RewardFunction | None,
+        state: LoopState,
+        num_calls: int,
+    ) -> tuple[LoopState, dict[str, Array]]:
+        """Some steps of all environments, with what is learned from them.
+
+        Args:
+            learner: how to act and learn.
+            reward: the learned reward; None for the environments' own.
+            state: of learner and environments; its memory is taken over.
+            num_calls: how many steps of all environments; a compiled program serves one number.
+
+        Returns:
+            the next state, and the sums of what every step reports, see `ActorLearner.absorb`.
+        """
+        return _advance((learner, self.environments, reward, num_calls), state)
+
+    def evaluate(
+        self,
+        follower: SoftActorCritic,
+        actor: Network,
+        key: Key[Array, ""],
+        most_steps: int,
+        greedy: bool = False,
+    ) -> Float[Array, "E"]:
+        """The true return of one episode in every environment that is there for it.
+
+        Args:
+            follower: how the actor's output is read.
+            actor: the policy.
+            key: for all that is random.
+            most_steps: episodes that are longer count as far as they came.
+            greedy: take the most likely action instead of drawing one.
+        """
+        return _evaluate(follower, actor, self.evaluation, key, most_steps, greedy)
+
+    def restore(self, state: LoopState) -> LoopState:
+        """Go on from a saved state."""
+        return state
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _advance(fixed, state):
+    learner, environments, reward, num_calls = fixed
+
+    def body(carry, _):
+        state, inner = carry
+        key, act_key, step_key, learn_key = jax.random.split(state.key, 4)
+        action, log_prob = learner.act(state, act_key)
+        outside = to_environment(environments.spec, action)
+        after, step = environments.step(inner, outside, step_key)
+        state, metrics = learner.absorb(
+            state, action, log_prob, step, reward, learn_key, inner.inner
+        )
+        return (eqx.tree_at(lambda s: s.key, state, key), after), metrics
+
+    state, metrics = jax.lax.scan(body, state, length=num_calls)
+    return state, jax.tree.map(lambda column: jnp.sum(column, axis=0), metrics)
+
+
+@eqx.filter_jit
+def _evaluate(follower, actor, environments, key, most_steps, greedy):
+    k = environments.spec.frame_stack
+    key, begin_key = jax.random.split(key)
+    inner, observation = environments.init(begin_key)
+    frames = jnp.repeat(observation[:, None], k, axis=1)
+
+    def goes_on(carry):
+        _, _, running, _, count, _ = carry
+        return jnp.any(running) & (count < most_steps)
+
+    def body(carry):
+        inner, frames, running, returns, count, key = carry
+        key, act_key, step_key = jax.random.split(key, 3)
+        observation = stack_frames(frames, k)[:, 0]
+        if greedy:
+            action = follower.mode(actor, observation)
+        else:
+            action, _ = follower.act(actor, observation, act_key)
+        inner, step = environments.step(inner, to_environment(environments.spec, action), step_key)
+        frames = jnp.concatenate([frames[:, 1:], step.observation[:, None]], axis=1)
+        returns = returns + jnp.where(running, step.reward, 0)
+        running = running & ~(step.terminated | step.truncated)
+        return inner, frames, running, returns, count + 1, key
+
+    running = jnp.ones(environments.num_envs, bool)
+    nothing = jnp.zeros(environments.num_envs, jnp.float32)
+    carry = inner, frames, running, nothing, jnp.zeros((), jnp.int32), key
+    return jax.lax.while_loop(goes_on, body, carry)[3]

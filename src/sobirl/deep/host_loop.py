@@ -1,0 +1,151 @@
+"""Acting, learning and evaluating in environments on the host, one compiled call a step."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, PyTree
+
+from sobirl.deep.actor_learner import ActorLearner, LearnerState, to_environment
+from sobirl.deep.envs.host import HostEnvironments
+from sobirl.deep.envs.spec import EnvSpec
+from sobirl.deep.networks import Network
+from sobirl.deep.sac import RewardFunction, SoftActorCritic
+from sobirl.prefs import stack_frames
+
+
+@dataclasses.dataclass(frozen=True)
+class HostLoop:
+    """Environments to learn in and environments to evaluate in, on the host.
+
+    Attributes:
+        environments: N environments to learn in. They are the run's alone: what they went through
+            is kept by themselves.
+        evaluation: as many as there are episodes in an evaluation.
+    """
+
+    environments: HostEnvironments
+    evaluation: HostEnvironments
+
+    @property
+    def spec(self) -> EnvSpec:
+        """What a learner has to know."""
+        return self.environments.spec
+
+    @property
+    def can_restore(self) -> bool:
+        """Whether a run goes on bit for bit from a saved state."""
+        return self.environments.can_restore
+
+    def begin(self, learner: ActorLearner, key: Key[Array, ""]) -> tuple[LearnerState, PyTree]:
+        """Learner and environments before the first step."""
+        learner_key, environment_key = jax.random.split(key)
+        observation = self.environments.reset(_seed(environment_key))
+        return learner.init(jnp.asarray(observation), learner_key), self._kept()
+
+    def advance(
+        self,
+        learner: ActorLearner,
+        reward: RewardFunction | None,
+        state: tuple[LearnerState, PyTree],
+        num_calls: int,
+    ) -> tuple[tuple[LearnerState, PyTree], dict[str, Array]]:
+        """Some steps of all environments, with what is learned from them.
+
+        See `CompiledLoop.advance`.
+        """
+        fixed, state = (learner, self.spec, reward), state[0]
+        state, action, log_prob, outside = _first_action(fixed, state)
+        sums = None
+        for number in range(num_calls):
+            step = self.environments.step(np.asarray(outside))
+            step = jax.tree.map(jnp.asarray, step)
+            state, metrics, action, log_prob, outside = _learn_and_act(
+                (*fixed, number < num_calls - 1), state, action, log_prob, step
+            )
+            sums = metrics if sums is None else jax.tree.map(jnp.add, sums, metrics)
+        return (state, self._kept()), sums
+
+    def evaluate(
+        self,
+        follower: SoftActorCritic,
+        actor: Network,
+        key: Key[Array, ""],
+        most_steps: int,
+        greedy: bool = False,
+    ) -> Float[np.ndarray, "E"]:
+        """The true return of one episode in every environment that is there for it.
+
+        See `CompiledLoop.evaluate`.
+        """
+        k, environments = self.spec.frame_stack, self.evaluation
+        key, reset_key = jax.random.split(key)
+        observation = environments.reset(_seed(reset_key))
+        frames = np.repeat(observation[:, None], k, axis=1)
+        running = np.ones(environments.num_envs, bool)
+        returns = np.zeros(environments.num_envs, np.float32)
+        for _ in range(most_steps):
+            key, act_key = jax.random.split(key)
+            action = _act(follower, self.spec, actor, frames, act_key, greedy)
+            step = environments.step(np.asarray(action))
+            frames = np.concatenate([frames[:, 1:], step.observation[:, None]], axis=1)
+            returns += np.where(running, step.reward, 0)
+            running &= ~(step.terminated | step.truncated)
+            if not running.any():
+                break
+        return returns
+
+    def restore(self, state: tuple[LearnerState, PyTree]) -> tuple[LearnerState, PyTree]:
+        """Go on from a saved state: exactly where the environments can, else with new episodes."""
+        learner, kept = state
+        if self.can_restore:
+            self.environments.set_state(jax.tree.map(np.asarray, kept))
+            return state
+        observation = self.environments.reset(_seed(learner.key))
+        frames = jnp.repeat(jnp.asarray(observation)[:, None], self.spec.frame_stack, axis=1)
+        nothing = jnp.zeros_like(learner.returns), jnp.zeros_like(learner.lengths)
+        new = eqx.tree_at(
+            lambda s: (s.frames, s.live, s.returns, s.lengths),
+            learner,
+            (frames, jnp.ones_like(learner.live), *nothing),
+        )
+        return new, kept
+
+    def _kept(self) -> PyTree:
+        """What the environments need to be restored; nothing where they cannot be."""
+        return self.environments.get_state() if self.can_restore else ()
+
+
+@eqx.filter_jit
+def _first_action(fixed, state):
+    learner, spec, _ = fixed
+    key, act_key = jax.random.split(state.key)
+    action, log_prob = learner.act(state, act_key)
+    return eqx.tree_at(lambda s: s.key, state, key), action, log_prob, to_environment(spec, action)
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _learn_and_act(fixed, state, action, log_prob, step):
+    """What a step brought, and the next action: one call, because calls take time."""
+    learner, spec, reward, goes_on = fixed
+    key, learn_key, act_key = jax.random.split(state.key, 3)
+    state, metrics = learner.absorb(state, action, log_prob, step, reward, learn_key)
+    state = eqx.tree_at(lambda s: s.key, state, key)
+    if goes_on:
+        action, log_prob = learner.act(state, act_key)
+    return state, metrics, action, log_prob, to_environment(spec, action)
+
+
+@eqx.filter_jit
+def _act(follower, spec, actor, frames, key, greedy):
+    observation = stack_frames(frames, spec.frame_stack)[:, 0]
+    if greedy:
+        return to_environment(spec, follower.mode(actor, observation))
+    return to_environment(spec, follower.act(actor, observation, key)[0])
+
+
+def _seed(key: Key[Array, ""]) -> int:
+    """A seed for environments that know nothing of keys."""
+    return int(jax.random.randint(key, (), 0, 2**31 - 1))

@@ -1,0 +1,211 @@
+"""Learning a reward from preferences and a policy from the reward, in turns.
+
+A round lets the follower act and learn on the reward so far, asks a teacher about pairs of
+fragments of what it did, and improves the reward with all that the teacher has said.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Key, PyTree
+
+from sobirl.core.errors import InvalidInputError
+from sobirl.deep.actor_learner import ActorLearner
+from sobirl.deep.compiled_loop import CompiledLoop
+from sobirl.deep.reward_learning import RewardLearner, RewardState
+from sobirl.prefs import (
+    Fragment,
+    PairQueue,
+    Questions,
+    sample_fragments,
+    select_pairs,
+)
+
+Metrics = dict[str, int | float]
+
+
+class LearningState(eqx.Module):
+    """Everything that the next round depends on, but a teacher of flesh and blood.
+
+    Attributes:
+        loop: of the follower, its replay and the environments.
+        reward: the learned reward.
+        queue: the labelled pairs.
+        round: how many rounds were done.
+        key: for all that is random in asking and fitting.
+    """
+
+    loop: PyTree
+    reward: RewardState
+    queue: PairQueue
+    round: Int[Array, ""]
+    key: Key[Array, ""]
+
+
+@dataclasses.dataclass(frozen=True)
+class PreferenceLearning:
+    """How a reward is learned from preferences, and a policy from it.
+
+    Attributes:
+        loop: the environments, a `CompiledLoop` or a `HostLoop`.
+        learner: the follower, and how it acts and learns.
+        rewards: how the reward is fitted; its implicit term makes the method SoBiRL, none DRLHF.
+            None lets the follower have the true reward, which is the ceiling.
+        model: makes a fresh reward from a key.
+        pairs: how many pairs each round asks about.
+        calls: steps of all environments in a round.
+        fragment_length: steps in a fragment.
+        recent: fragments are taken from so many of the newest records of every environment.
+        selection: which of the candidates are asked about, a name in `SELECTIONS`.
+        candidates: for each pair that is asked about.
+        epochs: passes over the queue in every round ...
+        first_epochs: ... and in the first one.
+        capacity: labelled pairs that are kept.
+        implicit_from: environment steps before which the implicit term is left out.
+
+    Raises:
+        InvalidInputError: an implicit term with a horizon above 0 has nothing to walk in.
+    """
+
+    loop: Any
+    learner: ActorLearner
+    rewards: RewardLearner | None
+    model: functools.partial
+    pairs: tuple[int, ...]
+    calls: int
+    fragment_length: int = 25
+    recent: int = 2000
+    selection: str = "uniform"
+    candidates: int = 4
+    epochs: int = 4
+    first_epochs: int = 32
+    capacity: int = 3000
+    implicit_from: int = 0
+
+    def __post_init__(self):
+        if self._walks and not (isinstance(self.loop, CompiledLoop) and self.learner.keep_states):
+            raise InvalidInputError(
+                f"horizon: {self.rewards.implicit.horizon} of the implicit term needs environments "
+                "in JAX and a learner with keep_states=True; without, only 0 will do"
+            )
+
+    def init(self, key: Key[Array, ""]) -> LearningState:
+        """Before the first round; the random steps of the beginning are part of that."""
+        key, loop_key, model_key = jax.random.split(key, 3)
+        loop = self.loop.begin(self.learner, loop_key)
+        model = self.model(key=model_key)
+        like = jax.eval_shape(lambda: self._fragments(loop[0], key, 1))
+        queue = PairQueue.init(jax.tree.map(lambda leaf: leaf[0], _zeros(like)), self.capacity)
+        reward = (self.rewards or RewardLearner()).init(model)
+        return LearningState(loop, reward, queue, jnp.zeros((), jnp.int32), key)
+
+    def round(
+        self, state: LearningState, questions: Questions | None = None
+    ) -> tuple[LearningState, Metrics]:
+        """One round.
+
+        Args:
+            state: before it.
+            questions: to the teacher; not needed for the true reward.
+
+        Returns:
+            the next state, and metrics of both levels.
+        """
+        learned = state.reward.model if self.rewards is not None else None
+        loop, sums = self.loop.advance(self.learner, learned, state.loop, self.calls)
+        learner_state = loop[0]
+        metrics = {"environment_steps": int(learner_state.steps), **_means(sums)}
+        reward, queue, key = state.reward, state.queue, state.key
+        if self.rewards is not None:
+            key, ask_key, fit_key = jax.random.split(key, 3)
+            queue, asked = self._ask(state, learner_state, questions, ask_key)
+            first = int(state.round) == 0
+            batches = -(-int(queue.size) // self.rewards.batch_size)
+            updates = batches * (self.first_epochs if first else self.epochs)
+            reward, fitted = _fit(
+                self.rewards,
+                reward,
+                queue,
+                jnp.int32(updates),
+                self.learner.follower,
+                learner_state.follower,
+                learner_state.vector_steps,
+                learner_state.steps >= self.implicit_from,
+                fit_key,
+                self.loop.environments if self._walks else None,
+            )
+            metrics |= {"pairs": int(queue.added), "asked": asked}
+            metrics |= {name: float(value) for name, value in fitted.items()}
+        return LearningState(loop, reward, queue, state.round + 1, key), metrics
+
+    def _ask(self, state, learner_state, questions, key):
+        """The queue with what the teacher has said, and how many pairs were asked about."""
+        at = int(state.round)
+        count = self.pairs[at] if at < len(self.pairs) else 0
+        queue = state.queue
+        if count:
+            fragment_key, select_key = jax.random.split(key)
+            # A power of two, so that few programs serve all rounds.
+            pool = 1 << (max(count * self.candidates, 1) - 1).bit_length()
+            pairs = self._fragments(learner_state, fragment_key, pool)
+            logits = _logits(self.rewards, state.reward.model, pairs)
+            chosen = select_pairs(self.selection, jax.nn.sigmoid(logits), count, select_key)
+            pairs = jax.tree.map(lambda leaf: leaf[chosen], pairs)
+            questions.ask(pairs)
+        answers = questions.answers()
+        return (queue if answers is None else _add(queue, *answers)), count
+
+    @property
+    def _walks(self) -> bool:
+        implicit = None if self.rewards is None else self.rewards.implicit
+        return implicit is not None and implicit.walks
+
+    def _fragments(self, learner_state, key, num) -> Fragment:
+        """Pairs of fragments (num,2) of what was experienced lately."""
+        replay = self.learner.replay
+        first, count = replay.ring(learner_state.replay)
+        return sample_fragments(
+            learner_state.replay.experience,
+            key,
+            (num, 2),
+            self.fragment_length,
+            first=first,
+            count=count,
+            now=learner_state.vector_steps,
+            frame_stack=replay.frame_stack,
+            recent=self.recent,
+        )
+
+
+_logits = eqx.filter_jit(RewardLearner.logits)
+
+
+@eqx.filter_jit
+def _fit(rewards, state, queue, updates, follower, networks, *rest):
+    temperature = jnp.exp(networks.log_temperature)
+    return rewards.fit(state, queue, updates, follower, networks.actor, temperature, *rest)
+
+
+_add = eqx.filter_jit(PairQueue.add)
+
+
+def _means(sums: dict[str, Array]) -> Metrics:
+    """What a round says of the follower: means over its episodes, and over its updates."""
+    sums = {name: float(value) for name, value in sums.items()}
+    episodes, updates = sums.pop("episodes"), sums.pop("updates")
+    returns, lengths = sums.pop("returns"), sums.pop("lengths")
+    over = {name: total / updates if updates else float("nan") for name, total in sums.items()}
+    return {
+        "episodes": episodes,
+        "true_return": returns / episodes if episodes else float("nan"),
+        "episode_length": lengths / episodes if episodes else float("nan"),
+        **over,
+    }
+
+
+def _zeros(like: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)

@@ -1,0 +1,189 @@
+"""Learning a reward from preferences: the loss, and the two terms of its hyper-gradient."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+
+from sobirl.core.errors import InvalidInputError
+from sobirl.deep.envs.compiled import CompiledEnvironments
+from sobirl.deep.implicit import ImplicitTerm
+from sobirl.deep.networks import Network
+from sobirl.deep.reward_model import RewardModel
+from sobirl.deep.sac import SoftActorCritic
+from sobirl.prefs import Fragment, PairQueue, fragment_return, preference_logit, preference_loss
+
+
+class RewardState(eqx.Module):
+    """The reward and the state of its optimizer."""
+
+    model: RewardModel
+    optimizer: PyTree
+    updates: Int[Array, ""]
+
+
+class RewardLearner(eqx.Module):
+    """Minimizes the cross-entropy of the Bradley-Terry model, with AdamW.
+
+    Args:
+        implicit: the implicit term of the hyper-gradient; None leaves it out, as plain learning
+            from preferences does (Christiano et al. 2017).
+        largest_ratio: the implicit term is shortened where its norm exceeds this many times that of
+            the explicit one. Without a bound it may drive the rewards of the queue's pairs to
+            infinity: on pairs that do not change it has no minimum.
+        learning_rate: of AdamW.
+        weight_decay: of AdamW.
+        batch_size: pairs an update.
+        temperature: of the Bradley-Terry model.
+        noise: the share of answers that are made by chance, see `preference_loss`.
+        discount: of the rewards within a fragment, see `fragment_return`.
+
+    Raises:
+        InvalidInputError: a number out of its range.
+
+    Source: Christiano et al. (2017); Yang, Gao, Yuan (2025).
+    """
+
+    implicit: ImplicitTerm | None = None
+    largest_ratio: float = 1.0
+    learning_rate: float = 3e-4
+    weight_decay: float = 1e-2
+    batch_size: int = eqx.field(default=64, static=True)
+    temperature: float = 1.0
+    noise: float = 0.0
+    discount: float = 1.0
+
+    def __check_init__(self):
+        for name in ("learning_rate", "batch_size", "temperature", "largest_ratio"):
+            if not getattr(self, name) > 0:
+                raise InvalidInputError(f"{name}: must be positive, got {getattr(self, name)}")
+
+    def init(self, model: RewardModel) -> RewardState:
+        """Before the first update."""
+        return RewardState(model, self._adam.init(model), jnp.zeros((), jnp.int32))
+
+    def logits(
+        self, model: RewardModel, pairs: Fragment, key: Key[Array, ""] | None = None
+    ) -> Float[Array, "K B"]:
+        """The log-odds that the first of two fragments is preferred, for every member."""
+        axes = pairs.mask.ndim
+        observation, action = (
+            leaf.reshape(-1, *leaf.shape[axes:]) for leaf in (pairs.stacked, pairs.action)
+        )
+        reward = model.members(observation, action, key).reshape(-1, *pairs.mask.shape)
+        mask = jnp.broadcast_to(pairs.mask, reward.shape)
+        returns = fragment_return(reward, mask, self.discount)
+        return preference_logit(returns[..., 0], returns[..., 1], self.temperature)
+
+    def update(
+        self,
+        state: RewardState,
+        pairs: Fragment,
+        label: Float[Array, "B"],
+        kept: Bool[Array, "B"],
+        follower: SoftActorCritic,
+        actor: Network,
+        temperature: Float[Array, ""],
+        now: Int[Array, ""],
+        implicit_on: Bool[Array, ""],
+        key: Key[Array, ""],
+        environments: CompiledEnvironments | None = None,
+    ) -> tuple[RewardState, dict[str, Array]]:
+        """One step on a batch of labelled pairs.
+
+        Args:
+            state: the reward so far.
+            pairs: fragments with leading axes (B,2).
+            label: of each pair.
+            kept: which of them count.
+            follower: how the actor's output is read.
+            actor: the follower's policy.
+            temperature: the follower's τ.
+            now: records that a stream has had.
+            implicit_on: whether the implicit term counts yet.
+            key: for dropout, sampled actions and walks.
+            environments: for the walks of an implicit term with a horizon above 0.
+
+        Returns:
+            the next state, and metrics: the `preference_loss`, the `preference_accuracy` over
+            pairs that are no ties, the `implicit_ratio`, the norm of the implicit term over that of
+            the explicit one, and the `hypergradient_norm` of both together.
+        """
+        dropout_key, implicit_key = jax.random.split(key)
+        weight = kept.astype(label.dtype)
+        count = jnp.maximum(jnp.sum(weight), 1)
+
+        def explicit(model):
+            logits = self.logits(model, pairs, dropout_key)
+            losses = jax.vmap(lambda logit: preference_loss(logit, label, self.noise))(logits)
+            losses = jnp.mean(losses, axis=0)
+            return jnp.sum(weight * losses) / count, (losses, logits)
+
+        (loss, (losses, logits)), gradient = jax.value_and_grad(explicit, has_aux=True)(state.model)
+        ratio = jnp.zeros(())
+        if self.implicit is not None:
+            known = follower, actor, temperature, pairs, losses, weight, now, implicit_key
+            term = jax.lax.cond(
+                implicit_on,
+                lambda: jax.grad(self.implicit.surrogate)(state.model, *known, environments),
+                lambda: jax.tree.map(jnp.zeros_like, state.model),
+            )
+            ratio = optax.tree.norm(term) / jnp.maximum(optax.tree.norm(gradient), 1e-12)
+            shortened = jnp.minimum(1, self.largest_ratio / jnp.maximum(ratio, 1e-12))
+            gradient = jax.tree.map(lambda a, b: a + shortened * b, gradient, term)
+        updates, optimizer = self._adam.update(gradient, state.optimizer, state.model)
+        model = optax.apply_updates(state.model, updates)
+        decided = weight * (label != 0.5)
+        right = (jnp.mean(logits, axis=0) > 0) == (label > 0.5)
+        metrics = {
+            "preference_loss": loss,
+            "preference_accuracy": jnp.sum(decided * right) / jnp.maximum(jnp.sum(decided), 1),
+            "implicit_ratio": ratio,
+            "hypergradient_norm": optax.tree.norm(gradient),
+        }
+        return RewardState(model, optimizer, state.updates + 1), metrics
+
+    def fit(
+        self,
+        state: RewardState,
+        queue: PairQueue,
+        updates: int | Int[Array, ""],
+        follower: SoftActorCritic,
+        actor: Network,
+        temperature: Float[Array, ""],
+        now: Int[Array, ""],
+        implicit_on: Bool[Array, ""],
+        key: Key[Array, ""],
+        environments: CompiledEnvironments | None = None,
+    ) -> tuple[RewardState, dict[str, Array]]:
+        """Some updates on batches from a queue; the metrics are their means."""
+
+        def body(number, carry):
+            state, sums = carry
+            sample_key, update_key = jax.random.split(jax.random.fold_in(key, number))
+            batch = queue.sample(sample_key, self.batch_size)
+            kept = batch.number >= 0
+            state, metrics = self.update(
+                state,
+                batch.pair,
+                batch.label,
+                kept,
+                follower,
+                actor,
+                temperature,
+                now,
+                implicit_on,
+                update_key,
+                environments,
+            )
+            return state, jax.tree.map(jnp.add, sums, metrics)
+
+        names = ("preference_loss", "preference_accuracy", "implicit_ratio", "hypergradient_norm")
+        nothing = {name: jnp.zeros(()) for name in names}
+        state, sums = jax.lax.fori_loop(0, updates, body, (state, nothing))
+        return state, {name: total / jnp.maximum(updates, 1) for name, total in sums.items()}
+
+    @property
+    def _adam(self) -> optax.GradientTransformation:
+        return optax.adamw(self.learning_rate, weight_decay=self.weight_decay)

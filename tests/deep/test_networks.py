@@ -1,0 +1,73 @@
+"""Networks: shapes, the scaling of observations, dropout, and what a network refuses."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sobirl.deep.networks import (
+    MINATAR,
+    NATURE,
+    REWARD_CNN,
+    Architecture,
+    Ensemble,
+    Network,
+    architecture_for,
+    scaled,
+)
+
+KEY = jax.random.key(0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "architecture"),
+    [((5,), None), ((10, 10, 4), MINATAR), ((84, 84, 4), NATURE), ((84, 84, 4), REWARD_CNN)],
+)
+def test_outputs(shape, architecture):
+    network = Network(shape, 3, KEY, architecture)
+    assert network(jnp.zeros(shape, jnp.uint8)).shape == (3,)
+    assert network(jnp.zeros(shape, jnp.float32)).dtype == jnp.float32
+
+
+def test_the_usual_architectures():
+    assert architecture_for((3,)).convolutions == ()
+    assert architecture_for((10, 10, 4)) == MINATAR
+    assert architecture_for((84, 84, 4)) == NATURE
+    # The size of DQN's network for six actions (Mnih et al. 2015).
+    leaves = jax.tree.leaves(Network((84, 84, 4), 6, KEY, NATURE))
+    assert sum(leaf.size for leaf in leaves) == 1_687_206
+
+
+def test_bytes_and_their_share_of_255_look_alike():
+    screen = jax.random.randint(KEY, (84, 84, 4), 0, 256).astype(jnp.uint8)
+    network = Network(screen.shape, 2, KEY)
+    np.testing.assert_allclose(network(screen), network(screen / 255), rtol=1e-5)
+    np.testing.assert_array_equal(scaled(jnp.array([0, 255], jnp.uint8)), [0, 1])
+    np.testing.assert_array_equal(scaled(jnp.array([-3.0, 255.0])), [-3, 255])
+
+
+def test_further_inputs_matter():
+    network = Network((2,), 1, KEY, extras=1)
+    state = jnp.ones(2, jnp.float32)
+    low, high = (network(state, jnp.full(1, a, jnp.float32)) for a in (-1.0, 1.0))
+    assert low != high
+
+
+def test_dropout_needs_a_key_and_keeps_the_mean():
+    network = Network((2,), 1, KEY, Architecture(widths=(512,), dropout=0.5))
+    state = jnp.ones(2, jnp.float32)
+    outputs = jax.vmap(lambda key: network(state, key=key))(jax.random.split(KEY, 4000))
+    assert np.std(outputs) > 0
+    error = float(3 * np.std(outputs) / np.sqrt(len(outputs)))
+    assert np.mean(outputs) == pytest.approx(float(network(state)[0]), abs=error)
+    assert network(state) == network(state)
+
+
+def test_members_of_an_ensemble_differ():
+    ensemble = Ensemble(3, lambda key: Network((2,), 4, key), KEY)
+    outputs = ensemble(jnp.ones((5, 2), jnp.float32))
+    assert outputs.shape == (3, 5, 4)
+    assert not np.allclose(outputs[0], outputs[1])
+    np.testing.assert_allclose(
+        outputs[2, 0], ensemble.members[2](jnp.ones(2, jnp.float32)), rtol=1e-5
+    )
