@@ -112,12 +112,12 @@ class Results:
         """Mean ± standard error of the chosen start's exact leader value, one row a cell."""
         print(header())
         for title, cells in (("two goals", TWO_GOALS), ("one goal", ONE_GOAL)):
-            for names in (METHODS[:4], METHODS[4:]):
-                self._print_table(title, cells, names)
+            self._print_table(f"{title}: ours, and the paper's", cells, METHODS[:4])
+            self._print_table(f"{title}: other methods, our implementation", cells, METHODS[4:])
 
     def _print_table(self, title: str, cells: tuple[Cell, ...], names: tuple[str, ...]) -> None:
         peers = [f"{name}, published" for name in published(cells[0])]
-        print(f"\n{title}\n\n| τ | β | steps | {' | '.join([*names, *peers])} |")
+        print(f"\n**{title}**\n\n| τ | β | steps | {' | '.join([*names, *peers])} |")
         print("|---" * (3 + len(names) + len(peers)) + "|")
         for cell in cells:
             known = published(cell).values()
