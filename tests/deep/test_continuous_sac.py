@@ -54,7 +54,7 @@ def test_gradient_of_the_policy_loss_against_finite_differences():
             return follower.policy_loss(moved, critic, batch, jnp.array(0.3), jax.random.key(1))[0]
 
         numeric = (loss(1e-5) - loss(-1e-5)) / 2e-5
-        assert jax.grad(loss)(0.0) == pytest.approx(numeric, rel=1e-6)
+        assert jax.grad(loss)(0.0) == pytest.approx(float(numeric), rel=1e-6)
 
 
 def test_best_action_of_a_quadratic_reward():

@@ -155,6 +155,7 @@ def learning(horizon, keep_states=True, loop=None):
     )
 
 
+@pytest.mark.slow
 def test_learning_on_cartpole_with_tails():
     run = learning(2)
     state = run.init(jax.random.key(0))

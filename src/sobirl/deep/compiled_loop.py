@@ -41,9 +41,7 @@ class CompiledLoop:
 
     def begin(self, learner: ActorLearner, key: Key[Array, ""]) -> LoopState:
         """Learner and environments before the first step."""
-        learner_key, environment_key = jax.random.split(key)
-        inner, observation = self.environments.init(environment_key)
-        return learner.init(observation, learner_key, inner.inner), inner
+        return _begin(learner, self.environments, key)
 
     def advance(
         self,
@@ -87,6 +85,13 @@ class CompiledLoop:
     def restore(self, state: LoopState) -> LoopState:
         """Go on from a saved state."""
         return state
+
+
+@eqx.filter_jit
+def _begin(learner, environments, key):
+    learner_key, environment_key = jax.random.split(key)
+    inner, observation = environments.init(environment_key)
+    return learner.init(observation, learner_key, inner.inner), inner
 
 
 @eqx.filter_jit(donate="all-except-first")

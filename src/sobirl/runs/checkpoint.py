@@ -162,22 +162,22 @@ def steps_in(arrays: dict[str, np.ndarray]) -> int:
     return operator.index(np.max(arrays["state.step"]))
 
 
-def _named(state: PyTree) -> dict[str, jax.Array]:
+def _named(state: PyTree) -> dict[str, jax.Array | np.ndarray]:
     """The leaves by their place in the state."""
     leaves = jax.tree_util.tree_flatten_with_path(state)[0]
     return {_STATE + jax.tree_util.keystr(path): leaf for path, leaf in leaves}
 
 
-def _is_key(leaf) -> bool:
+def _is_key(leaf: jax.Array | np.ndarray) -> bool:
     return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _raw(leaf: jax.Array) -> jax.Array:
+def _raw(leaf: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
     """Numbers as they are, keys as the numbers that they are made of."""
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 
-def _like(leaf: jax.Array, array: np.ndarray) -> jax.Array | np.ndarray:
+def _like(leaf: jax.Array | np.ndarray, array: np.ndarray) -> jax.Array | np.ndarray:
     if _is_key(leaf):
         return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf))
     return array

@@ -64,8 +64,12 @@ class Rounds:
         return RoundState(jnp.zeros((), jnp.int32), self._fresh(0))
 
     def restore(self, state: RoundState) -> RoundState:
-        """Go on from a saved state."""
-        loop = self.learning.loop.restore(state.learning.loop)
+        """Go on from a saved state, whose arrays are NumPy's."""
+        learner, environments = state.learning.loop
+        state = eqx.tree_at(lambda s: s.learning.loop, state, (learner, ()))
+        state = jax.tree.map(jnp.array, state)
+        # What environments on the host keep stays as it is: it has integers of 64 bits.
+        loop = self.learning.loop.restore((state.learning.loop[0], environments))
         return eqx.tree_at(lambda s: s.learning.loop, state, loop)
 
     def round(self, state: RoundState) -> tuple[RoundState, dict[str, int | float]]:

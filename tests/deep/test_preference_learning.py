@@ -1,0 +1,142 @@
+"""Rounds of acting, asking and fitting: the better action is learned from preferences alone."""
+
+import dataclasses
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from probes import better_action, loop_of, small_learner
+from sobirl.core.errors import InvalidInputError
+from sobirl.deep.implicit import ImplicitTerm
+from sobirl.deep.networks import Architecture
+from sobirl.deep.preference_learning import PreferenceLearning
+from sobirl.deep.reward_learning import RewardLearner
+from sobirl.deep.reward_model import RewardModel
+from sobirl.prefs import Oracle, OracleTeacher, Questions
+
+KEY = jax.random.key(3)
+N, CALLS = 4, 44  # four episodes of ten steps; those of the first round are random
+PAIRS = (32, 16, 0, 16)
+LEARNER = small_learner(N, 40 * N, 0.25, discount=0.5, temperature=0.1)
+LOOP = loop_of(better_action(10), N, episodes=16)
+ORACLE = Oracle(temperature=0.5)
+REWARDS = {
+    "drlhf": RewardLearner(learning_rate=0.02, batch_size=16),
+    "sobirl": RewardLearner(ImplicitTerm(), learning_rate=0.02, batch_size=16),
+    "ground-truth": None,
+}
+
+
+def learning_by(method, **more):
+    return PreferenceLearning(
+        loop=LOOP,
+        learner=LEARNER,
+        rewards=REWARDS[method],
+        model=functools.partial(
+            RewardModel, (1,), num_actions=2, architecture=Architecture((), (8,))
+        ),
+        pairs=PAIRS,
+        calls=CALLS,
+        fragment_length=5,
+        recent=CALLS,
+        first_epochs=16,
+        **more,
+    )
+
+
+def carried_out(learning, delay=0, rounds=4):
+    """The state after some rounds, and the metrics of each."""
+    questions = Questions(OracleTeacher(ORACLE, KEY, delay))
+    state, rows = learning.init(KEY), []
+    for _ in range(rounds):
+        state, metrics = learning.round(state, questions)
+        rows.append(metrics)
+    return state, rows
+
+
+@functools.cache
+def result(method):
+    with jax.enable_x64(False):
+        return carried_out(learning_by(method))
+
+
+@pytest.mark.parametrize("method", REWARDS)
+def test_the_better_action_is_learned(method):
+    state, rows = result(method)
+    follower, learner_state = LEARNER.follower, state.loop[0]
+    log_policy = follower.log_policy(learner_state.follower.actor, jnp.ones((1, 1)))
+    assert np.exp(log_policy[0, 1]) > 0.9
+    returns = LOOP.evaluate(follower, learner_state.follower.actor, KEY, 99)
+    assert returns.mean() > 9
+    true_returns = [row["true_return"] for row in rows]
+    assert true_returns[0] < 6 and true_returns[-1] > 8.5
+    assert [row["episode_length"] for row in rows] == [10] * len(rows)
+    assert [row["episodes"] for row in rows] == [4 * N] * len(rows)
+    assert [row["environment_steps"] for row in rows] == [40 * N * (n + 1) for n in range(4)]
+
+
+@pytest.mark.parametrize("method", ["drlhf", "sobirl"])
+def test_the_reward_is_learned_from_all_pairs(method):
+    state, rows = result(method)
+    assert [row["asked"] for row in rows] == list(PAIRS)
+    assert [row["pairs"] for row in rows] == np.cumsum(PAIRS).tolist()
+    assert state.queue.size == sum(PAIRS) and state.round == len(PAIRS)
+    # Passes over the queue in batches of 16: 16 at first, then 4.
+    assert state.reward.updates == 16 * 2 + 4 * (3 + 3 + 4)
+    bad, good = state.reward.model(jnp.ones((2, 1)), jnp.arange(2, dtype=jnp.int32))
+    assert good - bad > 0.5
+    assert rows[1]["preference_accuracy"] > 0.65
+    ratios = [row["implicit_ratio"] for row in rows]
+    assert all(ratio > 0 for ratio in ratios) if method == "sobirl" else not any(ratios)
+
+
+def test_the_true_reward_asks_nobody():
+    state, rows = result("ground-truth")
+    assert state.queue.size == 0 and state.reward.updates == 0
+    assert "asked" not in rows[0]
+    state, _ = learning_by("ground-truth").round(state)  # questions are not needed
+    assert state.round == len(PAIRS) + 1
+
+
+def test_the_seed_decides():
+    again, rows = carried_out(learning_by("sobirl"), rounds=2)
+    learning = learning_by("sobirl")
+    other, _ = learning.round(
+        learning.init(jax.random.key(4)), Questions(OracleTeacher(ORACLE, KEY))
+    )
+    assert rows == result("sobirl")[1][:2]
+    first, _ = carried_out(learning_by("sobirl"), rounds=2)
+    assert bool(eqx.tree_equal(first, again))
+    assert not bool(eqx.tree_equal(first.reward, other.reward))
+
+
+def test_answers_that_are_late_come_in_a_later_round():
+    state, rows = carried_out(learning_by("drlhf"), delay=1)
+    assert [row["asked"] for row in rows] == list(PAIRS)
+    assert [row["pairs"] for row in rows] == [0, 32, 48, 48]
+    assert rows[0]["preference_loss"] == 0  # there was nothing to fit
+    assert state.queue.size == 48
+
+
+def test_pairs_that_are_skipped_are_not_kept():
+    questions = Questions(OracleTeacher(Oracle(skip_below=100), KEY))
+    learning = learning_by("drlhf")
+    state, metrics = learning.round(learning.init(KEY), questions)
+    assert (metrics["asked"], metrics["pairs"]) == (32, 0)
+    assert state.queue.size == 0
+
+
+@pytest.mark.parametrize(("begin", "on"), [(0, True), (10**6, False)])
+def test_the_implicit_term_waits(begin, on):
+    _, rows = carried_out(learning_by("sobirl", implicit_from=begin), rounds=1)
+    assert (rows[0]["implicit_ratio"] > 0) == on
+
+
+def test_walks_need_states():
+    walking = RewardLearner(ImplicitTerm(horizon=2))
+    with pytest.raises(InvalidInputError, match="horizon: 2 of the implicit term needs"):
+        dataclasses.replace(learning_by("sobirl"), rewards=walking)

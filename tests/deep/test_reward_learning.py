@@ -1,0 +1,209 @@
+"""Learning a reward from preferences: derivatives, what counts, and a reward that is found."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from sobirl.core.errors import InvalidInputError
+from sobirl.deep.discrete_sac import DiscreteSAC
+from sobirl.deep.implicit import ImplicitTerm
+from sobirl.deep.networks import Architecture
+from sobirl.deep.reward_learning import RewardLearner
+from sobirl.deep.reward_model import RewardModel
+from sobirl.prefs import Fragment, Oracle, PairQueue, preference_loss
+
+KEY = jax.random.key(0)
+D, A, L = 3, 2, 4
+LINEAR, TINY = Architecture(widths=()), Architecture(widths=(4,))
+FOLLOWER = DiscreteSAC((D,), num_actions=A, widths=(4,))
+TRUTH = np.random.default_rng(7).normal(size=(D, A))
+
+
+def random_pairs(count, seed=0, dtype=np.float32):
+    """Pairs of fragments of which some are shorter, rewarded with the truth."""
+    rng = np.random.default_rng(seed)
+    observation = rng.normal(size=(count, 2, L, D)).astype(dtype)
+    action = rng.integers(0, A, (count, 2, L)).astype(np.int32)
+    reward = np.take_along_axis(observation @ TRUTH, action[..., None], -1)[..., 0]
+    length = rng.integers(1, L + 1, (count, 2, 1))
+    return jax.tree.map(
+        jnp.asarray,
+        Fragment(
+            observation=observation,
+            action=action,
+            reward=reward.astype(dtype),
+            log_prob=np.full((count, 2, L), -np.log(A), dtype),
+            mask=np.arange(L) < length,
+            taken_at=np.full((count, 2), 90, np.int32),
+        ),
+    )
+
+
+def small_model(architecture=TINY, **more):
+    return RewardModel((D,), KEY, num_actions=A, architecture=architecture, **more)
+
+
+def follower_side(on=True):
+    """What an update wants to know of the follower."""
+    actor, _ = FOLLOWER.networks(jax.random.key(1))
+    dtype = actor.head.bias.dtype
+    return FOLLOWER, actor, jnp.array(0.5, dtype), jnp.array(100, jnp.int32), jnp.array(on)
+
+
+update = eqx.filter_jit(RewardLearner.update)
+fit = eqx.filter_jit(RewardLearner.fit)
+logits_of = eqx.filter_jit(RewardLearner.logits)
+answer = eqx.filter_jit(Oracle.answer)
+
+
+def gradient_of(state):
+    """The gradient of the first update, from Adam's first moment."""
+    return jax.tree.map(lambda moment: moment / 0.1, optax.tree.get(state.optimizer, "mu"))
+
+
+def test_gradient_of_the_preference_loss_against_finite_differences():
+    with jax.enable_x64(True):
+        learner = RewardLearner(temperature=0.7, noise=0.1, discount=0.9)
+        pairs, label = random_pairs(5, dtype=np.float64), jnp.array([1.0, 0.0, 0.5, 1.0, 0.3])
+        kept = jnp.array([True, True, True, False, True])
+        model = small_model(members=2)
+        state, metrics = update(
+            learner, learner.init(model), pairs, label, kept, *follower_side(), KEY
+        )
+        flat, rebuild = jax.flatten_util.ravel_pytree(model)
+
+        @jax.jit
+        def loss(flat):
+            members = learner.logits(rebuild(flat), pairs)
+            losses = [preference_loss(logits, label, 0.1) for logits in members]
+            return jnp.mean(jnp.stack(losses)[:, kept])
+
+        steps = 1e-5 * np.eye(len(flat))
+        numeric = [(loss(flat + step) - loss(flat - step)) / 2e-5 for step in steps]
+        gradient, _ = jax.flatten_util.ravel_pytree(gradient_of(state))
+        np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-9)
+        assert metrics["preference_loss"] == pytest.approx(float(loss(flat)), rel=1e-12)
+        norm = np.linalg.norm(gradient)
+        assert metrics["hypergradient_norm"] == pytest.approx(float(norm), rel=1e-10)
+
+
+def test_logits_are_differences_of_returns():
+    learner, pairs = RewardLearner(temperature=2.0, discount=0.5), random_pairs(6)
+    model = small_model(members=3)
+    logits = logits_of(learner, model, pairs)
+    reward = np.asarray(
+        model.members(pairs.observation.reshape(-1, D), pairs.action.reshape(-1))
+    ).reshape(3, *pairs.mask.shape)
+    after = np.maximum(np.asarray(pairs.mask).sum(-1, keepdims=True) - 1 - np.arange(L), 0)
+    returns = np.sum(reward * pairs.mask * 0.5**after, axis=-1)
+    np.testing.assert_allclose(logits, (returns[..., 0] - returns[..., 1]) / 2, rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def taught():
+    """A linear reward after 400 updates on 600 pairs with answers of a rational teacher."""
+    with jax.enable_x64(False):
+        learner = RewardLearner(learning_rate=0.03, batch_size=32, weight_decay=1e-4)
+        pairs = random_pairs(600)
+        label, _ = answer(Oracle(), pairs, KEY)
+        queue = PairQueue.init(jax.tree.map(lambda leaf: leaf[0], pairs), 600).add(pairs, label)
+        state = learner.init(small_model(LINEAR))
+        return learner, fit(learner, state, queue, jnp.int32(400), *follower_side(), KEY)
+
+
+def test_a_linear_reward_is_recovered(taught):
+    _, (state, metrics) = taught
+    states = np.random.default_rng(3).normal(size=(200, D)).astype(np.float32)
+    table = np.asarray(state.model.table(jnp.asarray(states)))[0]
+    found, truth = ((r - r.mean()).ravel() for r in (table, states @ TRUTH))
+    assert found @ truth / np.linalg.norm(found) / np.linalg.norm(truth) > 0.97
+    assert found @ truth / (truth @ truth) == pytest.approx(1, abs=0.25)  # the scale too
+    test = random_pairs(300, seed=4)
+    best, _ = answer(Oracle(temperature=0), test, KEY)
+    logits = logits_of(RewardLearner(), state.model, test)[0]
+    assert np.mean((logits > 0) == (best > 0.5)) > 0.9
+    assert 0.6 < metrics["preference_accuracy"] < 1
+    assert metrics["implicit_ratio"] == 0
+
+
+def test_fit_makes_the_stated_number_of_updates(taught):
+    learner, (state, _) = taught
+    assert state.updates == 400
+    queue = PairQueue.init(jax.tree.map(lambda leaf: leaf[0], random_pairs(600)), 600)
+    for pairs, updates in ((0, 0), (0, 3), (600, 0)):
+        some = queue.add(random_pairs(600), np.ones(600)) if pairs else queue
+        after, metrics = fit(learner, state, some, jnp.int32(updates), *follower_side(), KEY)
+        assert after.updates == 400 + updates
+        # Of an empty queue, and without updates, nothing is said.
+        assert metrics["preference_loss"] == 0
+        same = jax.tree.map(lambda a, b: np.allclose(a, b, atol=0.2), state.model, after.model)
+        assert all(jax.tree.leaves(same))
+
+
+def garbled(pairs, label, kept):
+    """The same batch with nonsense where a pair does not count."""
+    return jax.tree.map(
+        lambda a, b: jnp.where(kept.reshape(-1, *(1,) * (a.ndim - 1)), a, b),
+        (pairs, label),
+        (random_pairs(len(label), seed=99), 1 - label),
+    )
+
+
+@pytest.fixture(scope="module", params=["drlhf", "sobirl"])
+def learner(request):
+    implicit = ImplicitTerm(weight=1e3) if request.param == "sobirl" else None
+    return RewardLearner(implicit, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    with jax.enable_x64(False):
+        pairs = random_pairs(8)
+        return pairs, jnp.array([1, 0, 1, 1, 0, 0, 1, 0.5], jnp.float32), jnp.arange(8) < 5
+
+
+def test_pairs_that_are_not_kept_do_not_count(learner, batch):
+    pairs, label, kept = batch
+    state = learner.init(small_model())
+    one, metrics = update(learner, state, *batch, *follower_side(), KEY)
+    other, same = update(learner, state, *garbled(*batch), kept, *follower_side(), KEY)
+    assert bool(eqx.tree_equal((one, metrics), (other, same), rtol=1e-5, atol=1e-6))
+    everything = jnp.ones(8, bool)
+    _, different = update(learner, state, pairs, label, everything, *follower_side(), KEY)
+    assert different["preference_loss"] != metrics["preference_loss"]
+
+
+def test_the_implicit_term_is_at_most_so_long(batch):
+    plain = RewardLearner(batch_size=8)
+    state = plain.init(small_model())
+
+    def gradient(learner, on=True):
+        after, metrics = update(learner, state, *batch, *follower_side(on), KEY)
+        vector, _ = jax.flatten_util.ravel_pytree(gradient_of(after))
+        return np.asarray(vector), float(metrics["implicit_ratio"])
+
+    explicit, nothing = gradient(plain)
+    assert nothing == 0
+    free = RewardLearner(ImplicitTerm(), largest_ratio=1e9, batch_size=8)
+    whole, ratio = gradient(free)
+    length = np.linalg.norm(explicit)
+    assert np.linalg.norm(whole - explicit) == pytest.approx(ratio * length, rel=1e-4)
+    bound = ratio / 2
+    bounded, same = gradient(RewardLearner(ImplicitTerm(), largest_ratio=bound, batch_size=8))
+    assert same == pytest.approx(ratio, rel=1e-5)  # what is reported is not shortened
+    expected = (explicit + whole) / 2
+    np.testing.assert_allclose(bounded, expected, rtol=1e-3, atol=1e-5 * length)
+    off, nothing = gradient(free, on=False)
+    assert nothing == 0
+    np.testing.assert_allclose(off, explicit, rtol=1e-5, atol=1e-6 * length)
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "batch_size", "temperature", "largest_ratio"])
+def test_numbers_out_of_range(name):
+    with pytest.raises(InvalidInputError, match=f"{name}: must be positive, got 0"):
+        dataclasses.replace(RewardLearner(), **{name: 0 if name == "batch_size" else 0.0})
