@@ -137,7 +137,7 @@ def test_help(capsys, args):
     [
         ("frobnicate", "available subcommands: run, resume, show, report, list"),
         ("run", "Expected one of"),
-        ("run no-such-problem", "available subcommands: four-rooms, random-mdp, rust-bus"),
+        ("run no-such-problem", "available subcommands: four-rooms, random-mdp, rlhf, rust-bus"),
         ("run four-rooms --no-such-option 3", "Unrecognized options: --no-such-option, 3"),
         ("run four-rooms --temp 3", "perhaps you meant --temperature"),
         ("run four-rooms --temperature warm", "could not convert string to float: 'warm'"),
