@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Float, Key, Num, PyTree
 
 from sobirl.deep.actor_learner import ActorLearner, LearnerState, to_environment
 from sobirl.deep.envs.host import HostEnvironments
@@ -42,7 +42,7 @@ class HostLoop:
     def begin(self, learner: ActorLearner, key: Key[Array, ""]) -> tuple[LearnerState, PyTree]:
         """Learner and environments before the first step."""
         learner_key, environment_key = jax.random.split(key)
-        observation = self.environments.reset(_seed(environment_key))
+        observation = self.environments.reset(seed_of(environment_key))
         return learner.init(jnp.asarray(observation), learner_key), self._kept()
 
     def advance(
@@ -82,13 +82,13 @@ class HostLoop:
         """
         k, environments = self.spec.frame_stack, self.evaluation
         key, reset_key = jax.random.split(key)
-        observation = environments.reset(_seed(reset_key))
+        observation = environments.reset(seed_of(reset_key))
         frames = np.repeat(observation[:, None], k, axis=1)
         running = np.ones(environments.num_envs, bool)
         returns = np.zeros(environments.num_envs, np.float32)
         for _ in range(most_steps):
             key, act_key = jax.random.split(key)
-            action = _act(follower, self.spec, actor, frames, act_key, greedy)
+            action = act_on_host(follower, self.spec, actor, frames, act_key, greedy)
             step = environments.step(np.asarray(action))
             frames = np.concatenate([frames[:, 1:], step.observation[:, None]], axis=1)
             returns += np.where(running, step.reward, 0)
@@ -103,7 +103,7 @@ class HostLoop:
         if self.can_restore:
             self.environments.set_state(jax.tree.map(np.asarray, kept))
             return state
-        observation = self.environments.reset(_seed(learner.key))
+        observation = self.environments.reset(seed_of(learner.key))
         frames = jnp.repeat(jnp.asarray(observation)[:, None], self.spec.frame_stack, axis=1)
         nothing = jnp.zeros_like(learner.returns), jnp.zeros_like(learner.lengths)
         new = eqx.tree_at(
@@ -139,13 +139,21 @@ def _learn_and_act(fixed, state, action, log_prob, step):
 
 
 @eqx.filter_jit
-def _act(follower, spec, actor, frames, key, greedy):
+def act_on_host(
+    follower: SoftActorCritic,
+    spec: EnvSpec,
+    actor: Network,
+    frames: Num[Array | np.ndarray, "N k *obs"],
+    key: Key[Array, ""],
+    greedy: bool,
+) -> Num[Array, "N *d"]:
+    """Actions, as the environments take them, on the latest k frames of each."""
     observation = stack_frames(frames, spec.frame_stack)[:, 0]
     if greedy:
         return to_environment(spec, follower.mode(actor, observation))
     return to_environment(spec, follower.act(actor, observation, key)[0])
 
 
-def _seed(key: Key[Array, ""]) -> int:
+def seed_of(key: Key[Array, ""]) -> int:
     """A seed for environments that know nothing of keys."""
     return int(jax.random.randint(key, (), 0, 2**31 - 1))

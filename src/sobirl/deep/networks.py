@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Num
 
+from sobirl.deep.batch_norm import BatchNorm
+
 # Channels, kernel and stride of every convolution.
 Convolutions = tuple[tuple[int, int, int], ...]
 
@@ -19,21 +21,25 @@ class Architecture(NamedTuple):
         convolutions: channels, kernel and stride, layer by layer; none for vectors.
         widths: of the fully connected layers.
         activation: after every layer but the head.
-        dropout: the share of the last layer's units that training leaves out.
+        dropout: the share of units that training leaves out after every convolution, or after the
+            last layer where there are none.
+        normalized: batch normalization of what convolutions give.
     """
 
     convolutions: Convolutions = ()
     widths: tuple[int, ...] = (256, 256)
     activation: Callable = jax.nn.relu
     dropout: float = 0.0
+    normalized: bool = False
 
 
 NATURE = Architecture(((32, 8, 4), (64, 4, 2), (64, 3, 1)), (512,))  # Mnih et al. (2015)
 MINATAR = Architecture(((16, 3, 1),), (128,))  # Young and Tian (2019)
-# The reward network of Yang et al. (2025), which has batch normalization too.
+# The reward network of Yang et al. (2025), after Christiano et al. (2017).
 REWARD_CNN = Architecture(
-    ((16, 7, 3), (16, 5, 2), (16, 3, 1), (16, 3, 1)), (64,), jax.nn.leaky_relu, 0.5
+    ((16, 7, 3), (16, 5, 2), (16, 3, 1), (16, 3, 1)), (64,), jax.nn.leaky_relu, 0.5, True
 )
+_BATCH = "batch"
 
 
 def architecture_for(shape: tuple[int, ...], widths: tuple[int, ...] = (256, 256)) -> Architecture:
@@ -64,6 +70,7 @@ class Network(eqx.Module):
     """
 
     convolutions: tuple[eqx.nn.Conv2d, ...]
+    normalizations: tuple[BatchNorm, ...]
     layers: tuple[eqx.nn.Linear, ...]
     head: eqx.nn.Linear
     activation: Callable = eqx.field(static=True)
@@ -91,6 +98,8 @@ class Network(eqx.Module):
             layers.append(eqx.nn.Linear(width, wider, key=next(keys)))
             width = wider
         self.convolutions, self.layers = tuple(convolutions), tuple(layers)
+        normalized = architecture.convolutions if architecture.normalized else ()
+        self.normalizations = tuple(BatchNorm(channels) for channels, _, _ in normalized)
         self.head = eqx.nn.Linear(width, outputs, key=next(keys))
         self.activation, self.dropout = architecture.activation, architecture.dropout
 
@@ -100,19 +109,80 @@ class Network(eqx.Module):
         extra: Float[Array, "d"] | None = None,
         key: Key[Array, ""] | None = None,
     ) -> Float[Array, "outputs"]:
-        """The outputs; with a key some units are left out, as training with dropout wants it."""
-        hidden = scaled(observation)
-        if self.convolutions:
-            hidden = jnp.moveaxis(hidden, -1, 0)
-            for layer in self.convolutions:
-                hidden = self.activation(layer(hidden))
-        hidden = hidden.ravel()
+        """The outputs.
+
+        With a key as training wants them: some units are left out, and a batch is normalized by its
+        own statistics, not by those that were collected; it then belongs inside `batched`.
+        """
+        hidden = self._convolved(observation, key, None if key is None else _BATCH)[0].ravel()
         hidden = hidden if extra is None else jnp.concatenate([hidden, extra])
         for layer in self.layers:
             hidden = self.activation(layer(hidden))
-        if key is not None and self.dropout:
-            hidden = eqx.nn.Dropout(self.dropout)(hidden, key=key)
+        if not self.convolutions:
+            hidden = self._dropped(hidden, key)
         return self.head(hidden)
+
+    def batched(
+        self,
+        observation: Num[Array, "B *obs"],
+        extra: Float[Array, "B d"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> Float[Array, "B outputs"]:
+        """The outputs for a batch of observations; see `__call__` for the key."""
+        keys = None if key is None else jax.random.split(key, len(observation))
+        return jax.vmap(self, axis_name=_BATCH)(observation, extra, keys)
+
+    def acquainted(self, observation: Num[Array, "B *obs"]) -> "Network":
+        """The network after it has met a batch: its statistics move towards the batch's."""
+        if not self.normalizations:
+            return self
+        normalizations = jax.vmap(
+            lambda observation: self._convolved(observation, None, _BATCH)[1],
+            axis_name=_BATCH,
+            out_axes=None,
+        )(observation)
+        return eqx.tree_at(lambda network: network.normalizations, self, normalizations)
+
+    def _convolved(self, observation, key, axis):
+        """What the convolutions make of an observation, and normalizations that have met it."""
+        hidden, normalizations = scaled(observation), []
+        if not self.convolutions:
+            return hidden, ()
+        hidden = jnp.moveaxis(hidden, -1, 0)
+        for number, layer in enumerate(self.convolutions):
+            hidden = _convolve(layer, hidden)
+            if self.normalizations:
+                normalize = self.normalizations[number]
+                if axis is not None:
+                    normalizations.append(normalize.acquainted(hidden, axis))
+                hidden = normalize(hidden, axis)
+            layer_key = None if key is None else jax.random.fold_in(key, number)
+            hidden = self._dropped(self.activation(hidden), layer_key)
+        return hidden, tuple(normalizations)
+
+    def _dropped(self, hidden, key):
+        if key is None or not self.dropout:
+            return hidden
+        return eqx.nn.Dropout(self.dropout)(hidden, key=key)
+
+
+def _convolve(layer: eqx.nn.Conv2d, image: Float[Array, "C H W"]) -> Float[Array, "D I J"]:
+    """What the layer gives, on CPUs as a product of matrices.
+
+    XLA's own convolutions are several times slower inside a loop on CPUs, and all learning is.
+    """
+    if jax.default_backend() != "cpu":
+        return layer(image)
+    kernel, stride = layer.kernel_size[0], layer.stride[0]
+    height, width = ((length - kernel) // stride + 1 for length in image.shape[1:])
+    rows, columns = (
+        [slice(at, at + stride * (count - 1) + 1, stride) for at in range(kernel)]
+        for count in (height, width)
+    )
+    patches = jnp.stack([image[:, row, column] for row in rows for column in columns], axis=1)
+    weight = layer.weight.reshape(layer.out_channels, -1)
+    products = weight @ patches.reshape(-1, height * width)
+    return products.reshape(-1, height, width) + layer.bias
 
 
 class Ensemble(eqx.Module):
@@ -133,10 +203,17 @@ class Ensemble(eqx.Module):
         key: Key[Array, ""] | None = None,
     ) -> Float[Array, "K B outputs"]:
         """The outputs of every member for a batch of observations."""
-        outputs = []
-        for number, member in enumerate(self.members):
-            keys = None
-            if key is not None:
-                keys = jax.random.split(jax.random.fold_in(key, number), len(observation))
-            outputs.append(jax.vmap(member)(observation, extra, keys))
-        return jnp.stack(outputs)
+        keys = [None] * len(self.members)
+        if key is not None:
+            keys = jax.random.split(key, len(self.members))
+        return jnp.stack(
+            [
+                member.batched(observation, extra, member_key)
+                for member, member_key in zip(self.members, keys, strict=True)
+            ]
+        )
+
+    def acquainted(self, observation: Num[Array, "B *obs"]) -> "Ensemble":
+        """Every member after it has met a batch, see `Network.acquainted`."""
+        members = tuple(member.acquainted(observation) for member in self.members)
+        return eqx.tree_at(lambda ensemble: ensemble.members, self, members)

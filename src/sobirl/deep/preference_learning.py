@@ -11,18 +11,22 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.actor_learner import ActorLearner
 from sobirl.deep.compiled_loop import CompiledLoop
+from sobirl.deep.novelty import POOL, Novelty
 from sobirl.deep.reward_learning import RewardLearner, RewardState
+from sobirl.deep.sac import SoftActorCritic
 from sobirl.prefs import (
     Fragment,
     PairQueue,
     Questions,
     sample_fragments,
     select_pairs,
+    stack_frames,
 )
 
 Metrics = dict[str, int | float]
@@ -46,7 +50,7 @@ class LearningState(eqx.Module):
     key: Key[Array, ""]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class PreferenceLearning:
     """How a reward is learned from preferences, and a policy from it.
 
@@ -66,6 +70,9 @@ class PreferenceLearning:
         first_epochs: ... and in the first one.
         capacity: labelled pairs that are kept.
         implicit_from: environment steps before which the implicit term is left out.
+        exploring_rounds: in the first so many rounds the follower's reward is `Novelty`; then its
+            critics begin anew (PEBBLE).
+        neighbors: of `Novelty`.
 
     Raises:
         InvalidInputError: an implicit term with a horizon above 0 has nothing to walk in.
@@ -85,6 +92,8 @@ class PreferenceLearning:
     first_epochs: int = 32
     capacity: int = 3000
     implicit_from: int = 0
+    exploring_rounds: int = 0
+    neighbors: int = 5
 
     def __post_init__(self):
         if self._walks and not (isinstance(self.loop, CompiledLoop) and self.learner.keep_states):
@@ -97,11 +106,10 @@ class PreferenceLearning:
         """Before the first round; the random steps of the beginning are part of that."""
         key, loop_key, model_key = jax.random.split(key, 3)
         loop = self.loop.begin(self.learner, loop_key)
-        model = self.model(key=model_key)
+        rewards = self.rewards or RewardLearner()
         like = jax.eval_shape(lambda: self._fragments(loop[0], key, 1))
-        queue = PairQueue.init(jax.tree.map(lambda leaf: leaf[0], _zeros(like)), self.capacity)
-        reward = (self.rewards or RewardLearner()).init(model)
-        return LearningState(loop, reward, queue, jnp.zeros((), jnp.int32), key)
+        reward, queue, number = _begin(rewards, self.model, like, self.capacity, model_key)
+        return LearningState(loop, reward, queue, number, key)
 
     def round(
         self, state: LearningState, questions: Questions | None = None
@@ -115,15 +123,19 @@ class PreferenceLearning:
         Returns:
             the next state, and metrics of both levels.
         """
-        learned = state.reward.model if self.rewards is not None else None
-        loop, sums = self.loop.advance(self.learner, learned, state.loop, self.calls)
+        key, novelty_key, values_key, ask_key, fit_key = jax.random.split(state.key, 5)
+        at = int(state.round)
+        reward = self._reward_of_follower(state, novelty_key)
+        loop, sums = self.loop.advance(self.learner, reward, state.loop, self.calls)
+        if at == self.exploring_rounds - 1 and self.rewards is not None:
+            forgetful = _forget(self.learner.follower, loop[0].follower, values_key)
+            loop = (eqx.tree_at(lambda s: s.follower, loop[0], forgetful), *loop[1:])
         learner_state = loop[0]
         metrics = {"environment_steps": int(learner_state.steps), **_means(sums)}
-        reward, queue, key = state.reward, state.queue, state.key
+        reward, queue = state.reward, state.queue
         if self.rewards is not None:
-            key, ask_key, fit_key = jax.random.split(key, 3)
             queue, asked = self._ask(state, learner_state, questions, ask_key)
-            first = int(state.round) == 0
+            first = int(state.queue.added) == 0
             batches = -(-int(queue.size) // self.rewards.batch_size)
             updates = batches * (self.first_epochs if first else self.epochs)
             reward, fitted = _fit(
@@ -142,22 +154,38 @@ class PreferenceLearning:
             metrics |= {name: float(value) for name, value in fitted.items()}
         return LearningState(loop, reward, queue, state.round + 1, key), metrics
 
+    def _reward_of_follower(self, state: LearningState, key: Key[Array, ""]):
+        """What the follower learns on in a round; None is the environment's own reward."""
+        if self.rewards is None:
+            return None
+        at = int(state.round)
+        if at >= self.exploring_rounds:
+            return state.reward.model
+        learner = state.loop[0]
+        if at > 0:
+            return _novelty(self.learner.replay, learner.replay, key, self.neighbors)
+        first = stack_frames(learner.frames, learner.frames.shape[1])[:, 0]
+        return Novelty(jnp.resize(first, (POOL, *first.shape[1:])), self.neighbors)
+
     def _ask(self, state, learner_state, questions, key):
         """The queue with what the teacher has said, and how many pairs were asked about."""
         at = int(state.round)
         count = self.pairs[at] if at < len(self.pairs) else 0
         queue = state.queue
         if count:
-            fragment_key, select_key = jax.random.split(key)
-            # A power of two, so that few programs serve all rounds.
-            pool = 1 << (max(count * self.candidates, 1) - 1).bit_length()
-            pairs = self._fragments(learner_state, fragment_key, pool)
-            logits = _logits(self.rewards, state.reward.model, pairs)
-            chosen = select_pairs(self.selection, jax.nn.sigmoid(logits), count, select_key)
-            pairs = jax.tree.map(lambda leaf: leaf[chosen], pairs)
-            questions.ask(pairs)
+            # Few numbers, so that few programs serve all rounds.
+            usual = sorted(self.pairs)[-2] if len(self.pairs) > 1 else count
+            drawn = _power_of_two(max(count, usual))
+            candidates = 1 if self.selection == "uniform" else self.candidates
+            found = _candidates(self, learner_state, state.reward.model, drawn, candidates, key)
+            questions.ask(jax.tree.map(lambda leaf: _on_host(leaf)[:count], found))
         answers = questions.answers()
-        return (queue if answers is None else _add(queue, *answers)), count
+        if answers is not None:
+            pairs, labels = answers
+            kept = np.arange(_power_of_two(len(labels))) < len(labels)
+            pairs, labels = jax.tree.map(lambda leaf: _filled(leaf, len(kept)), (pairs, labels))
+            queue = _add(queue, pairs, labels, kept)
+        return queue, count
 
     @property
     def _walks(self) -> bool:
@@ -181,7 +209,27 @@ class PreferenceLearning:
         )
 
 
-_logits = eqx.filter_jit(RewardLearner.logits)
+@eqx.filter_jit
+def _begin(rewards, model, like, capacity, key):
+    pair = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), like)
+    queue = PairQueue.init(pair, capacity)
+    return rewards.init(model(key=key)), queue, jnp.zeros((), jnp.int32)
+
+
+@eqx.filter_jit
+def _candidates(learning, learner_state, model, count, candidates, key):
+    """The pairs that tell most among so many candidates for each."""
+    fragment_key, select_key = jax.random.split(key)
+    pairs = learning._fragments(learner_state, fragment_key, count * candidates)
+    if candidates == 1:
+        return pairs
+    probabilities = jax.nn.sigmoid(learning.rewards.logits(model, pairs))
+    chosen = select_pairs(learning.selection, probabilities, count, select_key)
+    return jax.tree.map(lambda leaf: leaf[chosen], pairs)
+
+
+_novelty = eqx.filter_jit(Novelty.of_replay)
+_forget = eqx.filter_jit(SoftActorCritic.forget_values)
 
 
 @eqx.filter_jit
@@ -207,5 +255,16 @@ def _means(sums: dict[str, Array]) -> Metrics:
     }
 
 
-def _zeros(like: PyTree) -> PyTree:
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+def _power_of_two(count: int) -> int:
+    """The next one."""
+    return 1 << (count - 1).bit_length()
+
+
+def _on_host(leaf: Array) -> Array | np.ndarray:
+    """A NumPy array, but of keys, which are none."""
+    return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.extended) else np.asarray(leaf)
+
+
+def _filled(leaf: Array | np.ndarray, length: int) -> Array | np.ndarray:
+    """As long as that, by repeating the last row."""
+    return leaf[np.minimum(np.arange(length), len(leaf) - 1)]

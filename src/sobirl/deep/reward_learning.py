@@ -134,6 +134,7 @@ class RewardLearner(eqx.Module):
             gradient = jax.tree.map(lambda a, b: a + shortened * b, gradient, term)
         updates, optimizer = self._adam.update(gradient, state.optimizer, state.model)
         model = optax.apply_updates(state.model, updates)
+        model = model.acquainted(pairs.stacked.reshape(-1, *pairs.stacked.shape[pairs.mask.ndim :]))
         decided = weight * (label != 0.5)
         right = (jnp.mean(logits, axis=0) > 0) == (label > 0.5)
         metrics = {
@@ -182,7 +183,8 @@ class RewardLearner(eqx.Module):
         names = ("preference_loss", "preference_accuracy", "implicit_ratio", "hypergradient_norm")
         nothing = {name: jnp.zeros(()) for name in names}
         state, sums = jax.lax.fori_loop(0, updates, body, (state, nothing))
-        return state, {name: total / jnp.maximum(updates, 1) for name, total in sums.items()}
+        # With no updates there is nothing to tell: 0/0.
+        return state, {name: total / updates for name, total in sums.items()}
 
     @property
     def _adam(self) -> optax.GradientTransformation:

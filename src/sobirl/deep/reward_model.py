@@ -67,5 +67,10 @@ class RewardModel(eqx.Module):
         """What every member says of every discrete action."""
         return self._bounded(self.ensemble(observation, key=key))
 
+    def acquainted(self, observation: Num[Array, "B *obs"]) -> "RewardModel":
+        """The model after it has met a batch, see `Network.acquainted`."""
+        ensemble = self.ensemble.acquainted(observation)
+        return eqx.tree_at(lambda model: model.ensemble, self, ensemble)
+
     def _bounded(self, reward: Float[Array, "..."]) -> Float[Array, "..."]:
         return reward if self.bound is None else self.bound * jnp.tanh(reward)

@@ -153,6 +153,17 @@ class SoftActorCritic(eqx.Module):
             updates=jnp.zeros((), jnp.int32),
         )
 
+    def forget_values(self, state: SACState, key: Key[Array, ""]) -> SACState:
+        """Fresh critics for another reward; the policy stays."""
+        _, critic = self.networks(key)
+        actor_optimizer, _, temperature_optimizer = state.optimizers
+        optimizers = actor_optimizer, self._adam.init(critic), temperature_optimizer
+        return eqx.tree_at(
+            lambda s: (s.critic, s.target, s.optimizers),
+            state,
+            (critic, jax.tree.map(jnp.copy, critic), optimizers),
+        )
+
     def update(
         self,
         state: SACState,

@@ -34,5 +34,10 @@ class Questions:
         answered = [ticket for ticket, label in answers.items() if label is not None]
         if not answered:
             return None
-        stacked = jax.tree.map(lambda *rows: jnp.stack(rows), *(pairs[t] for t in answered))
+        stacked = jax.tree.map(_stacked, *(pairs[ticket] for ticket in answered))
         return stacked, np.array([answers[t] for t in answered], np.float32)
+
+
+def _stacked(*rows):
+    """NumPy's arrays stay NumPy's: stacking them compiles nothing."""
+    return (jnp if isinstance(rows[0], jax.Array) else np).stack(rows)

@@ -79,9 +79,12 @@ class Oracle(eqx.Module):
             raise InvalidInputError(
                 f"pairs: must have leading axes (..., 2), got {pairs.mask.shape[:-1]}"
             )
-        reward = jnp.sign(pairs.reward) if self.clip_rewards else pairs.reward
-        seen = fragment_return(reward, pairs.mask, self.discount)
-        total = fragment_return(reward, pairs.mask)
+        return self._judge(pairs.reward, pairs.mask, key)
+
+    def _judge(self, reward, mask, key):
+        reward = jnp.sign(reward) if self.clip_rewards else reward
+        seen = fragment_return(reward, mask, self.discount)
+        total = fragment_return(reward, mask)
         gap = seen[..., 0] - seen[..., 1]
         warm = jnp.asarray(self.temperature) > 0
         odds = jax.nn.sigmoid(gap / jnp.where(warm, self.temperature, 1))
@@ -119,11 +122,18 @@ class OracleTeacher:
 
     def submit(self, pairs: Fragment) -> list[int]:
         """Ask about M pairs, with leading axes (M,2); a ticket for each."""
-        tickets = range(self._asked, self._asked + len(pairs.mask))
-        numbers = jnp.arange(tickets.start, tickets.stop, dtype=jnp.uint32)
-        labels, kept = _answer_each(self.oracle, pairs, self.key, numbers)
+        count = len(pairs.mask)
+        tickets = range(self._asked, self._asked + count)
+        # Filled up to a power of two, so that few programs serve all numbers of pairs.
+        missing = (1 << max(count - 1, 0).bit_length()) - count
+        numbers = np.arange(self._asked, self._asked + count + missing, dtype=np.uint32)
+        fill = ((0, missing), (0, 0), (0, 0))
+        reward, mask = (np.pad(leaf, fill) for leaf in (pairs.reward, pairs.mask))
+        judged = _judge_each(self.oracle, reward, mask, self.key, numbers)
+        labels, kept = (np.asarray(leaf) for leaf in judged)
         due = self._polls + self.delay
-        for ticket, label, keep in zip(tickets, labels.tolist(), kept.tolist(), strict=True):
+        answers = labels[:count].tolist(), kept[:count].tolist()
+        for ticket, label, keep in zip(tickets, *answers, strict=True):
             self._answers[ticket] = due, label if keep else None
         self._asked = tickets.stop
         return list(tickets)
@@ -136,9 +146,9 @@ class OracleTeacher:
 
 
 @eqx.filter_jit
-def _answer_each(oracle, pairs, key, tickets):
+def _judge_each(oracle, reward, mask, key, tickets):
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, tickets)
-    return jax.vmap(oracle.answer)(pairs, keys)
+    return jax.vmap(oracle._judge)(reward, mask, keys)
 
 
 class StoredTeacher:

@@ -13,7 +13,7 @@ from sobirl.core.files import atomic_file
 from sobirl.core.locks import is_locked, lock
 from sobirl.runs.checkpoint import Checkpoint
 from sobirl.runs.configuration import configuration, fingerprint
-from sobirl.runs.files import csv_header, csv_rows, write_json, write_text
+from sobirl.runs.files import csv_header, csv_rows, write_file, write_json
 from sobirl.runs.metrics import CsvStream, TensorBoardStream
 from sobirl.runs.options import RunOptions, StepwiseOptions
 from sobirl.runs.outcome import Outcome
@@ -90,13 +90,14 @@ class RunDirectory:
 
     def finish(self, outcome: Outcome) -> None:
         """Write everything that the run found; `summary.json` last, which marks it as complete."""
-        for name, text in outcome.files.items():
-            write_text(self.path / name, text)
+        for name, content in outcome.files.items():
+            (self.path / name).parent.mkdir(exist_ok=True)
+            write_file(self.path / name, content)
         (self.path / "figures").mkdir(exist_ok=True)
         for name, draw in outcome.figures.items():
             with atomic_file(self.path / "figures" / f"{name}.png") as file:
                 draw().savefig(file, format="png", dpi=150)
-        write_text(self.path / METRICS, csv_header(outcome.history) + csv_rows(outcome.history))
+        write_file(self.path / METRICS, csv_header(outcome.history) + csv_rows(outcome.history))
         write_json(self.path / SUMMARY, outcome.summary)
         clean(self.path)
 

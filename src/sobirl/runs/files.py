@@ -12,15 +12,15 @@ import numpy as np
 from sobirl.core.files import atomic_file
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, in UTF-8."""
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file atomically; text in UTF-8."""
     with atomic_file(path) as file:
-        file.write(text.encode())
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def write_json(path: Path, content: dict) -> None:
     """Write a JSON file atomically; NaN and infinities become null."""
-    write_text(path, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
+    write_file(path, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
 
 
 def plain(value):

@@ -24,14 +24,14 @@ class Outcome:
             and whatever else the method tells.
         report: what to print, for example rich tables.
         figures: file stem -> a function that draws the figure (so that matplotlib loads late).
-        files: further text files of the run, file name -> contents.
+        files: further files of the run, file name -> contents; the name may begin with a folder.
     """
 
     summary: dict[str, Any]
     history: dict[str, np.ndarray]
     report: list[RenderableType]
     figures: dict[str, Callable[[], "Figure"]]
-    files: dict[str, str] = dataclasses.field(default_factory=dict)
+    files: dict[str, str | bytes] = dataclasses.field(default_factory=dict)
 
 
 def best_history(result: Result) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import jax
@@ -15,29 +16,59 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.runs.checkpoint import Checkpoint
 from sobirl.runs.figures import rlhf as figures
 from sobirl.runs.journal import RoundJournal
-from sobirl.runs.options import StepwiseOptions, require, require_count, require_positive
+from sobirl.runs.options import StepwiseOptions, require
 from sobirl.runs.outcome import Outcome, summarize
 from sobirl.runs.rlhf_progress import progress_bar
 from sobirl.runs.rlhf_settings import Settings
 
 if TYPE_CHECKING:
-    from sobirl.runs.rlhf_rounds import Rounds
+    from sobirl.runs.rlhf_rounds import Rounds, RoundState
 
 History = dict[str, np.ndarray]
 
-_POSITIVE = ("temperature", "learning_rate", "target_rate", "updates_per_step")
-_COUNTS = ("num_envs", "round_steps", "batch", "replay", "eval_steps")
-_ALWAYS_COUNTS = (
+_POSITIVE = (
+    "learning_rate",
+    "target_rate",
+    "updates_per_step",
+    "initial_temperature",
+    "adam_eps",
+    "reward_learning_rate",
+    "reward_bound",
+    "largest_weight",
+)
+_POSITIVE_OR_INF = ("reward_clip", "implicit_ratio")
+_NOT_NEGATIVE = (
+    "random_steps",
+    "implicit_from",
+    "initial_pairs",
+    "pretrain_steps",
+    "reward_weight_decay",
+    "clips",
+)
+_COUNTS = (
     "steps",
     "seeds",
     "pairs",
+    "schedule_rounds",
     "fragment_length",
+    "queue",
     "candidates",
     "members",
+    "reward_batch",
     "epochs",
     "first_epochs",
+    "implicit_actions",
+    "pretrain_neighbors",
+    "num_envs",
+    "round_steps",
+    "batch",
+    "replay",
+    "decay_steps",
+    "target_period",
     "eval_every",
     "eval_episodes",
+    "eval_steps",
+    "clip_steps",
 )
 
 
@@ -60,31 +91,40 @@ class RLHFRun(StepwiseOptions, Settings):
     def validate(self) -> None:
         """Check the options."""
         super().validate()
-        for name in (*_ALWAYS_COUNTS, *_COUNTS):
-            if getattr(self, name) is not None:
-                require_count(_flag(name), getattr(self, name))
-        for name in (*_POSITIVE, "reward_learning_rate", "reward_bound", "implicit_ratio"):
-            if getattr(self, name) is not None:
-                require_positive(_flag(name), getattr(self, name))
-        for name in ("random_steps", "implicit_from", "initial_pairs"):
-            value = getattr(self, name)
-            require(_flag(name), value, value is None or value >= 0, "must not be negative")
+        for name in _COUNTS:
+            self._check(name, lambda n: n >= 1, "must be at least 1")
+        for name in _POSITIVE:
+            self._check(name, lambda x: 0 < x < math.inf, "must be a positive number")
+        for name in _POSITIVE_OR_INF:
+            self._check(name, lambda x: x > 0, "must be a positive number")
+        for name in _NOT_NEGATIVE:
+            self._check(name, lambda n: n >= 0, "must not be negative")
+        if self.temperature != "auto":
+            self._check("temperature", lambda x: 0 < x < math.inf, "must be a positive number")
         if self.horizon != "full":
-            require("--horizon", self.horizon, self.horizon >= 0, 'must be a number or "full"')
-        require("--discount", self.discount, 0 <= self.discount < 1, "must be in [0, 1)")
-        initial = self.initial_pairs or 0
-        require("--initial-pairs", initial, initial <= self.pairs, "must be at most --pairs")
+            self._check("horizon", lambda n: n >= 0, 'must be a number or "full"')
+        self._check("discount", lambda x: 0 <= x < 1, "must be in [0, 1)")
+        self._check("widths", lambda widths: min(widths, default=0) >= 1, "must be at least 1 each")
+        if self.target_entropy is not None and self.temperature not in (None, "auto"):
+            require("--temperature", self.temperature, False, "must be auto with --target-entropy")
+
+    def _check(self, name: str, holds: Callable, requirement: str) -> None:
+        value = getattr(self, name)
+        require(f"--{name.replace('_', '-')}", value, value is None or holds(value), requirement)
 
     def run(self, recorder: Checkpoint | None = None) -> Outcome:
         """Learn with every seed, one after another."""
         # Networks are in single precision.
         with jax.enable_x64(False), _rounds().open(self, self.seed) as rounds:
-            history, seconds = self._learn(rounds, recorder)
-            chosen = self.resolved(rounds.learning.loop.spec)
-            return self._outcome(rounds, history, seconds, chosen)
+            state, history, seconds = self._learn(rounds, recorder)
+            files, notes = self._clips(rounds, state)
+            outcome = self._outcome(rounds, history, seconds)
+        return dataclasses.replace(outcome, files=files, report=[*outcome.report, *notes])
 
-    def _learn(self, rounds: "Rounds", recorder: Checkpoint | None) -> tuple[History, float]:
-        """The rows of all rounds, and the seconds that they took.
+    def _learn(
+        self, rounds: "Rounds", recorder: Checkpoint | None
+    ) -> tuple["RoundState", History, float]:
+        """The last state, the rows of all rounds, and the seconds that they took.
 
         Raises:
             KeyboardInterrupt: Ctrl-C; what was done is kept.
@@ -109,9 +149,19 @@ class RLHFRun(StepwiseOptions, Settings):
             if int(state.step) < rounds.total:
                 raise KeyboardInterrupt
         history = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-        return history, before + time.perf_counter() - clock
+        return state, history, before + time.perf_counter() - clock
 
-    def _outcome(self, rounds: "Rounds", history: History, seconds: float, chosen: dict) -> Outcome:
+    def _clips(self, rounds: "Rounds", state: "RoundState") -> tuple[dict[str, bytes], list[str]]:
+        """The clips by file name, or why there are none."""
+        if not self.clips:
+            return {}, []
+        try:
+            return rounds.clips(state), []
+        except Exception as error:  # drivers fail in many ways; hours of learning must not be lost
+            return {}, [f"note: there is no clip: {error}"]
+
+    def _outcome(self, rounds: "Rounds", history: History, seconds: float) -> Outcome:
+        chosen = rounds.settings
         finals = _last_evaluations(history)
         metrics = {
             "true_return": float(np.mean(finals)),
@@ -136,16 +186,17 @@ class RLHFRun(StepwiseOptions, Settings):
                 compile_seconds=0.0,
                 run_seconds=seconds,
                 converged=False,
-                settings={name: _plain(value) for name, value in chosen.items()},
+                settings={field: _plain(getattr(chosen, field)) for field in _SETTINGS},
                 resumes_exactly=loop.can_restore,
             ),
             history=history,
-            report=[self._table(metrics), *notes],
+            report=[self._table(chosen, metrics), *notes],
             figures={"learning": lambda: figures.learning(self.env, self.method, history)},
         )
 
-    def _table(self, metrics: dict) -> Table:
-        table = Table(title=f"{self.env}, {self.method}, {self.pairs} pairs, {self.steps} steps")
+    def _table(self, chosen: Settings, metrics: dict) -> Table:
+        asked = "" if self.method == "ground-truth" else f"{chosen.pairs} pairs, "
+        table = Table(title=f"{self.env}, {self.method}, {asked}{chosen.steps} steps")
         table.add_column("")
         table.add_column("value", justify="right")
         spread = f" ± {metrics['true_return_error']:.3g}" if self.seeds > 1 else ""
@@ -162,6 +213,7 @@ class RLHFRun(StepwiseOptions, Settings):
         return table
 
 
+_SETTINGS = tuple(field.name for field in dataclasses.fields(Settings))
 _NOT_EXACT = (
     "note: the state of {name} cannot be saved; a resumed run keeps what was learned and begins "
     "new episodes"
@@ -176,10 +228,6 @@ def _rounds() -> type["Rounds"]:
         raise InvalidInputError(
             f"rlhf needs further packages ({error}): pip install 'sobirl[envs]'"
         ) from error
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def _last_evaluations(history: History) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 import functools
 import math
-from typing import Any
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.actor_learner import ActorLearner
@@ -19,7 +18,9 @@ from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
 from sobirl.deep.sac import SoftActorCritic
 from sobirl.prefs import pairs_per_round
-from sobirl.runs.rlhf_settings import Settings, family
+from sobirl.runs.options import require
+from sobirl.runs.rlhf_presets import family
+from sobirl.runs.rlhf_settings import Settings
 
 
 def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> PreferenceLearning:
@@ -29,61 +30,81 @@ def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> Preference
         InvalidInputError: the options do not go together.
     """
     spec, chosen = loop.spec, settings.resolved(loop.spec)
-    num_envs = loop.environments.num_envs
-    calls = max(chosen["round_steps"] // num_envs, 1)
-    rounds = math.ceil(settings.steps / (calls * num_envs))
-    if calls <= settings.fragment_length + 1 and calls * rounds <= settings.fragment_length + 1:
+    num_envs, length = loop.environments.num_envs, chosen.fragment_length
+    calls = max(chosen.round_steps // num_envs, 1)
+    rounds = math.ceil(chosen.steps / (calls * num_envs))
+    if calls <= length + 1 and calls * rounds <= length + 1:
         raise InvalidInputError(
-            f"--fragment-length {settings.fragment_length}: the {num_envs} environments take "
+            f"--fragment-length {length}: the {num_envs} environments take "
             f"{calls} steps each in a round; give more --round-steps or fewer --num-envs"
         )
-    initial = settings.pairs // 6 if settings.initial_pairs is None else settings.initial_pairs
-    initial = settings.pairs if rounds == 1 else initial
-    asks = pairs_per_round(settings.pairs, rounds, settings.schedule, initial)
+    exploring = math.ceil(chosen.pretrain_steps / (calls * num_envs))
+    if exploring >= rounds and chosen.method != "ground-truth":
+        raise InvalidInputError(
+            f"--pretrain-steps {chosen.pretrain_steps}: must leave rounds of the --steps "
+            f"{chosen.steps}, in which there are {rounds} of {calls * num_envs} steps"
+        )
     return PreferenceLearning(
         loop=loop,
         learner=ActorLearner(
             follower=_follower(spec, chosen),
-            replay=Replay(num_envs, chosen["replay"], chosen["batch"], spec.frame_stack),
-            random_steps=chosen["random_steps"],
-            updates_per_step=chosen["updates_per_step"],
-            keep_states=settings.method == "sobirl" and settings.horizon != 0,
+            replay=Replay(num_envs, chosen.replay, chosen.batch, spec.frame_stack),
+            random_steps=chosen.random_steps,
+            updates_per_step=chosen.updates_per_step,
+            keep_states=chosen.method == "sobirl" and chosen.horizon != 0,
         ),
-        rewards=None if settings.method == "ground-truth" else _rewards(settings, chosen, calls),
+        rewards=None if chosen.method == "ground-truth" else _rewards(chosen, calls),
         model=functools.partial(
             RewardModel,
             stacked_shape(spec),
-            members=settings.members,
-            bound=settings.reward_bound,
-            architecture=_reward_architecture(spec, chosen["widths"]),
+            members=chosen.members,
+            bound=chosen.reward_bound,
+            architecture=_reward_architecture(spec, chosen),
             **_actions(spec),
         ),
-        pairs=tuple(asks.tolist()),
+        pairs=_pairs(chosen, rounds, exploring),
         calls=calls,
-        fragment_length=settings.fragment_length,
-        recent=max(calls, 2 * settings.fragment_length),
-        selection=settings.selection,
-        candidates=settings.candidates,
-        epochs=settings.epochs,
-        first_epochs=settings.first_epochs,
-        capacity=min(max(settings.pairs, 1), 3000),
-        implicit_from=settings.implicit_from,
+        fragment_length=length,
+        recent=max(calls, 2 * length),
+        selection=chosen.selection,
+        candidates=chosen.candidates,
+        epochs=chosen.epochs,
+        first_epochs=chosen.first_epochs,
+        capacity=min(chosen.pairs, chosen.queue),
+        implicit_from=chosen.implicit_from,
+        exploring_rounds=exploring,
+        neighbors=chosen.pretrain_neighbors,
     )
 
 
-def _rewards(settings: Settings, chosen: dict[str, Any], calls: int) -> RewardLearner:
+def _pairs(chosen: Settings, rounds: int, exploring: int) -> tuple[int, ...]:
+    """How many pairs each round asks about; the first questions end the exploration."""
+    silent = max(exploring - 1, 0)
+    asking = max(rounds - silent, chosen.schedule_rounds or 0)
+    initial = chosen.pairs // 6 if chosen.initial_pairs is None else chosen.initial_pairs
+    require("--initial-pairs", initial, initial <= chosen.pairs, "must be at most --pairs")
+    initial = chosen.pairs if asking == 1 else initial
+    asks = pairs_per_round(chosen.pairs, asking, chosen.schedule, initial)
+    return (0,) * silent + tuple(asks.tolist()[: rounds - silent])
+
+
+def _rewards(chosen: Settings, calls: int) -> RewardLearner:
     implicit = ImplicitTerm(
-        weight=settings.implicit_weight,
-        baseline=settings.baseline,
-        off_policy=settings.off_policy,
+        weight=chosen.implicit_weight,
+        baseline=chosen.baseline,
+        actions=chosen.implicit_actions,
+        off_policy=chosen.off_policy,
         recent=4 * calls,
-        horizon=settings.horizon,
+        largest=chosen.largest_weight,
+        horizon=chosen.horizon,
     )
     return RewardLearner(
-        implicit=implicit if settings.method == "sobirl" else None,
-        largest_ratio=settings.implicit_ratio,
-        learning_rate=chosen["reward_learning_rate"],
-        noise=settings.label_noise,
+        implicit=implicit if chosen.method == "sobirl" else None,
+        largest_ratio=chosen.implicit_ratio,
+        learning_rate=chosen.reward_learning_rate,
+        weight_decay=chosen.reward_weight_decay,
+        batch_size=chosen.reward_batch,
+        noise=chosen.label_noise,
     )
 
 
@@ -99,21 +120,29 @@ def _actions(spec: EnvSpec) -> dict[str, int]:
     return {"action_size": math.prod(spec.actions.shape)}
 
 
-def _follower(spec: EnvSpec, chosen: dict[str, Any]) -> SoftActorCritic:
+def _follower(spec: EnvSpec, chosen: Settings) -> SoftActorCritic:
     kind = DiscreteSAC if isinstance(spec.actions, Discrete) else ContinuousSAC
+    decay = chosen.decay_steps and math.ceil(chosen.decay_steps * chosen.updates_per_step)
     return kind(
         stacked_shape(spec),
-        discount=chosen["discount"],
-        temperature=chosen["temperature"],
-        target_entropy=chosen["target_entropy"],
-        learning_rate=chosen["learning_rate"],
-        target_rate=chosen["target_rate"],
-        widths=chosen["widths"],
-        reward_clip=1.0 if family(spec) == "screens" else None,
+        discount=chosen.discount,
+        temperature=None if chosen.temperature == "auto" else chosen.temperature,
+        initial_temperature=chosen.initial_temperature,
+        target_entropy=chosen.target_entropy,
+        learning_rate=chosen.learning_rate,
+        decay_updates=decay,
+        adam_eps=chosen.adam_eps,
+        target_rate=chosen.target_rate,
+        target_period=chosen.target_period,
+        widths=chosen.widths,
+        reward_clip=chosen.reward_clip,
         **_actions(spec),
     )
 
 
-def _reward_architecture(spec: EnvSpec, widths: tuple[int, ...]) -> Architecture:
-    shape = stacked_shape(spec)
-    return REWARD_CNN if family(spec) == "screens" else architecture_for(shape, widths)
+def _reward_architecture(spec: EnvSpec, chosen: Settings) -> Architecture:
+    if family(spec) != "screens":
+        return architecture_for(stacked_shape(spec), chosen.widths)
+    if chosen.reward_normalization:
+        return REWARD_CNN
+    return REWARD_CNN._replace(normalized=False, dropout=0.0)

@@ -15,8 +15,9 @@ from sobirl.deep.envs import CompiledEnvironments, default_backend, make
 from sobirl.deep.host_loop import HostLoop
 from sobirl.deep.preference_learning import LearningState, PreferenceLearning
 from sobirl.prefs import OracleTeacher, Questions
+from sobirl.runs.rlhf_clips import clips
 from sobirl.runs.rlhf_learning import learning_of
-from sobirl.runs.rlhf_settings import PRESETS, Settings, family
+from sobirl.runs.rlhf_settings import Settings
 
 _SLOWEST_EPISODE = 10_000  # steps of an evaluation, where episodes have no limit
 
@@ -37,14 +38,14 @@ class Rounds:
     """All rounds of a run.
 
     Args:
-        settings: what is run.
+        settings: what is run; an attribute has it with the presets filled in.
         seed: of the first seed.
         loop: the environments.
     """
 
     def __init__(self, settings: Settings, seed: int, loop):
-        self.settings, self.seed = settings, seed
-        self.learning: PreferenceLearning = learning_of(settings, loop)
+        self.settings, self.seed = settings.resolved(loop.spec), seed
+        self.learning: PreferenceLearning = learning_of(self.settings, loop)
         self.a_seed = len(self.learning.pairs)
         self.total = settings.seeds * self.a_seed
 
@@ -94,11 +95,21 @@ class Rounds:
         }
         return RoundState(state.step + 1, learning), row
 
+    def clips(self, state: RoundState) -> dict[str, bytes]:
+        """Clips of the policy of the seed that is under way, file name -> contents.
+
+        Raises:
+            InvalidInputError: the environment cannot be drawn here.
+        """
+        key = jax.random.fold_in(self._key(self.settings.seeds - 1), self.a_seed)
+        return clips(self.settings, self.learning, state.learning, key)
+
     def _evaluate(self, learning: LearningState, key) -> float:
         loop, spec = self.learning.loop, self.learning.loop.spec
         follower = learning.loop[0].follower
         most = self.settings.eval_steps or spec.max_episode_steps or _SLOWEST_EPISODE
-        returns = loop.evaluate(self.learning.learner.follower, follower.actor, key, most)
+        greedy = self.settings.eval_greedy
+        returns = loop.evaluate(self.learning.learner.follower, follower.actor, key, most, greedy)
         return float(np.mean(returns))
 
     def _fresh(self, number: int) -> LearningState:
@@ -116,11 +127,10 @@ def _loop(settings: Settings, held: contextlib.ExitStack):
         compiled = isinstance(environments, CompiledEnvironments)
         return environments if compiled else held.enter_context(environments)
 
-    num_envs = settings.num_envs
-    if num_envs is None:
-        spec = made(1).spec
-        num_envs = PRESETS[family(spec)]["num_envs"]
-    environments, evaluation = made(num_envs), made(settings.eval_episodes)
+    chosen = settings.resolved(made(1).spec)
+    learning = {"episodic_life": chosen.episodic_life} if backend == "atari" else {}
+    environments = made(chosen.num_envs, **learning)
+    evaluation = made(chosen.eval_episodes)
     if isinstance(environments, CompiledEnvironments):
         return CompiledLoop(environments, evaluation)
     return HostLoop(environments, evaluation)

@@ -1,72 +1,20 @@
-"""What can be set of learning from preferences, and what suits which environments."""
+"""What can be set of learning from preferences."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
-from sobirl.deep.envs import Discrete, EnvSpec
+from sobirl.deep.envs import EnvSpec
 from sobirl.prefs import Oracle
-
-# Where an option is None, by family of environments.
-PRESETS: dict[str, dict[str, Any]] = {
-    "vectors, discrete actions": {
-        "num_envs": 64,
-        "round_steps": 5120,
-        "random_steps": 5120,
-        "batch": 256,
-        "replay": 100_000,
-        "updates_per_step": 1 / 16,
-        "learning_rate": 1e-3,
-        "target_rate": 0.1,
-        "temperature": 0.05,
-        "widths": (64, 64),
-        "reward_learning_rate": 1e-3,
-    },
-    "vectors, continuous actions": {
-        "num_envs": 4,
-        "round_steps": 2000,
-        "random_steps": 2000,
-        "batch": 256,
-        "replay": 1_000_000,
-        "updates_per_step": 0.25,
-        "learning_rate": 1e-3,
-        "target_rate": 0.01,
-        "temperature": None,
-        "widths": (128, 128),
-        "reward_learning_rate": 1e-3,
-    },
-    "small boards": {
-        "num_envs": 32,
-        "round_steps": 10_240,
-        "random_steps": 10_240,
-        "batch": 64,
-        "replay": 200_000,
-        "updates_per_step": 1 / 16,
-        "learning_rate": 3e-4,
-        "target_rate": 0.02,
-        "temperature": 0.01,
-        "widths": (128,),
-        "reward_learning_rate": 3e-4,
-    },
-    # Yang et al. (2025); their numbers of updates and rounds are for single steps of one game.
-    "screens": {
-        "num_envs": 8,
-        "round_steps": 10_000,
-        "random_steps": 20_000,
-        "batch": 64,
-        "replay": 1_000_000,
-        "updates_per_step": 0.25,
-        "learning_rate": 1e-4,
-        "target_rate": 0.005,
-        "temperature": None,
-        "widths": (512,),
-        "reward_learning_rate": 3e-4,
-    },
-}
+from sobirl.runs.rlhf_presets import FAMILIES, GENERAL, NAMED, family
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The options of learning from preferences."""
+    """The options of learning from preferences.
+
+    Where an option is None a preset decides: `rlhf_presets` has one for every kind of environment,
+    and those that have a name.
+    """
 
     env: str = "CartPole-v1"
     """CartPole-v1, Breakout-MinAtar, HalfCheetah-v5, ALE/BeamRider-v5, or any of Gymnasium."""
@@ -75,23 +23,31 @@ class Settings:
     method: Literal["sobirl", "drlhf", "ground-truth"] = "sobirl"
     """sobirl has both terms of the hyper-gradient; drlhf (Christiano et al. 2017) the explicit one
     alone; ground-truth gives the follower the true reward, which is the ceiling."""
-    steps: int = 300_000
-    """Environment steps, for every seed."""
+    preset: Literal["paper"] | None = None
+    """paper: the settings of Yang et al. (2025) for --env ALE/BeamRider-v5. Without, a preset for
+    the kind of environment fills what is None below; what you set always counts."""
+    steps: int | None = None
+    """Environment steps, for every seed; 300,000 unless a preset says otherwise."""
     seeds: int = 1
     """Runs with the seeds seed, seed + 1, ..., one after another."""
 
-    pairs: int = 300
-    """Pairs of fragments that the teacher is asked about, in all."""
+    pairs: int | None = None
+    """Pairs of fragments that the teacher is asked about, in all (300)."""
     initial_pairs: int | None = None
     """Those asked about in the first round, on random actions; by default a sixth."""
-    schedule: Literal["constant", "hyperbolic"] = "hyperbolic"
-    """How the other pairs are spread over the rounds."""
+    schedule: Literal["constant", "hyperbolic"] | None = None
+    """How the other pairs are spread over the rounds; hyperbolic asks more at first."""
+    schedule_rounds: int | None = None
+    """Rounds over which they are spread, if more than there are: then not all are asked about."""
     selection: Literal["uniform", "disagreement", "entropy"] = "uniform"
     """Which candidates the teacher is asked about; disagreement needs several members."""
     candidates: int = 4
     """Candidates for each pair that is asked about."""
-    fragment_length: int = 25
-    """Steps in a fragment."""
+    fragment_length: int | None = None
+    """Steps in a fragment (25)."""
+    queue: int | None = None
+    """Answered pairs that are learned from, the latest (3000)."""
+
     teacher_temperature: float = 1.0
     """Of the teacher's choices, in units of the true reward; 0 makes no mistakes."""
     teacher_discount: float = 1.0
@@ -102,19 +58,25 @@ class Settings:
     """The teacher skips pairs whose returns are both below this."""
     teacher_tie_within: float | None = None
     """Returns that differ by less are a tie."""
-    teacher_clips: bool = False
+    teacher_clips: bool | None = None
     """The teacher judges by the signs of rewards, as in the paper's Atari runs."""
 
     members: int = 1
     """Reward networks in the ensemble."""
     reward_bound: float | None = None
     """Learned rewards lie within ± this."""
+    reward_normalization: bool | None = None
+    """Batch normalization and dropout in reward networks for screens, as in the paper."""
     reward_learning_rate: float | None = None
     """Of AdamW, for the reward."""
-    epochs: int = 4
-    """Passes over all labelled pairs in every round."""
-    first_epochs: int = 32
-    """Passes in the first round."""
+    reward_weight_decay: float | None = None
+    """Of AdamW, for the reward (0.01)."""
+    reward_batch: int | None = None
+    """Pairs in an update of the reward (64)."""
+    epochs: int | None = None
+    """Passes over all labelled pairs in every round (4)."""
+    first_epochs: int | None = None
+    """Passes in the first round (32)."""
     label_noise: float = 0.0
     """The share of labels that the loss takes to be chance."""
 
@@ -122,18 +84,32 @@ class Settings:
     """Steps after each step of a fragment that the implicit term looks at; 0, as in the authors'
     code, or with environments of gymnax a number or "full"."""
     implicit_weight: float = 1.0
-    """Factor of the implicit term; 1 is the hyper-gradient's own."""
-    implicit_from: int = 0
-    """Environment steps before which the implicit term is left out."""
+    """Factor of the implicit term; 1 is the hyper-gradient's own, which has 1/τ already."""
+    implicit_from: int | None = None
+    """Environment steps before which the implicit term is left out (0; 100,000 in the paper)."""
     implicit_ratio: float = 1.0
-    """The implicit term is at most so many times as long as the explicit one."""
+    """The implicit term is at most so many times as long as the explicit one; the paper's code has
+    no such bound, for which you may say inf."""
+    implicit_actions: int = 8
+    """Actions that stand for the expectation under the policy, where they are continuous."""
     baseline: bool = True
     """Subtract the mean loss of the other pairs in the implicit term."""
     off_policy: Literal["none", "recent", "importance"] = "recent"
-    """What the implicit term does about fragments of older policies."""
+    """What the implicit term does about fragments of older policies: it takes them as they are,
+    leaves out those of before the last 4 rounds, or weighs them by how likely they have become."""
+    largest_weight: float = 10.0
+    """The bound on importance weights."""
+
+    pretrain_steps: int = 0
+    """Environment steps at the beginning in which the follower, before the first question, learns
+    to go where it has not been (PEBBLE, Lee et al. 2021)."""
+    pretrain_neighbors: int = 5
+    """A state is as new as its distance to the so-many-th nearest."""
 
     num_envs: int | None = None
     """Environments side by side."""
+    episodic_life: bool | None = None
+    """Atari: a lost life ends an episode of learning. Evaluations play whole games."""
     round_steps: int | None = None
     """Environment steps between two rounds of questions."""
     random_steps: int | None = None
@@ -146,31 +122,48 @@ class Settings:
     """Updates of the follower for every environment step."""
     learning_rate: float | None = None
     """Of Adam, for the follower."""
+    decay_steps: int | None = None
+    """Environment steps over which that rate falls linearly to 0; by default it does not fall."""
+    adam_eps: float | None = None
+    """ε of Adam, for the follower (1e-8)."""
     target_rate: float | None = None
-    """How fast the target critics follow."""
-    temperature: float | None = None
-    """The follower's entropy weight; adjusted to its target entropy if None stands in the preset
-    too (continuous actions, screens)."""
+    """How fast the target critics follow ..."""
+    target_period: int | None = None
+    """... or updates after which they are copied, if this is given."""
+    temperature: Literal["auto"] | float | None = None
+    """The follower's entropy weight; auto adjusts it so that the policy keeps --target-entropy."""
+    initial_temperature: float | None = None
+    """Where an adjusted temperature begins (1)."""
     target_entropy: float | None = None
-    """In nats, for an adjusted temperature."""
+    """In nats, for an adjusted temperature; by default 0.89 log A, or minus the action's size."""
+    reward_clip: float | None = None
+    """Rewards are clipped to ± this when the critics learn: 1 for screens; inf clips nothing."""
+    widths: tuple[int, ...] | None = None
+    """Of the follower's fully connected layers, and of the reward's unless it sees screens."""
     discount: float = 0.99
     """The follower's."""
 
-    eval_every: int = 4
-    """Rounds from one evaluation to the next."""
-    eval_episodes: int = 32
-    """Episodes in an evaluation, in environments of their own."""
+    eval_every: int | None = None
+    """Rounds from one evaluation to the next (4)."""
+    eval_episodes: int | None = None
+    """Episodes in an evaluation, in environments of their own (32; 8 for screens)."""
     eval_steps: int | None = None
     """Steps after which these are cut off; by default the environment's own limit."""
+    eval_greedy: bool = False
+    """Evaluate the most likely actions, not the policy that is learned."""
+    clips: int = 1
+    """Episodes of the last seed's policy to film at the end, as clips/episode-1.webp and so on."""
+    clip_steps: int = 500
+    """Steps after which a clip is cut off."""
 
-    def resolved(self, spec: EnvSpec) -> dict[str, Any]:
-        """All options, with those of the preset where None stands."""
-        chosen = {f.name: getattr(self, f.name) for f in dataclasses.fields(Settings)}
-        preset = PRESETS[family(spec)]
-        filled = {name: value for name, value in preset.items() if chosen.get(name) is None}
+    def resolved(self, spec: EnvSpec) -> "Settings":
+        """With nothing None that a preset decides."""
+        preset = GENERAL | FAMILIES[family(spec)] | (NAMED[self.preset] if self.preset else {})
         if self.target_entropy is not None:
-            filled["temperature"] = self.temperature
-        return {**chosen, **filled}
+            preset["temperature"] = "auto"
+        return dataclasses.replace(
+            self, **{name: value for name, value in preset.items() if getattr(self, name) is None}
+        )
 
     @property
     def oracle(self) -> Oracle:
@@ -183,11 +176,3 @@ class Settings:
             tie_within=self.teacher_tie_within,
             clip_rewards=self.teacher_clips,
         )
-
-
-def family(spec: EnvSpec) -> str:
-    """Which preset suits an environment."""
-    if len(spec.observation_shape) == 1:
-        kind = "discrete" if isinstance(spec.actions, Discrete) else "continuous"
-        return f"vectors, {kind} actions"
-    return "screens" if spec.frame_stack > 1 else "small boards"

@@ -32,6 +32,11 @@ class AtariEnvironments(HostEnvironments):
         fire = use_fire_reset and ale_py.Action.FIRE in buttons
         self._opening = buttons.index(ale_py.Action.FIRE) if fire else 0
 
+    @property
+    def frames_per_second(self) -> int:
+        """The console has 60 frames a second."""
+        return 60 // _FRAME_SKIP
+
     def close(self) -> None:
         """End the games and their threads."""
         super().close()

@@ -83,6 +83,11 @@ class HostEnvironments(contextlib.AbstractContextManager):
         self._ended = step.terminated | step.truncated
         return step
 
+    @property
+    def frames_per_second(self) -> int:
+        """How fast pictures should follow each other, for people."""
+        return int(self.vector_env.metadata.get("render_fps") or 30)
+
     def render_frame(self) -> UInt8[np.ndarray, "H W 3"]:
         """A picture of environment 0 as it is now; it needs `render_mode="rgb_array"`.
 

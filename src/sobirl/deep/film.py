@@ -1,0 +1,75 @@
+"""Episodes of a policy as pictures, and pictures as lossless WebP."""
+
+import io
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key, UInt8
+from PIL import Image
+
+from sobirl.core.errors import InvalidInputError
+from sobirl.deep.envs.host import HostEnvironments
+from sobirl.deep.envs.pictures import Stage
+from sobirl.deep.host_loop import act_on_host, seed_of
+from sobirl.deep.networks import Network
+from sobirl.deep.sac import SoftActorCritic
+
+
+def film(
+    environments: HostEnvironments | Stage,
+    follower: SoftActorCritic,
+    actor: Network,
+    key: Key[Array, ""],
+    most_steps: int,
+    greedy: bool = False,
+) -> list[UInt8[np.ndarray, "H W 3"]]:
+    """One episode, or the beginning of one, picture by picture.
+
+    Args:
+        environments: one environment that can be drawn.
+        follower: how the actor's output is read.
+        actor: the policy.
+        key: for all that is random.
+        most_steps: the episode is cut off after these.
+        greedy: take the most likely action instead of drawing one.
+
+    Raises:
+        InvalidInputError: the environment cannot be drawn.
+    """
+    key, reset_key = jax.random.split(key)
+    observation = environments.reset(seed_of(reset_key))
+    frames = np.repeat(observation[:, None], environments.spec.frame_stack, axis=1)
+    pictures = [environments.render_frame()]
+    for _ in range(most_steps):
+        key, act_key = jax.random.split(key)
+        action = act_on_host(follower, environments.spec, actor, frames, act_key, greedy)
+        step = environments.step(np.asarray(action))
+        frames = np.concatenate([frames[:, 1:], step.observation[:, None]], axis=1)
+        pictures.append(environments.render_frame())
+        if step.terminated[0] or step.truncated[0]:
+            break
+    return pictures
+
+
+def webp(pictures: Sequence[UInt8[np.ndarray, "H W 3"]], frames_per_second: float | int) -> bytes:
+    """An animation in which every pixel is as it was drawn.
+
+    Raises:
+        InvalidInputError: there are no pictures.
+    """
+    if not pictures:
+        raise InvalidInputError("pictures: there are none")
+    first, *others = (Image.fromarray(picture) for picture in pictures)
+    file = io.BytesIO()
+    first.save(
+        file,
+        format="WEBP",
+        save_all=True,
+        append_images=others,
+        duration=round(1000 / frames_per_second),
+        loop=0,
+        lossless=True,
+        method=1,  # a tenth of the time of the smallest files
+    )
+    return file.getvalue()

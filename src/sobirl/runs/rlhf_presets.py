@@ -1,0 +1,125 @@
+"""What suits which environments, where `sobirl run rlhf` is not told."""
+
+from typing import Any
+
+from sobirl.deep.envs import Discrete, EnvSpec
+
+# For every environment, unless something below says otherwise.
+GENERAL: dict[str, Any] = {
+    "steps": 300_000,
+    "pairs": 300,
+    "schedule": "hyperbolic",
+    "fragment_length": 25,
+    "epochs": 4,
+    "first_epochs": 32,
+    "queue": 3000,
+    "teacher_clips": False,
+    "reward_batch": 64,
+    "reward_weight_decay": 1e-2,
+    "reward_normalization": False,
+    "implicit_from": 0,
+    "initial_temperature": 1.0,
+    "adam_eps": 1e-8,
+    "episodic_life": False,
+    "eval_every": 4,
+    "eval_episodes": 32,
+}
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "vectors, discrete actions": {
+        "num_envs": 64,
+        "round_steps": 5120,
+        "random_steps": 5120,
+        "batch": 256,
+        "replay": 100_000,
+        "updates_per_step": 1 / 16,
+        "learning_rate": 1e-3,
+        "target_rate": 0.1,
+        "temperature": 0.05,
+        "widths": (64, 64),
+        "reward_learning_rate": 1e-3,
+    },
+    "vectors, continuous actions": {
+        "num_envs": 4,
+        "round_steps": 2000,
+        "random_steps": 2000,
+        "batch": 256,
+        "replay": 1_000_000,
+        "updates_per_step": 0.25,
+        "learning_rate": 1e-3,
+        "target_rate": 0.01,
+        "temperature": "auto",
+        "widths": (128, 128),
+        "reward_learning_rate": 1e-3,
+    },
+    "small boards": {
+        "num_envs": 32,
+        "round_steps": 10_240,
+        "random_steps": 10_240,
+        "batch": 64,
+        "replay": 200_000,
+        "updates_per_step": 1 / 16,
+        "learning_rate": 3e-4,
+        "target_rate": 0.02,
+        "temperature": 0.01,
+        "widths": (128,),
+        "reward_learning_rate": 3e-4,
+    },
+    "screens": {
+        "num_envs": 8,
+        "round_steps": 10_000,
+        "random_steps": 20_000,
+        "batch": 64,
+        "replay": 1_000_000,
+        "updates_per_step": 0.25,
+        "learning_rate": 1e-4,
+        "target_rate": 0.005,
+        "temperature": "auto",
+        "widths": (512,),
+        "reward_learning_rate": 3e-4,
+        "reward_clip": 1.0,
+        "eval_episodes": 8,
+    },
+}
+
+# By the name that `--preset` gives.
+NAMED: dict[str, dict[str, Any]] = {
+    # Yang, Gao, Yuan (2025), BeamRider, with the numbers of their code.
+    "paper": {
+        "steps": 4_000_000,
+        "pairs": 9000,
+        "initial_pairs": 600,
+        "schedule": "hyperbolic",
+        "schedule_rounds": 2000,  # of which 400 are within the 4M steps
+        "fragment_length": 25,
+        "first_epochs": 512,
+        "epochs": 1,
+        "queue": 3000,
+        "teacher_clips": True,
+        "episodic_life": True,
+        "num_envs": 8,
+        "round_steps": 10_000,
+        "random_steps": 20_000,
+        "batch": 64,
+        "replay": 1_000_000,
+        "updates_per_step": 0.25,
+        "learning_rate": 1e-4,
+        "decay_steps": 8_000_000,
+        "adam_eps": 1e-4,
+        "target_period": 2000,  # updates, which are 8,000 steps
+        "temperature": "auto",
+        "reward_clip": 1.0,
+        "reward_learning_rate": 3e-4,
+        "reward_batch": 64,
+        "reward_normalization": True,
+        "implicit_from": 100_000,
+    },
+}
+
+
+def family(spec: EnvSpec) -> str:
+    """Which preset suits an environment."""
+    if len(spec.observation_shape) == 1:
+        kind = "discrete" if isinstance(spec.actions, Discrete) else "continuous"
+        return f"vectors, {kind} actions"
+    return "screens" if spec.frame_stack > 1 else "small boards"
