@@ -106,6 +106,22 @@ def better_action(length=10):
     return Probe(table((length + 1, 2), 1), table((length, 2, 2), [0, 1]), length, cut=True)
 
 
+class Walk(eqx.Module):
+    """Steps to the left and to the right on a line, from 0; no reward anywhere."""
+
+    spec: EnvSpec = eqx.field(static=True, default=TWO_ACTIONS)
+    steps: int = eqx.field(static=True, default=20)
+
+    def reset(self, key):
+        state = jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)
+        return state, state[0][None]
+
+    def step(self, state, action, key):
+        place, time = state[0] + 2 * action - 1, state[1] + 1
+        never = jnp.zeros((), bool)
+        return (place, time), place[None], jnp.zeros(()), never, time >= self.steps
+
+
 def loop_of(probe, num_envs=4, episodes=3):
     """An environment to learn in and to be evaluated in."""
     return CompiledLoop(*(CompiledEnvironments(probe, count) for count in (num_envs, episodes)))

@@ -1,5 +1,6 @@
 """Networks: shapes, the scaling of observations, dropout, and what a network refuses."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,7 @@ from sobirl.deep.networks import (
     Ensemble,
     Network,
     architecture_for,
+    convolve,
     scaled,
 )
 
@@ -44,6 +46,13 @@ def test_bytes_and_their_share_of_255_look_alike():
     np.testing.assert_allclose(network(screen), network(screen / 255), rtol=1e-5)
     np.testing.assert_array_equal(scaled(jnp.array([0, 255], jnp.uint8)), [0, 1])
     np.testing.assert_array_equal(scaled(jnp.array([-3.0, 255.0])), [-3, 255])
+
+
+@pytest.mark.parametrize(("channels", "width", "kernel", "stride"), [(4, 5, 3, 1), (2, 3, 4, 2)])
+def test_convolutions_are_what_the_library_says(channels, width, kernel, stride):
+    layer = eqx.nn.Conv2d(channels, width, kernel, stride, key=KEY)
+    image = jax.random.normal(KEY, (channels, 11, 9))
+    np.testing.assert_allclose(convolve(layer, image), layer(image), atol=1e-5)
 
 
 def test_further_inputs_matter():

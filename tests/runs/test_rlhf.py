@@ -1,21 +1,30 @@
 """`sobirl run rlhf`: what it writes, how it is stopped and goes on, and what it refuses."""
 
 import csv
+import io
 import json
 import os
 import signal
+import subprocess
+import sys
 
+import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from runs.conftest import sobirl
+from sobirl.deep.envs import Discrete, EnvSpec, make
+from sobirl.deep.host_loop import HostLoop
 from sobirl.runs.arguments import from_arguments
 from sobirl.runs.rlhf import RLHFRun
+from sobirl.runs.rlhf_learning import learning_of
 from sobirl.runs.rlhf_rounds import Rounds
+from sobirl.runs.rlhf_settings import Settings
 
 SMALL = "run rlhf --quiet --num-envs 4 --round-steps 40 --fragment-length 5 --random-steps 20"
 SMALL += " --batch 8 --replay 200 --pairs 12 --steps 120 --epochs 1 --first-epochs 1"
-SMALL += " --eval-episodes 2 --eval-steps 9 --eval-every 2 --checkpoint-seconds 0"
+SMALL += " --eval-episodes 2 --eval-steps 9 --eval-every 2 --checkpoint-seconds 0 --clips 0"
 ALWAYS = "step objective hypergradient_norm seed eval_return environment_steps episodes true_return"
 ALWAYS += " episode_length critic_loss entropy q temperature"
 OF_REWARDS = "pairs asked implicit_ratio preference_accuracy"
@@ -108,9 +117,88 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(whole, tmp_path, mo
     assert outcome(run) == outcome(whole)
 
 
+_KILLED = """
+import os, signal, sys
+from sobirl.apps.cli import main
+from sobirl.runs.rlhf_rounds import Rounds
+
+one_round = Rounds.round
+
+def killed(self, state):
+    after, row = one_round(self, state)
+    if after.step == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return after, row
+
+Rounds.round = killed
+main(sys.argv[1:])
+"""
+
+
+def test_a_run_that_is_killed_goes_on_as_if_it_had_not_been(whole, tmp_path):
+    """In another process, whose third round is lost."""
+    run = tmp_path / "run"
+    arguments = [*SMALL.split(), "--seeds", "2", "--seed", "5", "--out", str(run)]
+    process = subprocess.run([sys.executable, "-c", _KILLED, *arguments], capture_output=True)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    assert len(rows_of(run)) == 2 and not (run / "summary.json").exists()
+    assert sobirl("resume", run)[0] == 0
+    assert outcome(run) == outcome(whole)
+
+
+def test_without_a_camera_a_run_says_so(monkeypatch):
+    monkeypatch.setattr("sobirl.deep.envs.pictures._CONTROL", {})
+    options = from_arguments(RLHFRun, [*SMALL.split()[2:], "--clips", "1"])
+    outcome = options.run()
+    assert not outcome.files
+    assert outcome.report[-1] == "note: there is no clip: CartPole-v1: there is no way to draw it"
+
+
+def test_exploration_before_the_first_question():
+    options = from_arguments(RLHFRun, [*SMALL.split()[2:], "--pretrain-steps", "80"])
+    history = options.run().history
+    assert history["asked"].tolist() == [0, 2, 10]
+    assert np.isnan(history["objective"]).tolist() == [True, False, False]
+
+
+SPEC = EnvSpec("game", (84, 84), np.dtype(np.uint8), Discrete(9), "atari", frame_stack=4)
+
+
+def test_presets():
+    """What is set counts, then what has a name, then what suits the environment."""
+    usual = Settings(env="ALE/BeamRider-v5", batch=7).resolved(SPEC)
+    paper = Settings(env="ALE/BeamRider-v5", preset="paper", pairs=5).resolved(SPEC)
+    assert (usual.batch, usual.pairs, usual.first_epochs) == (7, 300, 32)
+    assert (paper.batch, paper.pairs, paper.first_epochs) == (64, 5, 512)
+    assert usual.learning_rate == paper.learning_rate == 1e-4
+    assert usual.temperature == paper.temperature == "auto"
+    assert Settings(target_entropy=0.1).resolved(SPEC).temperature == "auto"
+
+
+def test_the_run_of_the_paper():
+    """Its numbers, see PROBLEMS section 6, as what they become."""
+    settings = Settings(env="ALE/BeamRider-v5", preset="paper")
+    with make("ALE/BeamRider-v5", 8, episodic_life=True) as games:
+        learning = learning_of(settings, HostLoop(games, games))
+        settings = settings.resolved(games.spec)
+    assert settings.episodic_life and settings.num_envs == 8
+    follower, rewards = learning.learner.follower, learning.rewards
+    assert follower.decay_updates == 2_000_000 and follower.target_period == 2000
+    assert (follower.reward_clip, follower.adam_eps, follower.temperature) == (1, 1e-4, None)
+    assert len(learning.pairs) == 400 and learning.pairs[0] == 600
+    assert 2500 < sum(learning.pairs) < 3500  # of the 9,000 of 2,000 rounds
+    assert (learning.capacity, learning.first_epochs, learning.epochs) == (3000, 512, 1)
+    assert rewards.implicit.weight == 1 and rewards.implicit.horizon == 0
+    assert learning.implicit_from == 100_000 and settings.oracle.clip_rewards
+    network = jax.eval_shape(learning.model, key=jax.random.key(0)).ensemble.members[0]
+    assert [layer.out_channels for layer in network.convolutions] == [16] * 4
+    assert len(network.normalizations) == 4 and network.dropout == 0.5
+    assert network.head.out_features == 9
+
+
 def test_ground_truth_on_the_host():
     """Gymnasium's environments and a follower that has the true reward."""
-    more = "--method ground-truth --backend gymnasium --steps 80"
+    more = "--method ground-truth --backend gymnasium --steps 80 --clips 1 --clip-steps 5"
     options = from_arguments(RLHFRun, [*SMALL.split()[2:], *more.split()])
     options.validate()
     outcome = options.run()
@@ -123,6 +211,8 @@ def test_ground_truth_on_the_host():
     (table,) = outcome.report  # no note that episodes would begin anew
     assert "preferences predicted" not in list(table.columns[0].cells)
     assert len(outcome.figures["learning"]().axes) == 1
+    (name,), (clip,) = outcome.files, outcome.files.values()
+    assert name == "clips/episode-1.webp" and Image.open(io.BytesIO(clip)).n_frames <= 6
 
 
 @pytest.mark.parametrize(
@@ -133,6 +223,10 @@ def test_ground_truth_on_the_host():
         ("--method dpo", "'sobirl', 'drlhf', 'ground-truth'"),
         ("--pairs 0", "--pairs must be at least 1, got 0"),
         ("--steps 0", "--steps must be at least 1, got 0"),
+        ("--widths 0 8", "--widths must be at least 1 each, got (0, 8)"),
+        ("--temperature 1 --target-entropy 0.1", "--temperature must be auto with --target"),
+        ("--pretrain-steps 120", "--pretrain-steps 120: must leave rounds of the --steps 120"),
+        ("--preset atari", "'paper'"),
         ("--initial-pairs 99", "--initial-pairs must be at most --pairs, got 99"),
         ("--initial-pairs -1", "--initial-pairs must not be negative, got -1"),
         ("--discount 1", "--discount must be in [0, 1), got 1"),

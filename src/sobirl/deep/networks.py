@@ -150,7 +150,7 @@ class Network(eqx.Module):
             return hidden, ()
         hidden = jnp.moveaxis(hidden, -1, 0)
         for number, layer in enumerate(self.convolutions):
-            hidden = _convolve(layer, hidden)
+            hidden = convolve(layer, hidden)
             if self.normalizations:
                 normalize = self.normalizations[number]
                 if axis is not None:
@@ -166,7 +166,7 @@ class Network(eqx.Module):
         return eqx.nn.Dropout(self.dropout)(hidden, key=key)
 
 
-def _convolve(layer: eqx.nn.Conv2d, image: Float[Array, "C H W"]) -> Float[Array, "D I J"]:
+def convolve(layer: eqx.nn.Conv2d, image: Float[Array, "C H W"]) -> Float[Array, "D I J"]:
     """What the layer gives, on CPUs as a product of matrices.
 
     XLA's own convolutions are several times slower inside a loop on CPUs, and all learning is.

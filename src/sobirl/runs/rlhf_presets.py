@@ -59,11 +59,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "batch": 64,
         "replay": 200_000,
         "updates_per_step": 1 / 16,
-        "learning_rate": 3e-4,
+        "learning_rate": 1e-3,
         "target_rate": 0.02,
         "temperature": 0.01,
         "widths": (128,),
-        "reward_learning_rate": 3e-4,
+        "reward_learning_rate": 1e-3,
     },
     "screens": {
         "num_envs": 8,
