@@ -13,6 +13,7 @@ import json
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from figures_rlhf import ablation_figure, learning_figure
@@ -23,9 +24,9 @@ from sobirl.runs.rlhf import RLHFRun
 ENVIRONMENTS = {
     "CartPole-v1": {"steps": 300_000, "pairs": 300, "eval_every": 3},
     "Acrobot-v1": {"steps": 300_000, "pairs": 300, "eval_every": 3},
-    "Breakout-MinAtar": {"steps": 300_000, "pairs": 600, "eval_every": 3, "eval_steps": 1000},
-    "Asterix-MinAtar": {"steps": 300_000, "pairs": 600, "eval_every": 3, "eval_steps": 1000},
-    "SpaceInvaders-MinAtar": {"steps": 300_000, "pairs": 600, "eval_every": 3, "eval_steps": 1000},
+    "Breakout-MinAtar": {"steps": 200_000, "pairs": 600, "eval_every": 3, "eval_steps": 1000},
+    "Asterix-MinAtar": {"steps": 200_000, "pairs": 600, "eval_every": 3, "eval_steps": 1000},
+    "SpaceInvaders-MinAtar": {"steps": 200_000, "pairs": 600, "eval_every": 3, "eval_steps": 1000},
 }
 METHODS = {
     "ground-truth": {"method": "ground-truth"},
@@ -81,6 +82,7 @@ def run(env: str, variant: str, seed: int) -> dict:
     evaluated = np.isfinite(history["eval_return"])
     curves = {name: history[name][evaluated].tolist() for name in KEPT if name in history}
     seconds = round(time.perf_counter() - start, 1)
+    jax.clear_caches()  # a run's programs serve no other; a process has room for some 50,000
     return {"env": env, "variant": variant, "seed": seed, "seconds": seconds, **curves}
 
 

@@ -203,6 +203,21 @@ def test_the_implicit_term_is_at_most_so_long(batch):
     np.testing.assert_allclose(off, explicit, rtol=1e-5, atol=1e-6 * length)
 
 
+def test_the_two_terms_apart(batch):
+    learner = RewardLearner(ImplicitTerm(), largest_ratio=1e9, batch_size=8)
+    state = learner.init(small_model())
+    terms = learner.terms(state.model, *batch, *follower_side(), KEY)[:2]
+    explicit, implicit = (np.asarray(jax.flatten_util.ravel_pytree(term)[0]) for term in terms)
+    after, metrics = update(learner, state, *batch, *follower_side(), KEY)
+    together = jax.flatten_util.ravel_pytree(gradient_of(after))[0]
+    np.testing.assert_allclose(together, explicit + implicit, rtol=1e-3, atol=1e-4)
+    lengths = np.linalg.norm(explicit), np.linalg.norm(implicit)
+    assert metrics["implicit_ratio"] == pytest.approx(lengths[1] / lengths[0], rel=1e-3)
+    cosine = explicit @ implicit / lengths[0] / lengths[1]
+    assert metrics["implicit_cosine"] == pytest.approx(cosine, abs=1e-4)
+    assert RewardLearner().terms(state.model, *batch, *follower_side(), KEY)[1] is None
+
+
 @pytest.mark.parametrize("name", ["learning_rate", "batch_size", "temperature", "largest_ratio"])
 def test_numbers_out_of_range(name):
     with pytest.raises(InvalidInputError, match=f"{name}: must be positive, got 0"):

@@ -27,7 +27,7 @@ SMALL += " --batch 8 --replay 200 --pairs 12 --steps 120 --epochs 1 --first-epoc
 SMALL += " --eval-episodes 2 --eval-steps 9 --eval-every 2 --checkpoint-seconds 0 --clips 0"
 ALWAYS = "step objective hypergradient_norm seed eval_return environment_steps episodes true_return"
 ALWAYS += " episode_length critic_loss entropy q temperature"
-OF_REWARDS = "pairs asked implicit_ratio preference_accuracy"
+OF_REWARDS = "pairs asked implicit_ratio implicit_cosine preference_accuracy"
 
 
 def small(out, *more):

@@ -14,6 +14,14 @@ from sobirl.deep.reward_model import RewardModel
 from sobirl.deep.sac import SoftActorCritic
 from sobirl.prefs import Fragment, PairQueue, fragment_return, preference_logit, preference_loss
 
+METRICS = (
+    "preference_loss",
+    "preference_accuracy",
+    "implicit_ratio",
+    "implicit_cosine",
+    "hypergradient_norm",
+)
+
 
 class RewardState(eqx.Module):
     """The reward and the state of its optimizer."""
@@ -76,9 +84,9 @@ class RewardLearner(eqx.Module):
         returns = fragment_return(reward, mask, self.discount)
         return preference_logit(returns[..., 0], returns[..., 1], self.temperature)
 
-    def update(
+    def terms(
         self,
-        state: RewardState,
+        model: RewardModel,
         pairs: Fragment,
         label: Float[Array, "B"],
         kept: Bool[Array, "B"],
@@ -89,11 +97,11 @@ class RewardLearner(eqx.Module):
         implicit_on: Bool[Array, ""],
         key: Key[Array, ""],
         environments: CompiledEnvironments | None = None,
-    ) -> tuple[RewardState, dict[str, Array]]:
-        """One step on a batch of labelled pairs.
+    ) -> tuple[RewardModel, RewardModel | None, dict[str, Array]]:
+        """The explicit and the implicit term of the hyper-gradient on a batch of labelled pairs.
 
         Args:
-            state: the reward so far.
+            model: the reward so far.
             pairs: fragments with leading axes (B,2).
             label: of each pair.
             kept: which of them count.
@@ -106,41 +114,66 @@ class RewardLearner(eqx.Module):
             environments: for the walks of an implicit term with a horizon above 0.
 
         Returns:
-            the next state, and metrics: the `preference_loss`, the `preference_accuracy` over
-            pairs that are no ties, the `implicit_ratio`, the norm of the implicit term over that of
-            the explicit one, and the `hypergradient_norm` of both together.
+            the gradient of the loss; the implicit term, None without one; and metrics: the
+            `preference_loss`, and the `preference_accuracy` over pairs that are no ties.
         """
         dropout_key, implicit_key = jax.random.split(key)
         weight = kept.astype(label.dtype)
         count = jnp.maximum(jnp.sum(weight), 1)
 
-        def explicit(model):
+        def loss_of(model):
             logits = self.logits(model, pairs, dropout_key)
             losses = jax.vmap(lambda logit: preference_loss(logit, label, self.noise))(logits)
             losses = jnp.mean(losses, axis=0)
             return jnp.sum(weight * losses) / count, (losses, logits)
 
-        (loss, (losses, logits)), gradient = jax.value_and_grad(explicit, has_aux=True)(state.model)
-        ratio = jnp.zeros(())
+        (loss, (losses, logits)), explicit = jax.value_and_grad(loss_of, has_aux=True)(model)
+        term = None
         if self.implicit is not None:
             known = follower, actor, temperature, pairs, losses, weight, now, implicit_key
             term = jax.lax.cond(
                 implicit_on,
-                lambda: jax.grad(self.implicit.surrogate)(state.model, *known, environments),
-                lambda: jax.tree.map(jnp.zeros_like, state.model),
+                lambda: jax.grad(self.implicit.surrogate)(model, *known, environments),
+                lambda: jax.tree.map(jnp.zeros_like, model),
             )
-            ratio = optax.tree.norm(term) / jnp.maximum(optax.tree.norm(gradient), 1e-12)
-            shortened = jnp.minimum(1, self.largest_ratio / jnp.maximum(ratio, 1e-12))
-            gradient = jax.tree.map(lambda a, b: a + shortened * b, gradient, term)
-        updates, optimizer = self._adam.update(gradient, state.optimizer, state.model)
-        model = optax.apply_updates(state.model, updates)
-        model = model.acquainted(pairs.stacked.reshape(-1, *pairs.stacked.shape[pairs.mask.ndim :]))
         decided = weight * (label != 0.5)
         right = (jnp.mean(logits, axis=0) > 0) == (label > 0.5)
         metrics = {
             "preference_loss": loss,
             "preference_accuracy": jnp.sum(decided * right) / jnp.maximum(jnp.sum(decided), 1),
+        }
+        return explicit, term, metrics
+
+    def update(
+        self, state: RewardState, pairs: Fragment, *known: PyTree
+    ) -> tuple[RewardState, dict[str, Array]]:
+        """One step on a batch of labelled pairs.
+
+        Args:
+            state: the reward so far.
+            pairs: fragments with leading axes (B,2).
+            known: the other arguments of `terms`.
+
+        Returns:
+            the next state, and metrics: those of `terms`, the `implicit_ratio`, the norm of the
+            implicit term over that of the explicit one, the `implicit_cosine` between the two, and
+            the `hypergradient_norm` of both together.
+        """
+        gradient, term, metrics = self.terms(state.model, pairs, *known)
+        ratio = cosine = jnp.zeros(())
+        if term is not None:
+            length = jnp.maximum(optax.tree.norm(gradient), 1e-12)
+            ratio = optax.tree.norm(term) / length
+            aligned = optax.tree.vdot(gradient, term) / length
+            cosine = aligned / jnp.maximum(optax.tree.norm(term), 1e-12)
+            shortened = jnp.minimum(1, self.largest_ratio / jnp.maximum(ratio, 1e-12))
+            gradient = jax.tree.map(lambda a, b: a + shortened * b, gradient, term)
+        updates, optimizer = self._adam.update(gradient, state.optimizer, state.model)
+        model = optax.apply_updates(state.model, updates)
+        model = model.acquainted(pairs.stacked.reshape(-1, *pairs.stacked.shape[pairs.mask.ndim :]))
+        metrics |= {
             "implicit_ratio": ratio,
+            "implicit_cosine": cosine,
             "hypergradient_norm": optax.tree.norm(gradient),
         }
         return RewardState(model, optimizer, state.updates + 1), metrics
@@ -180,8 +213,7 @@ class RewardLearner(eqx.Module):
             )
             return state, jax.tree.map(jnp.add, sums, metrics)
 
-        names = ("preference_loss", "preference_accuracy", "implicit_ratio", "hypergradient_norm")
-        nothing = {name: jnp.zeros(()) for name in names}
+        nothing = {name: jnp.zeros(()) for name in METRICS}
         state, sums = jax.lax.fori_loop(0, updates, body, (state, nothing))
         # With no updates there is nothing to tell: 0/0.
         return state, {name: total / updates for name, total in sums.items()}

@@ -39,13 +39,26 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "widths": (64, 64),
         "reward_learning_rate": 1e-3,
     },
-    "vectors, continuous actions": {
-        "num_envs": 4,
+    "few numbers, continuous actions": {
+        "num_envs": 16,
         "round_steps": 2000,
         "random_steps": 2000,
+        "batch": 128,
+        "replay": 100_000,
+        "updates_per_step": 1 / 16,
+        "learning_rate": 3e-3,
+        "target_rate": 0.02,
+        "temperature": "auto",
+        "widths": (64, 64),
+        "reward_learning_rate": 3e-3,
+    },
+    "vectors, continuous actions": {
+        "num_envs": 8,
+        "round_steps": 4000,
+        "random_steps": 8000,
         "batch": 256,
         "replay": 1_000_000,
-        "updates_per_step": 0.25,
+        "updates_per_step": 0.125,
         "learning_rate": 1e-3,
         "target_rate": 0.01,
         "temperature": "auto",
@@ -117,9 +130,14 @@ NAMED: dict[str, dict[str, Any]] = {
 }
 
 
+_FEW = 8  # Pendulum has 3, the least of MuJoCo's robots 11
+
+
 def family(spec: EnvSpec) -> str:
     """Which preset suits an environment."""
     if len(spec.observation_shape) == 1:
-        kind = "discrete" if isinstance(spec.actions, Discrete) else "continuous"
-        return f"vectors, {kind} actions"
+        if isinstance(spec.actions, Discrete):
+            return "vectors, discrete actions"
+        kind = "few numbers" if spec.observation_shape[0] <= _FEW else "vectors"
+        return f"{kind}, continuous actions"
     return "screens" if spec.frame_stack > 1 else "small boards"
