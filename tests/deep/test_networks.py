@@ -23,7 +23,13 @@ KEY = jax.random.key(0)
 
 @pytest.mark.parametrize(
     ("shape", "architecture"),
-    [((5,), None), ((10, 10, 4), MINATAR), ((84, 84, 4), NATURE), ((84, 84, 4), REWARD_CNN)],
+    [
+        ((5,), None),
+        ((5, 3), None),
+        ((10, 10, 4), MINATAR),
+        ((84, 84, 4), NATURE),
+        ((84, 84, 4), REWARD_CNN),
+    ],
 )
 def test_outputs(shape, architecture):
     network = Network(shape, 3, KEY, architecture)

@@ -1,6 +1,7 @@
 """Acting, learning and evaluating in environments on the host, one compiled call a step."""
 
 import dataclasses
+import functools
 
 import equinox as eqx
 import jax
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float, Key, Num, PyTree
 
 from sobirl.deep.actor_learner import ActorLearner, LearnerState, to_environment
 from sobirl.deep.envs.host import HostEnvironments
-from sobirl.deep.envs.spec import EnvSpec
+from sobirl.deep.envs.spec import EnvSpec, Step
 from sobirl.deep.networks import Network
 from sobirl.deep.sac import RewardFunction, SoftActorCritic
 from sobirl.prefs import stack_frames
@@ -58,14 +59,19 @@ class HostLoop:
         """
         fixed, state = (learner, self.spec, reward), state[0]
         state, action, log_prob, outside = _first_action(fixed, state)
-        sums = None
-        for number in range(num_calls):
+        # Flattening what is carried from call to call would take longer than most calls.
+        carried, structure = jax.tree.flatten((state, action, log_prob))
+        arrays, others = eqx.partition(fixed, eqx.is_array)
+        arrays, fixed_structure = jax.tree.flatten(arrays)
+        others, other_structure = jax.tree.flatten(others)
+        call = _on_leaves(structure, fixed_structure, tuple(others), other_structure)
+        told = []
+        for _ in range(num_calls):
             step = self.environments.step(np.asarray(outside))
-            step = jax.tree.map(jnp.asarray, step)
-            state, metrics, action, log_prob, outside = _learn_and_act(
-                (*fixed, number < num_calls - 1), state, action, log_prob, step
-            )
-            sums = metrics if sums is None else jax.tree.map(jnp.add, sums, metrics)
+            carried, outside, metrics = call(carried, arrays, *step)
+            told.append(metrics)
+        state, _, _ = jax.tree.unflatten(structure, carried)
+        sums = {name: jnp.asarray(sum(float(m[name]) for m in told)) for name in told[0]}
         return (state, self._kept()), sums
 
     def evaluate(
@@ -126,16 +132,24 @@ def _first_action(fixed, state):
     return eqx.tree_at(lambda s: s.key, state, key), action, log_prob, to_environment(spec, action)
 
 
-@eqx.filter_jit(donate="all-except-first")
-def _learn_and_act(fixed, state, action, log_prob, step):
-    """What a step brought, and the next action: one call, because calls take time."""
-    learner, spec, reward, goes_on = fixed
-    key, learn_key, act_key = jax.random.split(state.key, 3)
-    state, metrics = learner.absorb(state, action, log_prob, step, reward, learn_key)
-    state = eqx.tree_at(lambda s: s.key, state, key)
-    if goes_on:
+@functools.cache
+def _on_leaves(structure, fixed_structure, others, other_structure):
+    """What a step brought, and the next action: one program, on flat lists of arrays."""
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def call(carried, arrays, *step):
+        state, action, log_prob = jax.tree.unflatten(structure, carried)
+        arrays = jax.tree.unflatten(fixed_structure, arrays)
+        fixed = eqx.combine(arrays, jax.tree.unflatten(other_structure, others))
+        learner, spec, reward = fixed
+        key, learn_key, act_key = jax.random.split(state.key, 3)
+        state, metrics = learner.absorb(state, action, log_prob, Step(*step), reward, learn_key)
+        state = eqx.tree_at(lambda s: s.key, state, key)
         action, log_prob = learner.act(state, act_key)
-    return state, metrics, action, log_prob, to_environment(spec, action)
+        outside = to_environment(spec, action)
+        return jax.tree.leaves((state, action, log_prob)), outside, metrics
+
+    return call
 
 
 @eqx.filter_jit

@@ -1,5 +1,6 @@
 """Networks: convolutions for images, fully connected layers for vectors, one head."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -44,7 +45,7 @@ _BATCH = "batch"
 
 def architecture_for(shape: tuple[int, ...], widths: tuple[int, ...] = (256, 256)) -> Architecture:
     """The usual architecture for observations of a shape: vectors, MinAtar's boards, or screens."""
-    if len(shape) == 1:
+    if len(shape) < 3:  # frames of vectors may be stacked
         return Architecture(widths=widths)
     return NATURE if min(shape[:2]) >= 36 else MINATAR
 
@@ -62,7 +63,7 @@ class Network(eqx.Module):
     """A network from one observation, and perhaps further numbers, to some outputs.
 
     Args:
-        shape: of an observation: (d,), or (height, width, channels).
+        shape: of an observation: (d,), (d,k) for k stacked ones, or (height, width, channels).
         outputs: how many numbers come out.
         key: for the first weights.
         architecture: the layers; `architecture_for(shape)` by default.
@@ -92,7 +93,7 @@ class Network(eqx.Module):
             convolutions.append(eqx.nn.Conv2d(channels, width, kernel, stride, key=next(keys)))
             side = tuple((length - kernel) // stride + 1 for length in side)
             channels = width
-        width = channels * side[0] * side[1] if convolutions else shape[0]
+        width = channels * math.prod(side) if convolutions else math.prod(shape)
         layers, width = [], width + extras
         for wider in architecture.widths:
             layers.append(eqx.nn.Linear(width, wider, key=next(keys)))
