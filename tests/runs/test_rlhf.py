@@ -66,7 +66,7 @@ def test_what_a_run_leaves(whole):
     assert (summary["steps"], summary["starts"]) == (6, 2)
     assert summary["resumes_exactly"]
     settings = summary["settings"]  # the options, and what the preset chose
-    assert settings["pairs"] == 12 and settings["temperature"] == 0.05
+    assert settings["pairs"] == 12 and settings["temperature"] == "auto"
     assert settings["widths"] == [64, 64]
     metrics = summary["metrics"]
     assert metrics["true_return"] == np.mean(metrics["true_returns"]) == 9  # of 9 steps

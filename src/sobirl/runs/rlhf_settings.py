@@ -135,7 +135,8 @@ class Settings:
     initial_temperature: float | None = None
     """Where an adjusted temperature begins (1)."""
     target_entropy: float | None = None
-    """In nats, for an adjusted temperature; by default 0.89 log A, or minus the action's size."""
+    """In nats, for an adjusted temperature; presets have 0.2 and 0.4, or else 0.89 log A, or minus
+    the action's size."""
     reward_clip: float | None = None
     """Rewards are clipped to ± this when the critics learn: 1 for screens; inf clips nothing."""
     widths: tuple[int, ...] | None = None
