@@ -139,20 +139,31 @@ class ActorLearner(eqx.Module):
         key: Key[Array, ""],
         environment: PyTree = None,
     ) -> tuple[LearnerState, dict[str, Array]]:
-        """Keep what a step of all environments brought, and learn.
+        """Keep what a step of all environments brought, and learn: `remember` and `learn`."""
+        state, episodes = self.remember(state, action, log_prob, step, environment)
+        state, metrics = self.learn(state, reward, key)
+        return state, {**episodes, **metrics}
+
+    def remember(
+        self,
+        state: LearnerState,
+        action: Num[Array, "N *d"],
+        log_prob: Float[Array, "N"],
+        step: Step,
+        environment: PyTree = None,
+    ) -> tuple[LearnerState, dict[str, Array]]:
+        """Keep what a step of all environments brought.
 
         Args:
             state: before the step.
             action: what was done.
             log_prob: its log-probability.
             step: what the environments answered.
-            reward: the learned reward; None for the environment's own.
-            key: for the updates.
             environment: the environments' own states before the step, to be kept.
 
         Returns:
-            the next state, and sums over the step: of `episodes` that ended, their `returns` and
-            `lengths`, of `updates` and their metrics.
+            the next state, and sums over the step: of `episodes` that ended, of their `returns`
+            and `lengths`.
         """
         record = Steps(
             observation=state.frames[:, -1:],
@@ -171,50 +182,42 @@ class ActorLearner(eqx.Module):
         ended = step.terminated | step.truncated
         returns = state.returns + step.reward
         lengths = state.lengths + state.live
-        steps = state.steps + jnp.sum(state.live, dtype=jnp.int32)
-        replay = self.replay.add(state.replay, record)
-        follower, metrics = self._learn(state, replay, steps, reward, key)
         after = LearnerState(
-            follower=follower,
-            replay=replay,
+            follower=state.follower,
+            replay=self.replay.add(state.replay, record),
             frames=jnp.where(live, shifted, begun),
             live=~ended,
             returns=jnp.where(ended, 0, returns),
             lengths=jnp.where(ended, 0, lengths),
             vector_steps=state.vector_steps + 1,
-            steps=steps,
+            steps=state.steps + jnp.sum(state.live, dtype=jnp.int32),
             key=state.key,
         )
-        episodes = {
+        return after, {
             "episodes": jnp.sum(ended),
             "returns": jnp.sum(jnp.where(ended, returns, 0)),
             "lengths": jnp.sum(jnp.where(ended, lengths, 0)),
         }
-        return after, {**episodes, **metrics}
 
-    def _kept(self, environment: PyTree) -> PyTree:
-        """What a record keeps of the environments' states (N,1,...)."""
-        if not self.keep_states:
-            return None
-        if environment is None:
-            raise InvalidInputError("keep_states: only environments in JAX have states to give")
-        return jax.tree.map(lambda leaf: leaf[:, None], environment)
+    def learn(
+        self, state: LearnerState, reward: RewardFunction | None, key: Key[Array, ""]
+    ) -> tuple[LearnerState, dict[str, Array]]:
+        """The updates that are due after a step.
 
-    def _learn(
-        self,
-        state: LearnerState,
-        replay: ReplayState,
-        steps: Int[Array, ""],
-        reward: RewardFunction | None,
-        key: Key[Array, ""],
-    ) -> tuple[SACState, dict[str, Array]]:
-        """The updates that are due, and the sums of their metrics."""
+        Args:
+            state: the step is in its replay.
+            reward: the learned reward; None for the environment's own.
+            key: for the updates.
+
+        Returns:
+            the next state, and sums: of `updates`, and of their metrics.
+        """
         a_call = self.updates_per_step * self.replay.num_envs
         count, period = max(round(a_call), 1), max(round(1 / a_call), 1)
 
         def update(follower, key):
             sample_key, update_key = jax.random.split(key)
-            batch = self.replay.sample(replay, sample_key)
+            batch = self.replay.sample(state.replay, sample_key)
             return self.follower.update(follower, batch, reward, update_key)
 
         def learn(follower):
@@ -226,9 +229,18 @@ class ActorLearner(eqx.Module):
             lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
             jax.eval_shape(learn, state.follower)[1],
         )
-        filled = state.vector_steps + 1 > self.replay.frame_stack
-        due = (steps >= self.random_steps) & (state.vector_steps % period == 0) & filled
-        return jax.lax.cond(due, learn, lambda follower: (follower, nothing), state.follower)
+        filled = state.vector_steps > self.replay.frame_stack
+        due = (state.steps >= self.random_steps) & ((state.vector_steps - 1) % period == 0) & filled
+        follower, metrics = jax.lax.cond(due, learn, lambda f: (f, nothing), state.follower)
+        return eqx.tree_at(lambda s: s.follower, state, follower), metrics
+
+    def _kept(self, environment: PyTree) -> PyTree:
+        """What a record keeps of the environments' states (N,1,...)."""
+        if not self.keep_states:
+            return None
+        if environment is None:
+            raise InvalidInputError("keep_states: only environments in JAX have states to give")
+        return jax.tree.map(lambda leaf: leaf[:, None], environment)
 
 
 def to_environment(spec: EnvSpec, action: Num[Array, "N *d"]) -> Num[Array, "N *d"]:

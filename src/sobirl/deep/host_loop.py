@@ -59,18 +59,16 @@ class HostLoop:
         """
         fixed, state = (learner, self.spec, reward), state[0]
         state, action, log_prob, outside = _first_action(fixed, state)
-        # Flattening what is carried from call to call would take longer than most calls.
-        carried, structure = jax.tree.flatten((state, action, log_prob))
-        arrays, others = eqx.partition(fixed, eqx.is_array)
-        arrays, fixed_structure = jax.tree.flatten(arrays)
-        others, other_structure = jax.tree.flatten(others)
-        call = _on_leaves(structure, fixed_structure, tuple(others), other_structure)
+        programs = _Programs(fixed, (state, action, log_prob))
+        follower, rest = programs.apart(state, action, log_prob)
         told = []
         for _ in range(num_calls):
             step = self.environments.step(np.asarray(outside))
-            carried, outside, metrics = call(carried, arrays, *step)
-            told.append(metrics)
-        state, _, _ = jax.tree.unflatten(structure, carried)
+            rest, outside, key, episodes = programs.act(rest, follower, *step)
+            # This goes on while the environments take their next step.
+            follower, metrics = programs.learn(follower, rest, key)
+            told.append({**episodes, **metrics})
+        state, _, _ = programs.together(follower, rest)
         sums = {name: jnp.asarray(sum(float(m[name]) for m in told)) for name in told[0]}
         return (state, self._kept()), sums
 
@@ -132,24 +130,79 @@ def _first_action(fixed, state):
     return eqx.tree_at(lambda s: s.key, state, key), action, log_prob, to_environment(spec, action)
 
 
+class _Programs:
+    """The two programs of a step: one keeps what it brought and acts, the other learns.
+
+    The environments need not wait for what is learned. What is carried from call to call is two
+    flat lists of arrays, the follower's and the rest: to flatten networks and optimizers at every
+    call would take longer than the calls.
+    """
+
+    def __init__(self, fixed, carried):
+        arrays, others = eqx.partition(fixed, eqx.is_array)
+        self._arrays, arrays_structure = jax.tree.flatten(arrays)
+        others, others_structure = jax.tree.flatten(others)
+        state, *more = carried
+        self._structures = jax.tree.structure(state.follower), _structure_of_rest(state, *more)
+        structures = *self._structures, arrays_structure, others_structure
+        self._act, self._learn = _compiled(structures, tuple(others))
+
+    def act(self, rest, follower, *step):
+        return self._act(rest, follower, self._arrays, *step)
+
+    def learn(self, follower, rest, key):
+        return self._learn(follower, rest, self._arrays, key)
+
+    def apart(self, state, *more):
+        return jax.tree.leaves(state.follower), _leaves_of_rest(state, *more)
+
+    def together(self, follower, rest):
+        return _together(self._structures, follower, rest)
+
+
 @functools.cache
-def _on_leaves(structure, fixed_structure, others, other_structure):
-    """What a step brought, and the next action: one program, on flat lists of arrays."""
+def _compiled(structures, others):
+    def fixed_of(arrays):
+        arrays = jax.tree.unflatten(structures[2], arrays)
+        return eqx.combine(arrays, jax.tree.unflatten(structures[3], others))
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def call(carried, arrays, *step):
-        state, action, log_prob = jax.tree.unflatten(structure, carried)
-        arrays = jax.tree.unflatten(fixed_structure, arrays)
-        fixed = eqx.combine(arrays, jax.tree.unflatten(other_structure, others))
-        learner, spec, reward = fixed
+    def act(rest, follower, arrays, *step):
+        learner, spec, _ = fixed_of(arrays)
+        state, action, log_prob = _together(structures, follower, rest)
         key, learn_key, act_key = jax.random.split(state.key, 3)
-        state, metrics = learner.absorb(state, action, log_prob, Step(*step), reward, learn_key)
+        state, episodes = learner.remember(state, action, log_prob, Step(*step))
         state = eqx.tree_at(lambda s: s.key, state, key)
         action, log_prob = learner.act(state, act_key)
         outside = to_environment(spec, action)
-        return jax.tree.leaves((state, action, log_prob)), outside, metrics
+        return _leaves_of_rest(state, action, log_prob), outside, learn_key, episodes
 
-    return call
+    @functools.partial(jax.jit, donate_argnums=0)
+    def learn(follower, rest, arrays, key):
+        learner, _, reward = fixed_of(arrays)
+        state, _, _ = _together(structures, follower, rest)
+        state, metrics = learner.learn(state, reward, key)
+        return jax.tree.leaves(state.follower), metrics
+
+    return act, learn
+
+
+def _rest(state, *more):
+    return eqx.tree_at(lambda s: s.follower, state, None), *more
+
+
+def _leaves_of_rest(state, *more):
+    return jax.tree.leaves(_rest(state, *more))
+
+
+def _structure_of_rest(state, *more):
+    return jax.tree.structure(_rest(state, *more))
+
+
+def _together(structures, follower, rest):
+    state, *more = jax.tree.unflatten(structures[1], rest)
+    follower = jax.tree.unflatten(structures[0], follower)
+    return eqx.tree_at(lambda s: s.follower, state, follower, is_leaf=lambda x: x is None), *more
 
 
 @eqx.filter_jit
