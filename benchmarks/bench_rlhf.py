@@ -51,8 +51,14 @@ ABLATION = {
     "horizon 10": {"method": "sobirl", "horizon": 10},
     "horizon full": {"method": "sobirl", "horizon": "full"},
 }
-VARIANTS = METHODS | ABLATION
-ABLATED = "CartPole-v1"
+# First to where one has not been, on an environment whose goal chance seldom finds.
+PRETRAINED = {
+    f"{name}, pre-trained": options | {"pretrain_steps": 20_480}
+    for name, options in METHODS.items()
+}
+VARIANTS = METHODS | ABLATION | PRETRAINED
+ABLATED, EXPLORED = "CartPole-v1", "Acrobot-v1"
+REACHED = -150  # an episode without the goal is -500
 KEPT = ("environment_steps", "eval_return", "preference_accuracy", "implicit_ratio")
 
 
@@ -135,7 +141,7 @@ def verdict(difference: np.ndarray) -> str:
 
 
 def print_tables(results: dict) -> None:
-    """Final returns of the methods on all environments, and of the ablation on one."""
+    """Final returns of the methods everywhere, of the ablation, and of pre-training."""
     print(header() + "\n")
     print("| environment | seeds | " + " | ".join(METHODS) + " | sobirl against drlhf |")
     print("|---|" + "---|" * (len(METHODS) + 2))
@@ -151,17 +157,20 @@ def print_tables(results: dict) -> None:
         cells = " | ".join(described(values[v]) for v in METHODS)
         compared = verdict(values["sobirl"][:count] - values["drlhf"][:count])
         print(f"| {env} | {count} | {cells} | {compared} |")
-    print(f"\n| {ABLATED} | seeds | final return | preferences predicted | seconds |")
-    print("|---|---|---|---|---|")
+    print(f"\n| {ABLATED} | seeds | final return | preferences predicted |\n|---|---|---|---|")
     for variant in ABLATION:
         values = curves_of(results, ABLATED, variant, "eval_return")[1]
         if values.size:
             accuracy = final(curves_of(results, ABLATED, variant, "preference_accuracy")[1])
-            seconds = np.median(
-                [r["seconds"] for (e, v, _), r in results.items() if (e, v) == (ABLATED, variant)]
-            )
             row = f"{described(final(values))} | {100 * accuracy.mean():.1f} %"
-            print(f"| {variant} | {len(values)} | {row} | {seconds:.0f} |")
+            print(f"| {variant} | {len(values)} | {row} |")
+    print(f"\n| {EXPLORED} | seeds | final return | seeds above {REACHED} at the end |")
+    print("|---|---|---|---|")
+    for variant in METHODS | PRETRAINED:
+        values = curves_of(results, EXPLORED, variant, "eval_return")[1]
+        if values.size:
+            good = int(np.sum(final(values) > REACHED))
+            print(f"| {variant} | {len(values)} | {described(final(values))} | {good} |")
 
 
 def draw(results: dict, folder: Path) -> None:

@@ -32,9 +32,11 @@ KEY = jax.random.key(0)
     ],
 )
 def test_outputs(shape, architecture):
-    network = Network(shape, 3, KEY, architecture)
-    assert network(jnp.zeros(shape, jnp.uint8)).shape == (3,)
-    assert network(jnp.zeros(shape, jnp.float32)).dtype == jnp.float32
+    make = eqx.filter_jit(lambda key: Network(shape, 3, key, architecture))
+    output = eqx.filter_jit(lambda network, state: network(state))
+    network = make(KEY)
+    assert output(network, jnp.zeros(shape, jnp.uint8)).shape == (3,)
+    assert output(network, jnp.zeros(shape, jnp.float32)).dtype == jnp.float32
 
 
 def test_the_usual_architectures():

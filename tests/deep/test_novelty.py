@@ -1,5 +1,6 @@
 """The reward for new states: its values, its units, and what a follower makes of it."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.deep.novelty import POOL, Novelty
 
 KEY = jax.random.key(0)
+of_replay = eqx.filter_jit(Novelty.of_replay)
 
 
 def novelty_of(novelty, states):
@@ -70,7 +72,7 @@ def test_of_a_replay():
     loop, learner = loop_of(Walk(), 4), small_learner(4, random_steps=1000)
     state = loop.begin(learner, KEY)
     state, _ = loop.advance(learner, None, state, 50)
-    novelty = Novelty.of_replay(learner.replay, state[0].replay, KEY)
+    novelty = of_replay(learner.replay, state[0].replay, KEY)
     assert novelty.pool.shape == (POOL, 1)
     # Random walks stay near the middle of the line.
     values = novelty_of(novelty, np.arange(-20.0, 21)[:, None])
@@ -87,7 +89,7 @@ def test_a_follower_goes_where_it_has_not_been():
         last = np.abs(
             np.asarray(state[0].replay.experience.observation)[:, (number * 21 + 20) % 32]
         )
-        reward = Novelty.of_replay(learner.replay, state[0].replay, jax.random.key(number))
+        reward = of_replay(learner.replay, state[0].replay, jax.random.key(number))
         if number == 0:
             at_random = last.mean()
     assert at_random < 8 < 12 < last.mean()

@@ -13,6 +13,7 @@ from probes import better_action, loop_of, small_learner
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.implicit import ImplicitTerm
 from sobirl.deep.networks import Architecture
+from sobirl.deep.novelty import Novelty
 from sobirl.deep.preference_learning import PreferenceLearning
 from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
@@ -134,6 +135,16 @@ def test_pairs_that_are_skipped_are_not_kept():
 def test_the_implicit_term_waits(begin, on):
     _, rows = carried_out(learning_by("sobirl", implicit_from=begin), rounds=1)
     assert (rows[0]["implicit_ratio"] > 0) == on
+
+
+@pytest.mark.parametrize("method", ["drlhf", "ground-truth"])
+def test_new_states_are_the_reward_of_the_first_rounds(method):
+    learning = learning_by(method, exploring_rounds=1)
+    state = learning.init(KEY)
+    assert isinstance(learning._reward_of_follower(state, KEY), Novelty)
+    later = eqx.tree_at(lambda s: s.round, state, jnp.int32(1))
+    reward = learning._reward_of_follower(later, KEY)
+    assert reward is (None if method == "ground-truth" else later.reward.model)
 
 
 def test_walks_need_states():

@@ -1,5 +1,7 @@
 """The exact method against automatic differentiation through `solve` and the formula of μ."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ from instances import random_tables
 def estimate(method, problem, x, state=None):
     key = jax.random.key(0)
     state = method.init(problem, x, key) if state is None else state
-    return method.estimate(problem, x, state, key)
+    return jax.jit(functools.partial(method.estimate, problem))(x, state, key)
 
 
 def leader_problem(seed=0, contexts=None, weights=None):
@@ -43,8 +45,8 @@ def leader_problem(seed=0, contexts=None, weights=None):
 @pytest.mark.parametrize("solver", [sb.PolicyIteration(), sb.ValueIteration()])
 def test_agrees_with_automatic_differentiation(solver):
     problem, x = leader_problem()
-    hypergradient, _, metrics = jax.jit(lambda x: estimate(sb.Exact(solver), problem, x))(x)
-    expected = jax.grad(problem.value)(x)
+    hypergradient, _, metrics = estimate(sb.Exact(solver), problem, x)
+    expected = jax.jit(jax.grad(problem.value))(x)
     for ours, theirs in zip(jax.tree.leaves(hypergradient), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-8)
     np.testing.assert_allclose(metrics["objective"], problem.value(x), rtol=1e-12)
@@ -56,7 +58,7 @@ def test_contexts_are_averaged_with_their_weights():
     together, x = leader_problem(contexts=contexts, weights=weights)
     hypergradient, _, metrics = estimate(sb.Exact(), together, x)
     apart = [
-        jax.value_and_grad(leader_problem(contexts=contexts[i : i + 1])[0].value)(x)
+        jax.jit(jax.value_and_grad(leader_problem(contexts=contexts[i : i + 1])[0].value))(x)
         for i in range(3)
     ]
     expected = sum(w * value for w, (value, _) in zip(weights, apart, strict=True))

@@ -155,7 +155,8 @@ def test_without_a_camera_a_run_says_so(monkeypatch):
 
 
 def test_exploration_before_the_first_question():
-    options = from_arguments(RLHFRun, [*SMALL.split()[2:], "--pretrain-steps", "80"])
+    more = ["--method", "drlhf", "--pretrain-steps", "80"]
+    options = from_arguments(RLHFRun, [*SMALL.split()[2:], *more])
     history = options.run().history
     assert history["asked"].tolist() == [0, 2, 10]
     assert np.isnan(history["objective"]).tolist() == [True, False, False]

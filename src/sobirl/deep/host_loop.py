@@ -44,7 +44,7 @@ class HostLoop:
         """Learner and environments before the first step."""
         learner_key, environment_key = jax.random.split(key)
         observation = self.environments.reset(seed_of(environment_key))
-        return learner.init(jnp.asarray(observation), learner_key), self._kept()
+        return _begin(learner, jnp.asarray(observation), learner_key), self._kept()
 
     def advance(
         self,
@@ -120,6 +120,9 @@ class HostLoop:
     def _kept(self) -> PyTree:
         """What the environments need to be restored; nothing where they cannot be."""
         return self.environments.get_state() if self.can_restore else ()
+
+
+_begin = eqx.filter_jit(ActorLearner.init)
 
 
 @eqx.filter_jit

@@ -127,7 +127,7 @@ class PreferenceLearning:
         at = int(state.round)
         reward = self._reward_of_follower(state, novelty_key)
         loop, sums = self.loop.advance(self.learner, reward, state.loop, self.calls)
-        if at == self.exploring_rounds - 1 and self.rewards is not None:
+        if at == self.exploring_rounds - 1:
             forgetful = _forget(self.learner.follower, loop[0].follower, values_key)
             loop = (eqx.tree_at(lambda s: s.follower, loop[0], forgetful), *loop[1:])
         learner_state = loop[0]
@@ -156,11 +156,9 @@ class PreferenceLearning:
 
     def _reward_of_follower(self, state: LearningState, key: Key[Array, ""]):
         """What the follower learns on in a round; None is the environment's own reward."""
-        if self.rewards is None:
-            return None
         at = int(state.round)
         if at >= self.exploring_rounds:
-            return state.reward.model
+            return None if self.rewards is None else state.reward.model
         learner = state.loop[0]
         if at > 0:
             return _novelty(self.learner.replay, learner.replay, key, self.neighbors)

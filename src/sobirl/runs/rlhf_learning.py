@@ -39,7 +39,7 @@ def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> Preference
             f"{calls} steps each in a round; give more --round-steps or fewer --num-envs"
         )
     exploring = math.ceil(chosen.pretrain_steps / (calls * num_envs))
-    if exploring >= rounds and chosen.method != "ground-truth":
+    if exploring >= rounds:
         raise InvalidInputError(
             f"--pretrain-steps {chosen.pretrain_steps}: must leave rounds of the --steps "
             f"{chosen.steps}, in which there are {rounds} of {calls * num_envs} steps"

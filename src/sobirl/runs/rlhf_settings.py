@@ -101,8 +101,8 @@ class Settings:
     """The bound on importance weights."""
 
     pretrain_steps: int = 0
-    """Environment steps at the beginning in which the follower, before the first question, learns
-    to go where it has not been (PEBBLE, Lee et al. 2021)."""
+    """Environment steps at the beginning in which the follower, before the first question or any
+    reward, learns to go where it has not been (PEBBLE, Lee et al. 2021)."""
     pretrain_neighbors: int = 5
     """A state is as new as its distance to the so-many-th nearest."""
 
