@@ -3,7 +3,7 @@
 Runs in an environment of its own, because it needs an old Gymnasium:
 
 python -m venv peer
-peer/bin/pip install imitation==1.0.1 gymnasium==0.29.1 'setuptools<80' mujoco
+peer/bin/pip install imitation==1.0.1 gymnasium==0.29.1 'setuptools<80' mujoco imageio
 peer/bin/python benchmarks/imitation_peer.py Pendulum-v1 50000
 
 Its settings are those of its own tutorial; one torch thread, which is its fastest here. Prints one
