@@ -3,8 +3,8 @@
 python benchmarks/bench_followers.py [--seeds 5] [--envs Pendulum-v1]
 
 Soft actor-critic with the presets of `sobirl run rlhf`, evaluated like the published agents: the
-most likely actions, 100 episodes. On Acrobot they explore first. Seconds are those of a whole run: compilation, learning and one
-evaluation.
+most likely actions, 100 episodes. On Acrobot it explores before it has a reward. Seconds are those
+of a whole run: compilation, learning and one evaluation.
 """
 
 import argparse
@@ -52,9 +52,8 @@ def main() -> None:
             seconds.append(time.perf_counter() - start)
             jax.clear_caches()
         values = ", ".join(f"{value:.1f}" for value in returns)
-        print(
-            f"| {env} | {more['steps']:,} | {values} | {published} ({agent}) | {np.median(seconds):.0f} |"
-        )
+        beside = f"{published} ({agent})"
+        print(f"| {env} | {more['steps']:,} | {values} | {beside} | {np.median(seconds):.0f} |")
 
 
 if __name__ == "__main__":
