@@ -44,7 +44,7 @@ class Task(NamedTuple):
 
 
 # Fewer updates of the follower a step than the presets have, for the sake of speed.
-FAST = {"num_envs": 16, "batch": 128, "widths": (64, 64), "updates_per_step": 1 / 32}
+FAST = {"batch": 128, "widths": (64, 64), "updates_per_step": 1 / 32}
 TASKS = {
     "CartPole-v1": Task(
         {"fragment_length": 8, "batch": 128, "updates_per_step": 1 / 32},
@@ -53,8 +53,12 @@ TASKS = {
         50_000,
         195,
     ),
-    "Pendulum-v1": Task(FAST | {"backend": "gymnasium"}, 300_000, "Pendulum-v1", 50_000, -300),
-    "HalfCheetah-v5": Task(FAST | {"learning_rate": 3e-3}, 300_000, "HalfCheetah-v4", 50_000, 500),
+    "Pendulum-v1": Task(
+        FAST | {"backend": "gymnasium", "num_envs": 16}, 300_000, "Pendulum-v1", 50_000, -300
+    ),
+    "HalfCheetah-v5": Task(
+        FAST | {"learning_rate": 3e-3, "num_envs": 64}, 300_000, "HalfCheetah-v4", 50_000, 500
+    ),
 }
 COMPARISONS, EVALUATIONS = 200, 10
 

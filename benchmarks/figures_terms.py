@@ -37,7 +37,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60_000)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", False)
-    run = RLHFRun(env="Pendulum-v1", horizon=HORIZON, steps=options.steps, pairs=300, eval_every=2)
+    run = RLHFRun(
+        env="Pendulum-v1",
+        horizon=HORIZON,
+        implicit_actions=8,
+        steps=options.steps,
+        pairs=300,
+        eval_every=2,
+    )
     rows, maps = [], None
     with Rounds.open(run, 0) as rounds:
         state = rounds.begin()

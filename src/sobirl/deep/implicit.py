@@ -31,7 +31,8 @@ class ImplicitTerm(eqx.Module):
     Args:
         weight: a factor of the term; 1 is the hyper-gradient's own.
         baseline: subtract from each l the mean of the others.
-        actions: how many actions stand for the expectation, where they are continuous.
+        actions: how many actions stand for the expectation, where they are continuous; more cost
+            time and gain little, for most of the variance is in the batch.
         off_policy: what to do about fragments of older policies. "none" takes them as they are;
             "recent" leaves out those older than `recent` steps, which has less data but little
             bias; "importance" weighs each by how much likelier today's policy makes its actions,
@@ -55,7 +56,7 @@ class ImplicitTerm(eqx.Module):
 
     weight: float | Float[Array, ""] = 1.0
     baseline: bool = eqx.field(default=True, static=True)
-    actions: int = eqx.field(default=8, static=True)
+    actions: int = eqx.field(default=2, static=True)
     off_policy: Literal["none", "recent", "importance"] = eqx.field(default="recent", static=True)
     recent: int = 10_000
     largest: float = 10.0

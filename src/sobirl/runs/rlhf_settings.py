@@ -90,7 +90,7 @@ class Settings:
     implicit_ratio: float = 1.0
     """The implicit term is at most so many times as long as the explicit one; the paper's code has
     no such bound, for which you may say inf."""
-    implicit_actions: int = 8
+    implicit_actions: int = 2
     """Actions that stand for the expectation under the policy, where they are continuous."""
     baseline: bool = True
     """Subtract the mean loss of the other pairs in the implicit term."""
