@@ -30,6 +30,7 @@ FURTHER = {
         (
             "sobirl.deep.envs",
             "sobirl.deep.networks",
+            "sobirl.deep.batch_norm",
             "sobirl.deep.losses",
             "sobirl.deep.replay",
             "sobirl.deep.sac",
@@ -42,7 +43,9 @@ FURTHER = {
             "sobirl.deep.reward_learning",
             "sobirl.deep.implicit",
             "sobirl.deep.tails",
+            "sobirl.deep.novelty",
             "sobirl.deep.preference_learning",
+            "sobirl.deep.film",
         ),
     ),
 }

@@ -104,7 +104,10 @@ def test_random_mdp_instance_rows(capsys, tmp_path):
     assert summary["metrics"]["reference_difference"] < 1e-9
 
 
-@pytest.mark.parametrize(("method", "goals"), [("plug-in", "1"), ("sobirl", "2")])
+@pytest.mark.parametrize(
+    ("method", "goals"),
+    [("plug-in", "1"), pytest.param("sobirl", "2", marks=pytest.mark.slow)],
+)
 def test_four_rooms_by_a_method_that_samples(capsys, tmp_path, method, goals):
     options = ["--method", method, "--goals", goals, "--environment-steps", "50"]
     out = tmp_path / "run"
