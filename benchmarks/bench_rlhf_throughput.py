@@ -141,7 +141,7 @@ def measured(env: str, method: str, seed: int) -> dict:
     import jax
 
     from sobirl.runs.rlhf import RLHFRun
-    from sobirl.runs.rlhf_rounds import Rounds
+    from sobirl.experiments.rlhf.rounds import Rounds
 
     jax.config.update("jax_enable_x64", False)
     task, watching, curve = TASKS[env], 0.0, []

@@ -14,7 +14,7 @@ from sobirl.apps import cli
 from sobirl.problems import rust_bus
 from sobirl.runs import directory
 from sobirl.runs.random_mdp import RandomMDPRun
-from sobirl.runs.registry import EXPERIMENTS
+from sobirl.experiments.registry import EXPERIMENTS
 from sobirl.runs.rust_bus import RustBusRun
 
 FOUR_ROOMS = ["run", "four-rooms", "--starts", "2", "--num-steps", "4", "--quiet"]

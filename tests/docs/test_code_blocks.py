@@ -20,7 +20,7 @@ import pytest
 
 from sobirl.apps import cli
 from sobirl.runs.arguments import from_arguments
-from sobirl.runs.registry import EXPERIMENTS
+from sobirl.experiments.registry import EXPERIMENTS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -13,7 +13,7 @@ from fuzzing import mutated_bytes
 from instances import INSTANCE
 from sobirl.problems.random_mdp import RandomMDP
 from sobirl.runs import checkpoint
-from sobirl.runs.registry import options_of
+from sobirl.experiments.registry import options_of
 from sobirl.runs.report import comparison
 from sobirl.runs.saved import SavedRun
 from sobirl.runs.show import show

@@ -18,9 +18,9 @@ from sobirl.deep.envs import Discrete, EnvSpec, make
 from sobirl.deep.host_loop import HostLoop
 from sobirl.runs.arguments import from_arguments
 from sobirl.runs.rlhf import RLHFRun
-from sobirl.runs.rlhf_learning import learning_of
-from sobirl.runs.rlhf_rounds import Rounds
-from sobirl.runs.rlhf_settings import Settings
+from sobirl.experiments.rlhf.learning import learning_of
+from sobirl.experiments.rlhf.rounds import Rounds
+from sobirl.experiments.rlhf.settings import Settings
 
 SMALL = "run rlhf --quiet --num-envs 4 --round-steps 40 --fragment-length 5 --random-steps 20"
 SMALL += " --batch 8 --replay 200 --pairs 12 --steps 120 --epochs 1 --first-epochs 1"
@@ -120,7 +120,7 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(whole, tmp_path, mo
 _KILLED = """
 import os, signal, sys
 from sobirl.apps.cli import main
-from sobirl.runs.rlhf_rounds import Rounds
+from sobirl.experiments.rlhf.rounds import Rounds
 
 one_round = Rounds.round
 

@@ -81,7 +81,7 @@ def minimize(
             that Ctrl-C and the progress bar act twice a second. A twenty-fifth of all steps, at
             most 1000, by default.
         recorder: keeps the run while it goes on and takes it up where it ended, for example
-            `sobirl.runs.checkpoint.Checkpoint(path)`.
+            `sobirl.Checkpoint(path)`.
 
     Returns:
         the best and the last x, the history of every step, and timings; see `Result`.
@@ -146,6 +146,7 @@ def minimize(
         has_converged=functools.partial(_all_done, tolerance=tolerance) if early_stop else None,
         recorder=recorder,
         progress=progress,
+        describe=lambda rows: f"objective {np.fmin.reduce(rows['objective'], axis=None):.6g}",
     )
     # One more step, of which only the record is kept: the objective and the norm at the last x.
     after, last = advance(end.state, 1)

@@ -1,11 +1,20 @@
 """What can be set of learning from preferences."""
 
 import dataclasses
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from sobirl.deep.envs import EnvSpec
-from sobirl.prefs import Oracle
-from sobirl.runs.rlhf_presets import FAMILIES, GENERAL, NAMED, family
+from sobirl.runs.options import (
+    Count,
+    Discount,
+    NotNegative,
+    Positive,
+    PositiveOrInf,
+    Whole,
+)
+
+if TYPE_CHECKING:
+    from sobirl.deep.envs import EnvSpec
+    from sobirl.prefs import Oracle
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,26 +35,26 @@ class Settings:
     preset: Literal["paper"] | None = None
     """paper: the settings of Yang et al. (2025) for --env ALE/BeamRider-v5. Without, a preset for
     the kind of environment fills what is None below; what you set always counts."""
-    steps: int | None = None
+    steps: Count | None = None
     """Environment steps, for every seed; 300,000 unless a preset says otherwise."""
-    seeds: int = 1
+    seeds: Count = 1
     """Runs with the seeds seed, seed + 1, ..., one after another."""
 
-    pairs: int | None = None
+    pairs: Count | None = None
     """Pairs of fragments that the teacher is asked about, in all (300)."""
-    initial_pairs: int | None = None
+    initial_pairs: Whole | None = None
     """Those asked about in the first round, on random actions; by default a sixth."""
     schedule: Literal["constant", "hyperbolic"] | None = None
     """How the other pairs are spread over the rounds; hyperbolic asks more at first."""
-    schedule_rounds: int | None = None
+    schedule_rounds: Count | None = None
     """Rounds over which they are spread, if more than there are: then not all are asked about."""
     selection: Literal["uniform", "disagreement", "entropy"] = "uniform"
     """Which candidates the teacher is asked about; disagreement needs several members."""
-    candidates: int = 4
+    candidates: Count = 4
     """Candidates for each pair that is asked about."""
-    fragment_length: int | None = None
+    fragment_length: Count | None = None
     """Steps in a fragment (25)."""
-    queue: int | None = None
+    queue: Count | None = None
     """Answered pairs that are learned from, the latest (3000)."""
 
     teacher_temperature: float = 1.0
@@ -61,104 +70,106 @@ class Settings:
     teacher_clips: bool | None = None
     """The teacher judges by the signs of rewards, as in the paper's Atari runs."""
 
-    members: int = 1
+    members: Count = 1
     """Reward networks in the ensemble."""
-    reward_bound: float | None = None
+    reward_bound: Positive | None = None
     """Learned rewards lie within ± this."""
     reward_normalization: bool | None = None
     """Batch normalization and dropout in reward networks for screens, as in the paper."""
-    reward_learning_rate: float | None = None
+    reward_learning_rate: Positive | None = None
     """Of AdamW, for the reward."""
-    reward_weight_decay: float | None = None
+    reward_weight_decay: NotNegative | None = None
     """Of AdamW, for the reward (0.01)."""
-    reward_batch: int | None = None
+    reward_batch: Count | None = None
     """Pairs in an update of the reward (64)."""
-    epochs: int | None = None
+    epochs: Count | None = None
     """Passes over all labelled pairs in every round (4)."""
-    first_epochs: int | None = None
+    first_epochs: Count | None = None
     """Passes in the first round (32)."""
     label_noise: float = 0.0
     """The share of labels that the loss takes to be chance."""
 
-    horizon: Literal["full"] | int = 0
+    horizon: Literal["full"] | Whole = 0
     """Steps after each step of a fragment that the implicit term looks at; 0, as in the authors'
     code, or with environments of gymnax a number or "full"."""
     implicit_weight: float = 1.0
     """Factor of the implicit term; 1 is the hyper-gradient's own, which has 1/τ already."""
-    implicit_from: int | None = None
+    implicit_from: Whole | None = None
     """Environment steps before which the implicit term is left out (0; 100,000 in the paper)."""
-    implicit_ratio: float = 1.0
+    implicit_ratio: PositiveOrInf = 1.0
     """The implicit term is at most so many times as long as the explicit one; the paper's code has
     no such bound, for which you may say inf."""
-    implicit_actions: int = 2
+    implicit_actions: Count = 2
     """Actions that stand for the expectation under the policy, where they are continuous."""
     baseline: bool = True
     """Subtract the mean loss of the other pairs in the implicit term."""
     off_policy: Literal["none", "recent", "importance"] = "recent"
     """What the implicit term does about fragments of older policies: it takes them as they are,
     leaves out those of before the last 4 rounds, or weighs them by how likely they have become."""
-    largest_weight: float = 10.0
+    largest_weight: Positive = 10.0
     """The bound on importance weights."""
 
-    pretrain_steps: int = 0
+    pretrain_steps: Whole = 0
     """Environment steps at the beginning in which the follower, before the first question or any
     reward, learns to go where it has not been (PEBBLE, Lee et al. 2021)."""
-    pretrain_neighbors: int = 5
+    pretrain_neighbors: Count = 5
     """A state is as new as its distance to the so-many-th nearest."""
 
-    num_envs: int | None = None
+    num_envs: Count | None = None
     """Environments side by side."""
     episodic_life: bool | None = None
     """Atari: a lost life ends an episode of learning. Evaluations play whole games."""
-    round_steps: int | None = None
+    round_steps: Count | None = None
     """Environment steps between two rounds of questions."""
-    random_steps: int | None = None
+    random_steps: Whole | None = None
     """Steps of random actions at the beginning."""
-    batch: int | None = None
+    batch: Count | None = None
     """Transitions in an update of the follower."""
-    replay: int | None = None
+    replay: Count | None = None
     """Steps that are kept for learning."""
-    updates_per_step: float | None = None
+    updates_per_step: Positive | None = None
     """Updates of the follower for every environment step."""
-    learning_rate: float | None = None
+    learning_rate: Positive | None = None
     """Of Adam, for the follower."""
-    decay_steps: int | None = None
+    decay_steps: Count | None = None
     """Environment steps over which that rate falls linearly to 0; by default it does not fall."""
-    adam_eps: float | None = None
+    adam_eps: Positive | None = None
     """ε of Adam, for the follower (1e-8)."""
-    target_rate: float | None = None
+    target_rate: Positive | None = None
     """How fast the target critics follow ..."""
-    target_period: int | None = None
+    target_period: Count | None = None
     """... or updates after which they are copied, if this is given."""
-    temperature: Literal["auto"] | float | None = None
+    temperature: Literal["auto"] | Positive | None = None
     """The follower's entropy weight; auto adjusts it so that the policy keeps --target-entropy."""
-    initial_temperature: float | None = None
+    initial_temperature: Positive | None = None
     """Where an adjusted temperature begins (1)."""
     target_entropy: float | None = None
     """In nats, for an adjusted temperature; presets have 0.2 and 0.4, or else 0.89 log A, or minus
     the action's size."""
-    reward_clip: float | None = None
+    reward_clip: PositiveOrInf | None = None
     """Rewards are clipped to ± this when the critics learn: 1 for screens; inf clips nothing."""
-    widths: tuple[int, ...] | None = None
+    widths: tuple[Count, ...] | None = None
     """Of the follower's fully connected layers, and of the reward's unless it sees screens."""
-    discount: float = 0.99
+    discount: Discount = 0.99
     """The follower's."""
 
-    eval_every: int | None = None
+    eval_every: Count | None = None
     """Rounds from one evaluation to the next (4)."""
-    eval_episodes: int | None = None
+    eval_episodes: Count | None = None
     """Episodes in an evaluation, in environments of their own (32; 8 for screens)."""
-    eval_steps: int | None = None
+    eval_steps: Count | None = None
     """Steps after which these are cut off; by default the environment's own limit."""
     eval_greedy: bool = False
     """Evaluate the most likely actions, not the policy that is learned."""
-    clips: int = 1
+    clips: Whole = 1
     """Episodes of the last seed's policy to film at the end, as clips/episode-1.webp and so on."""
-    clip_steps: int = 500
+    clip_steps: Count = 500
     """Steps after which a clip is cut off."""
 
-    def resolved(self, spec: EnvSpec) -> "Settings":
+    def resolved(self, spec: "EnvSpec") -> "Settings":
         """With nothing None that a preset decides."""
+        from sobirl.experiments.rlhf.presets import FAMILIES, GENERAL, NAMED, family
+
         preset = GENERAL | FAMILIES[family(spec)] | (NAMED[self.preset] if self.preset else {})
         if self.target_entropy is not None:
             preset["temperature"] = "auto"
@@ -167,8 +178,10 @@ class Settings:
         )
 
     @property
-    def oracle(self) -> Oracle:
+    def oracle(self) -> "Oracle":
         """The teacher."""
+        from sobirl.prefs import Oracle
+
         return Oracle(
             temperature=self.teacher_temperature,
             discount=self.teacher_discount,

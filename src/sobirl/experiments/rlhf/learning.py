@@ -19,8 +19,8 @@ from sobirl.deep.reward_model import RewardModel
 from sobirl.deep.sac import SoftActorCritic
 from sobirl.prefs import pairs_per_round
 from sobirl.runs.options import require
-from sobirl.runs.rlhf_presets import family
-from sobirl.runs.rlhf_settings import Settings
+from sobirl.experiments.rlhf.presets import family
+from sobirl.experiments.rlhf.settings import Settings
 
 
 def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> PreferenceLearning:

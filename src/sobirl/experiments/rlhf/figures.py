@@ -38,42 +38,6 @@ def learning(env: str, method: str, history: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def comparison(problem: str, runs: dict[str, dict[str, np.ndarray]]) -> Figure:
-    """The true return and the preferences predicted: means over seeds, bands of a standard error.
-
-    Args:
-        problem: its name.
-        runs: name of the run -> the columns of its metrics, perhaps none yet.
-    """
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    names = ("eval_return", "preference_accuracy")
-    for axes, name in zip(figure.subplots(1, 2), names, strict=True):
-        for number, (label, history) in enumerate(runs.items()):
-            curves = _by_seed(history, name) if name in history else []
-            if curves:
-                steps = curves[0][0]
-                values = np.array([np.interp(steps, *curve) for curve in curves])
-                mean, error = values.mean(axis=0), values.std(axis=0) / np.sqrt(len(values))
-                axes.plot(steps, mean, color=f"C{number}", label=label)
-                axes.fill_between(
-                    steps, mean - error, mean + error, color=f"C{number}", alpha=0.2, lw=0
-                )
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.set(xlabel="environment steps")
-    figure.axes[0].set(title=f"{problem}: true return", ylabel="mean return of an evaluation")
-    figure.axes[1].set(title="preferences predicted", ylabel="share of the labelled pairs")
-    figure.legend(
-        *figure.axes[0].get_legend_handles_labels(),
-        loc="outside lower center",
-        frameon=False,
-        ncols=4,
-    )
-    return figure
-
-
 def _by_seed(history: dict[str, np.ndarray], name: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """Of every seed the environment steps and the values there, where there are any."""
     known = np.isfinite(history[name])

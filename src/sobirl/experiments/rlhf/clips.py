@@ -10,7 +10,7 @@ from sobirl.deep.envs import default_backend, make
 from sobirl.deep.envs.pictures import Stage
 from sobirl.deep.film import film, webp
 from sobirl.deep.preference_learning import LearningState, PreferenceLearning
-from sobirl.runs.rlhf_settings import Settings
+from sobirl.experiments.rlhf.settings import Settings
 
 
 def clips(

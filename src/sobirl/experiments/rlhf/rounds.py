@@ -15,9 +15,9 @@ from sobirl.deep.envs import CompiledEnvironments, default_backend, make
 from sobirl.deep.host_loop import HostLoop
 from sobirl.deep.preference_learning import LearningState, PreferenceLearning
 from sobirl.prefs import OracleTeacher, Questions
-from sobirl.runs.rlhf_clips import clips
-from sobirl.runs.rlhf_learning import learning_of
-from sobirl.runs.rlhf_settings import Settings
+from sobirl.experiments.rlhf.clips import clips
+from sobirl.experiments.rlhf.learning import learning_of
+from sobirl.experiments.rlhf.settings import Settings
 
 _SLOWEST_EPISODE = 10_000  # steps of an evaluation, where episodes have no limit
 
