@@ -140,7 +140,7 @@ def measured(env: str, method: str, seed: int) -> dict:
     """Seconds, steps and the evaluations of one run of sobirl."""
     import jax
 
-    from sobirl.runs.rlhf import RLHFRun
+    from sobirl.experiments.rlhf import RLHFRun
     from sobirl.experiments.rlhf.rounds import Rounds
 
     jax.config.update("jax_enable_x64", False)

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from machine import header
 from sobirl.deep.preference_learning import LearningState
 from sobirl.deep.reward_learning import RewardLearner
-from sobirl.runs.rlhf import RLHFRun
+from sobirl.experiments.rlhf import RLHFRun
 from sobirl.experiments.rlhf.rounds import Rounds
 
 TERMS = ("explicit", "implicit")

@@ -9,15 +9,15 @@ import os  # noqa: E402
 import sys  # noqa: E402
 import warnings  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Annotated, Any  # noqa: E402
+from typing import Annotated  # noqa: E402
 
 from cyclopts import App, CycloptsError, Parameter  # noqa: E402
 
-from sobirl._version import __version__  # noqa: E402
 from sobirl.apps import commands  # noqa: E402
-from sobirl.apps.parameters import command_for  # noqa: E402
+from sobirl.apps.parameters import command_for, new_app  # noqa: E402
 from sobirl.core.errors import SobirlError  # noqa: E402
 from sobirl.core.status import Status  # noqa: E402
+from sobirl.core.version import __version__  # noqa: E402
 from sobirl.experiments.registry import EXPERIMENTS  # noqa: E402
 from sobirl.runs.options import RunOptions  # noqa: E402
 
@@ -108,12 +108,8 @@ def _app(started: float) -> App:
         """
         commands.report(runs, out, force)
 
-    options: dict[str, Any] = {
-        "default_parameter": Parameter(consume_multiple=True, negative=()),
-        "help_format": "plaintext",
-    }
-    app = App(name="sobirl", help=_DESCRIPTION, version=__version__, **options)
-    run = App(name="run", help="Carry out a new run of a problem; sobirl list names them.")
+    app = new_app(name="sobirl", help=_DESCRIPTION, version=__version__)
+    run = new_app(name="run", help="Carry out a new run of a problem; sobirl list names them.")
     for name, kind in EXPERIMENTS.items():
         run.command(command_for(kind, carry_out), name=name)
     app.command(run)

@@ -7,13 +7,19 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import docstring_parser
-from cyclopts import Group, Parameter
+from cyclopts import App, Group, Parameter
 
 from sobirl.runs.decoding import typed
 from sobirl.runs.options import Choices, RunOptions, StepwiseOptions
 
 _OWN = Group("Options", sort_key=0)
 _OF_ALL_RUNS = Group("Options of every run", sort_key=1)
+
+
+def new_app(**options: Any) -> App:
+    """An app in which an option takes all the values that follow it."""
+    parameter = Parameter(consume_multiple=True, negative=())
+    return App(default_parameter=parameter, help_format="plaintext", **options)
 
 
 def command_for(

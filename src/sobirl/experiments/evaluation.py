@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 from sobirl.bilevel import BilevelProblem
 from sobirl.core.errors import ConvergenceError
 from sobirl.core.status import Status
-from sobirl.solve import occupancy, solve
+from sobirl.solvers import occupancy, solve
 
 
 class Evaluation(NamedTuple):

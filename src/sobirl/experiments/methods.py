@@ -14,7 +14,7 @@ from sobirl.hypergrad import (
     SoBiRL,
     ZeroOrder,
 )
-from sobirl.solve import PolicyIteration
+from sobirl.solvers import PolicyIteration
 
 _EPISODE = 200  # steps after which a single episode is cut off
 

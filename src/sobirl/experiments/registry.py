@@ -2,12 +2,15 @@
 
 import importlib
 import pkgutil
+from typing import TYPE_CHECKING
 
 from sobirl import experiments
 from sobirl.core.errors import InvalidInputError
 from sobirl.runs.options import RunOptions
 from sobirl.runs.record import Recorded
-from sobirl.runs.saved import CONFIG, SavedRun
+
+if TYPE_CHECKING:
+    from sobirl.runs.saved import SavedRun
 
 
 def _found() -> dict[str, type[RunOptions]]:
@@ -33,7 +36,7 @@ def _is_experiment(kind: object, package: str) -> bool:
 EXPERIMENTS: dict[str, type[RunOptions]] = _found()
 
 
-def kind_of(run: SavedRun) -> type[RunOptions]:
+def kind_of(run: "SavedRun") -> type[RunOptions]:
     """The options' type of a saved run.
 
     Raises:
@@ -42,5 +45,7 @@ def kind_of(run: SavedRun) -> type[RunOptions]:
     if run.is_recorded:
         return Recorded
     if run.problem not in EXPERIMENTS:
-        raise InvalidInputError(f"{run.path / CONFIG}: this sobirl has no problem {run.problem!r}")
+        raise InvalidInputError(
+            f"{run.path / 'config.json'}: this sobirl has no problem {run.problem!r}"
+        )
     return EXPERIMENTS[run.problem]

@@ -20,7 +20,6 @@ Sources: Rust, Optimal Replacement of GMC Bus Engines, Econometrica 55 (1987), t
 Estimating it as a bilevel problem: Yang, Gao, Yuan (2025), section 2.
 """
 
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -42,7 +41,7 @@ from sobirl.problems.rust_data import (
     load_panel,
     to_csv,
 )
-from sobirl.solve import solve
+from sobirl.solvers import solve
 
 __all__ = [
     "COSTS",

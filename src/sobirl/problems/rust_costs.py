@@ -2,9 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import numpy as np
-from jaxtyping import Float
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
 
 STATES = 90
 DISCOUNT = 0.9999
@@ -22,7 +24,7 @@ class Cost:
     """
 
     scales: tuple[float, ...]
-    functions: tuple[Callable[[np.ndarray], np.ndarray], ...]
+    functions: "tuple[Callable[[np.ndarray], np.ndarray], ...]"
     formula: str
 
     @property
@@ -31,25 +33,23 @@ class Cost:
         return len(self.scales)
 
     @property
-    def basis(self) -> Float[np.ndarray, "k 90"]:
+    def basis(self) -> "Float[np.ndarray, 'k 90']":
         """scale_i g_i(s) for every parameter and state."""
+        import numpy as np
+
         states = np.arange(STATES, dtype=np.float64)
         terms = zip(self.scales, self.functions, strict=True)
         return np.stack([scale * function(states) for scale, function in terms])
 
 
-def _identity(states: np.ndarray) -> np.ndarray:
-    return states
-
-
 # The scales of the quadratic and the cubic are free; these make the terms alike in size.
 COSTS = {
-    "linear": Cost((1e-3,), (_identity,), "0.001 θ₁ s"),
-    "sqrt": Cost((1e-2,), (np.sqrt,), "0.01 θ₁ √s"),
-    "quadratic": Cost((1e-3, 1e-5), (_identity, lambda s: s**2), "1e-3 θ₁ s + 1e-5 θ₂ s²"),
+    "linear": Cost((1e-3,), (lambda s: s,), "0.001 θ₁ s"),
+    "sqrt": Cost((1e-2,), (lambda s: s**0.5,), "0.01 θ₁ √s"),
+    "quadratic": Cost((1e-3, 1e-5), (lambda s: s, lambda s: s**2), "1e-3 θ₁ s + 1e-5 θ₂ s²"),
     "cubic": Cost(
         (1e-3, 1e-5, 1e-7),
-        (_identity, lambda s: s**2, lambda s: s**3),
+        (lambda s: s, lambda s: s**2, lambda s: s**3),
         "1e-3 θ₁ s + 1e-5 θ₂ s² + 1e-7 θ₃ s³",
     ),
     "hyperbolic": Cost((0.1,), (lambda s: 1 / (91 - s),), "0.1 θ₁/(91 - s)"),

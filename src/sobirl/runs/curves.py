@@ -1,11 +1,11 @@
 """Runs of one problem side by side, as curves."""
 
 import dataclasses
-from typing import TYPE_CHECKING
-
-import numpy as np
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -14,7 +14,7 @@ _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 # Beyond this ratio of lengths the shorter runs would be lost on a linear axis.
 _UNLIKE = 8
 
-Columns = dict[str, np.ndarray]
+Columns: TypeAlias = "dict[str, np.ndarray]"
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -53,8 +53,10 @@ class Curve:
         ):
             object.__setattr__(self, name, value)
 
-    def of(self, metrics: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    def of(self, metrics: Columns) -> "tuple[np.ndarray, np.ndarray, np.ndarray] | None":
         """What is drawn of a run: x, the mean, and its standard error; None if it has nothing."""
+        import numpy as np
+
         column = next((name for name in self.columns if name in metrics), None)
         if column is None or self.x not in metrics:
             return None
@@ -71,7 +73,7 @@ class Curve:
         return x, values.mean(axis=0), values.std(axis=0) / np.sqrt(len(values))
 
 
-def draw_curves(problem: str, curves: tuple[Curve, ...], runs: dict[str, Columns]) -> "Figure":
+def draw_curves(problem: str, curves: Sequence[Curve], runs: dict[str, Columns]) -> "Figure":
     """A panel for every curve, a line for every run.
 
     Args:
@@ -82,7 +84,9 @@ def draw_curves(problem: str, curves: tuple[Curve, ...], runs: dict[str, Columns
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5 * len(curves), 4.2), layout="constrained")
-    for axes, curve in zip(figure.subplots(1, len(curves), squeeze=False).flat, curves, strict=True):
+    for axes, curve in zip(
+        figure.subplots(1, len(curves), squeeze=False).flat, curves, strict=True
+    ):
         _draw_panel(axes, curve, runs)
     figure.suptitle(problem)
     handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -92,7 +96,16 @@ def draw_curves(problem: str, curves: tuple[Curve, ...], runs: dict[str, Columns
     return figure
 
 
+def draw_history(curves: Sequence[Curve], name: str, history: Columns) -> "Figure":
+    """The curves of one run, whose rows are those of steps 1, 2, ..."""
+    import numpy as np
+
+    steps = np.arange(1.0, 1 + len(next(iter(history.values()))))
+    return draw_curves(name, curves, {name: {"step": steps, **history}})
+
+
 def _draw_panel(axes: "Axes", curve: Curve, runs: dict[str, Columns]) -> None:
+    import numpy as np
     from matplotlib.ticker import EngFormatter
 
     lengths = []

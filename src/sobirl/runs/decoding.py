@@ -61,9 +61,7 @@ def _validated(kind: type[Options], values: dict[str, Any], shown) -> Options:
         first = error.errors()[0]["loc"][0]
         found = [entry for entry in error.errors() if entry["loc"][0] == first]
         message = " or ".join(dict.fromkeys(_sentence(entry) for entry in found))
-        raise InvalidInputError(
-            f"{shown(first)} {message}, got {_shown(values[first])}"
-        ) from None
+        raise InvalidInputError(f"{shown(first)} {message}, got {_shown(values[first])}") from None
 
 
 def _sentence(entry: Any) -> str:

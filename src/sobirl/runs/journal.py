@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import PyTree
 
+from sobirl.bilevel.checkpoint import Checkpoint
 from sobirl.bilevel.loop import RunState
 from sobirl.bilevel.recorder import Records
 from sobirl.bilevel.result import shifted_history
-from sobirl.bilevel.checkpoint import Checkpoint
 from sobirl.runs.metrics import Columns, MetricsStream
 
 

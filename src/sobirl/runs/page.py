@@ -38,7 +38,6 @@ class Section(NamedTuple):
     runs: list[SavedRun]
 
 
-
 def page(sections: list[Section]) -> str:
     """The whole page."""
     body = "".join(map(_section, sections))

@@ -6,27 +6,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from jaxtyping import PyTree
-
 from sobirl.core.errors import InvalidInputError
-from sobirl.runs import engine
-from sobirl.runs.configuration import configuration
-from sobirl.runs.curves import draw_curves
-from sobirl.runs.directory import RunDirectory
+from sobirl.runs.curves import draw_history
 from sobirl.runs.options import Count, StepwiseOptions
-from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
-from sobirl.runs.saved import SavedRun, is_run
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from sobirl.bilevel import BilevelProblem, Recorder, Result
+    from sobirl.runs.outcome import Outcome
+    from sobirl.runs.saved import SavedRun
 
 
 def record(
     problem: "BilevelProblem",
-    x0: PyTree,
+    x0: Any,
     *,
     out: Path | str,
     name: str = "problem",
@@ -67,6 +59,10 @@ def record(
         InvalidInputError: as `minimize`; or the directory holds something else.
         KeyboardInterrupt: Ctrl-C; what was done is kept.
     """
+    from sobirl.runs import engine
+    from sobirl.runs.directory import RunDirectory
+    from sobirl.runs.saved import SavedRun, is_run
+
     run = Recorded(
         out=Path(out),
         name=name,
@@ -94,7 +90,7 @@ class _Call:
     """What a file cannot hold."""
 
     problem: "BilevelProblem"
-    x0: PyTree
+    x0: Any
     metrics: "Callable[[Result], Mapping[str, float]] | None"
     options: dict[str, Any]
 
@@ -127,9 +123,10 @@ class Recorded(StepwiseOptions):
         """The script that called, for `sobirl resume` to run again."""
         return {"script": _script()}
 
-    def run(self, recorder: "Recorder | None" = None) -> Outcome:
+    def run(self, recorder: "Recorder | None" = None) -> "Outcome":
         """Minimize."""
         from sobirl.bilevel import minimize
+        from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
 
         if self.call is None:
             raise InvalidInputError(
@@ -157,14 +154,10 @@ class Recorded(StepwiseOptions):
             ),
             history=history,
             report=[str(result), *warnings(result.status)],
-            figures={"convergence": lambda: self._figure(history)},
+            figures={"convergence": lambda: draw_history(self.curves, self.name, history)},
             x=result.x,
             result=result,
         )
-
-    def _figure(self, history: dict[str, np.ndarray]) -> "Figure":
-        steps = {"step": np.arange(1.0, 1 + len(history["objective"]))}
-        return draw_curves(self.name, tuple(self.curves), {Path(self.out).name: steps | history})
 
 
 def _script() -> dict[str, Any] | None:
@@ -175,19 +168,21 @@ def _script() -> dict[str, Any] | None:
     return {"path": str(path), "arguments": sys.argv[1:], "folder": str(Path.cwd())}
 
 
-def _refuse_other_options(run: Recorded, saved: SavedRun) -> None:
+def _refuse_other_options(run: Recorded, saved: "SavedRun") -> None:
     """Raise where the directory holds the run of another call.
 
     Raises:
         InvalidInputError: naming the first option that differs.
     """
-    now = configuration(run)["options"]
+    from sobirl.runs.decoding import encode
+
+    now = encode(run)
     for field in dataclasses.fields(run):
         if field.metadata.get("aside") or field.metadata.get("unstored"):
             continue
         then = saved.config["options"].get(field.name)
         if then != now[field.name]:
             raise InvalidInputError(
-                f"{saved.path}: holds a run with {field.name} {then}, not {now[field.name]}; choose "
-                "another directory, or replace it with force=True"
+                f"{saved.path}: holds a run with {field.name} {then}, not {now[field.name]}; "
+                "choose another directory, or replace it with force=True"
             )

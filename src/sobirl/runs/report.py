@@ -77,7 +77,7 @@ def write_report(
             rows = comparison(group, kind.values)
             curves = draft / f"curves-{problem}.png"
             metrics = {_name(run, runs): run.metrics() for run in group}
-            draw_curves(problem, tuple(kind.curves), metrics).savefig(curves, dpi=150)
+            draw_curves(problem, kind.curves, metrics).savefig(curves, dpi=150)
             tables += _tables(problem, rows)
             sections.append(Section(problem, rows, curves.read_bytes(), group))
         (draft / PAGE).write_text(page(sections), encoding="utf-8")

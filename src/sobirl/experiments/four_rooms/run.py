@@ -1,17 +1,16 @@
 """`sobirl run four-rooms`: incentive design from a portfolio of starts, beside the literature."""
 
-
 import jax.numpy as jnp
 import numpy as np
 import optax
 from rich.table import Table
 
 from sobirl.bilevel import GeometricContinuation, Recorder, Result, minimize
+from sobirl.experiments.evaluation import evaluate
 from sobirl.experiments.four_rooms import figures
 from sobirl.experiments.four_rooms.options import FourRoomsRun
-from sobirl.problems.four_rooms import GOALS, FourRooms, cells, incentive, random_start
-from sobirl.experiments.evaluation import evaluate
 from sobirl.experiments.methods import make_method, problem_for
+from sobirl.problems.four_rooms import GOALS, FourRooms, cells, incentive, random_start
 from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
 
 # A portfolio, because the leader's value has many local optima, and which recipe finds the best
@@ -101,9 +100,7 @@ def _table(options: FourRoomsRun, metrics: dict) -> Table:
         f"Four Rooms, temperature {options.temperature:g}, cost weight {options.cost_weight:g}, "
         f"{options.goals} goal{'s' * (options.goals - 1)}, {options.method}"
     )
-    caption = (
-        f"Published: {_source(options)}, mean of 10 seeds." if metrics["published"] else None
-    )
+    caption = f"Published: {_source(options)}, mean of 10 seeds." if metrics["published"] else None
     table = Table(title=title, caption=caption)
     table.add_column("method")
     table.add_column("leader value", justify="right")
@@ -115,7 +112,6 @@ def _table(options: FourRoomsRun, metrics: dict) -> Table:
         table.add_row(f"{method} (published)", f"{value:.2f}")
     table.add_row("no incentives", f"{metrics['leader_value_without_incentives']:.3f}")
     return table
-
 
 
 def _own_leader_values(result: Result) -> np.ndarray:

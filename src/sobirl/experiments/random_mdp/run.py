@@ -6,10 +6,10 @@ from rich.table import Table
 
 from sobirl.bilevel import Recorder, minimize
 from sobirl.core.protocols import Method
-from sobirl.hypergrad.methods import entry
-from sobirl.problems.random_mdp import RandomMDP, TargetPolicy
 from sobirl.experiments.random_mdp import figures
 from sobirl.experiments.random_mdp.options import RandomMDPRun
+from sobirl.hypergrad.methods import entry
+from sobirl.problems.random_mdp import RandomMDP, TargetPolicy
 from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
 
 
@@ -88,7 +88,6 @@ def _optimizer(options: RandomMDPRun, instance) -> optax.GradientTransformation:
         return optax.adam(1e-2 if options.step_size is None else options.step_size)
     own = getattr(instance, "beta", 1e-2)
     return optax.sgd(own if options.step_size is None else options.step_size)
-
 
 
 def _relative_difference(norms: np.ndarray, reference: np.ndarray) -> float:

@@ -17,10 +17,10 @@ from sobirl.deep.replay import Replay
 from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
 from sobirl.deep.sac import SoftActorCritic
-from sobirl.prefs import pairs_per_round
-from sobirl.runs.options import require
 from sobirl.experiments.rlhf.presets import family
 from sobirl.experiments.rlhf.settings import Settings
+from sobirl.prefs import pairs_per_round
+from sobirl.runs.options import require
 
 
 def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> PreferenceLearning:

@@ -14,10 +14,10 @@ from sobirl.deep.compiled_loop import CompiledLoop
 from sobirl.deep.envs import CompiledEnvironments, default_backend, make
 from sobirl.deep.host_loop import HostLoop
 from sobirl.deep.preference_learning import LearningState, PreferenceLearning
-from sobirl.prefs import OracleTeacher, Questions
 from sobirl.experiments.rlhf.clips import clips
 from sobirl.experiments.rlhf.learning import learning_of
 from sobirl.experiments.rlhf.settings import Settings
+from sobirl.prefs import OracleTeacher, Questions
 
 _SLOWEST_EPISODE = 10_000  # steps of an evaluation, where episodes have no limit
 

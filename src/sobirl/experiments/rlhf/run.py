@@ -83,6 +83,7 @@ def _clips(
     except Exception as error:  # drivers fail in many ways; hours of learning must not be lost
         return {}, [f"note: there is no clip: {error}"]
 
+
 def _outcome(
     options: RLHFRun,
     rounds: Rounds,
@@ -121,6 +122,7 @@ def _outcome(
         figures={"learning": lambda: figures.learning(options.env, options.method, history)},
         files=files,
     )
+
 
 def _table(options: RLHFRun, chosen: Settings, metrics: dict) -> Table:
     asked = "" if options.method == "ground-truth" else f"{chosen.pairs} pairs, "

@@ -1,20 +1,13 @@
 """`sobirl run rust-bus`: maximum likelihood on Rust's data, yours, or a simulated panel."""
 
-import dataclasses
-import functools
-from pathlib import Path
-from typing import Literal
-
 import numpy as np
 from rich.table import Table
 
-from sobirl.bilevel.recorder import Recorder
-from sobirl.core.errors import InvalidInputError
-from sobirl.problems import rust_bus
-from sobirl.problems.rust_bus import COSTS, GROUP4_ESTIMATES, GROUP4_PROBABILITIES, Panel
-from sobirl.problems.rust_estimation import Estimate, estimate
 from sobirl.experiments.rust_bus import figures
 from sobirl.experiments.rust_bus.options import RustBusRun
+from sobirl.problems import rust_bus
+from sobirl.problems.rust_bus import COSTS, GROUP4_PROBABILITIES
+from sobirl.problems.rust_estimation import Estimate, estimate
 from sobirl.runs.outcome import Outcome, summarize
 
 # Rust (1987), table IX, group 4, β = 0.9999; -log L of the decisions alone.
@@ -28,7 +21,11 @@ def run(options: RustBusRun) -> Outcome:
     """Estimate the costs, and set them beside what is known about them."""
     panel = options.panel
     found = estimate(
-        panel, options.cost, discount=options.discount, tolerance=options.tolerance, seed=options.seed
+        panel,
+        options.cost,
+        discount=options.discount,
+        tolerance=options.tolerance,
+        seed=options.seed,
     )
     result = found.result
     truth = np.array([options.truth[0], *options.truth[1]]) if options.simulate else None
@@ -127,7 +124,6 @@ def _facts(options: RustBusRun, found: Estimate) -> str:
         f"{text}\n{agree} of {len(found.start_objectives)} starts ended at this optimum; "
         f"gradient norm {result.hypergradient_norm:.1e} after {result.steps} steps"
     )
-
 
 
 def _warnings(found: Estimate) -> list[str]:

@@ -1,9 +1,6 @@
 """`sobirl run tabular`: the best incentives for a user's own problem, from tables."""
 
 import dataclasses
-import functools
-import math
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,13 +8,12 @@ import optax
 from rich.table import Table
 from rich.text import Text
 
-from sobirl.bilevel import Projection, Recorder, Result, box, budget, minimize, scalar_adam
-from sobirl.core.errors import InvalidInputError
-from sobirl.hypergrad import Exact
-from sobirl.problems.tabular import Tabular, example, load
+from sobirl.bilevel import Recorder, Result, minimize, scalar_adam
 from sobirl.experiments.evaluation import Evaluation, evaluate
 from sobirl.experiments.tabular import figures
 from sobirl.experiments.tabular.options import TabularRun
+from sobirl.hypergrad import Exact
+from sobirl.problems.tabular import Tabular
 from sobirl.runs.files import csv_text
 from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
 
@@ -129,7 +125,6 @@ def _table(options: TabularRun, result: Result, before: Answer, after: Answer) -
     values = (f"{before.leader_value:.5g}", f"{after.leader_value:.5g}")
     table.add_row("[bold]leader value[/bold]", "", *values)
     return table
-
 
 
 def responses(tables: Tabular, found: Evaluation) -> list[Answer]:

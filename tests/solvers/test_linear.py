@@ -8,7 +8,7 @@ from hypothesis import given
 from jax.test_util import check_grads
 
 from mdps import seeds
-from sobirl.solve.linear import (
+from sobirl.solvers.linear import (
     LU,
     back_substitute,
     back_substitute_transposed,

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 import sobirl as sb
+from sobirl.experiments.rust_bus import RustBusRun
 from sobirl.problems import rust_bus
 from sobirl.runs.directory import RunDirectory
-from sobirl.runs.rust_bus import RustBusRun
 
 DATA = Path(rust_bus.__file__).parent / "data" / "rust1987_group4.csv"
 

@@ -12,8 +12,8 @@ from jaxtyping import Array, Bool, Float, Int
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.response import Response
 from sobirl.mdp.soft_mdp import SoftMDP
-from sobirl.solve.accuracy import Accuracy, measure_accuracy
-from sobirl.solve.linear import LU, back_substitute, factorize, linear_solve
+from sobirl.solvers.accuracy import Accuracy, measure_accuracy
+from sobirl.solvers.linear import LU, back_substitute, factorize, linear_solve
 
 # The reduction of the residual by which factors of a nearby policy still pay.
 _CHORD = 0.03

@@ -19,7 +19,7 @@ from mdps import (
 )
 from sobirl.core import InvalidInputError
 from sobirl.mdp import Dense, SoftMDP
-from sobirl.solve import occupancy, policy_return, policy_value, solve
+from sobirl.solvers import occupancy, policy_return, policy_value, solve
 
 every_operator = pytest.mark.parametrize("operator", OPERATORS)
 

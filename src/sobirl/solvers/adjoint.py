@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool, Float
 from sobirl.core.response import Response
 from sobirl.core.status import Status
 from sobirl.mdp.soft_mdp import SoftMDP
-from sobirl.solve.linear import LU, Refined, factorize, refined_solve, sequential_on_cpu
-from sobirl.solve.solvers import Solver, SolverState
+from sobirl.solvers.linear import LU, Refined, factorize, refined_solve, sequential_on_cpu
+from sobirl.solvers.solvers import Solver, SolverState
 
 
 class Adjoint(eqx.Module):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sobirl.mdp import SoftMDP, SuccessorList
-from sobirl.solve import policy_return, solve
+from sobirl.solvers import policy_return, solve
 
 STATES, ACTIONS, SUCCESSORS = 105, 4, 3
 SEEDS, CONTEXTS, STEPS = 16, 2, 60

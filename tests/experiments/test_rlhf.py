@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from arguments import options_from
 from runs.conftest import sobirl
 from sobirl.deep.envs import Discrete, EnvSpec, make
 from sobirl.deep.host_loop import HostLoop
-from sobirl.runs.arguments import from_arguments
-from sobirl.runs.rlhf import RLHFRun
+from sobirl.experiments.rlhf import RLHFRun
 from sobirl.experiments.rlhf.learning import learning_of
 from sobirl.experiments.rlhf.rounds import Rounds
 from sobirl.experiments.rlhf.settings import Settings
@@ -148,7 +148,7 @@ def test_a_run_that_is_killed_goes_on_as_if_it_had_not_been(whole, tmp_path):
 
 def test_without_a_camera_a_run_says_so(monkeypatch):
     monkeypatch.setattr("sobirl.deep.envs.pictures._CONTROL", {})
-    options = from_arguments(RLHFRun, [*SMALL.split()[2:], "--clips", "1"])
+    options = options_from(RLHFRun, [*SMALL.split()[2:], "--clips", "1"])
     outcome = options.run()
     assert not outcome.files
     assert outcome.report[-1] == "note: there is no clip: CartPole-v1: there is no way to draw it"
@@ -156,7 +156,7 @@ def test_without_a_camera_a_run_says_so(monkeypatch):
 
 def test_exploration_before_the_first_question():
     more = ["--method", "drlhf", "--pretrain-steps", "80"]
-    options = from_arguments(RLHFRun, [*SMALL.split()[2:], *more])
+    options = options_from(RLHFRun, [*SMALL.split()[2:], *more])
     history = options.run().history
     assert history["asked"].tolist() == [0, 2, 10]
     assert np.isnan(history["objective"]).tolist() == [True, False, False]
@@ -200,7 +200,7 @@ def test_the_run_of_the_paper():
 def test_ground_truth_on_the_host():
     """Gymnasium's environments and a follower that has the true reward."""
     more = "--method ground-truth --backend gymnasium --steps 80 --clips 1 --clip-steps 5"
-    options = from_arguments(RLHFRun, [*SMALL.split()[2:], *more.split()])
+    options = options_from(RLHFRun, [*SMALL.split()[2:], *more.split()])
     options.validate()
     outcome = options.run()
     history, summary = outcome.history, outcome.summary

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mdps import ACTIONS, STATES, discounts, random_mdp, seeds, temperatures
 from sobirl.core import Response
-from sobirl.solve import (
+from sobirl.solvers import (
     Implicit,
     PolicyIteration,
     Unrolled,

@@ -20,7 +20,7 @@ from mdps import (
 )
 from sobirl.core import ConvergenceError, InvalidInputError, Response, Status
 from sobirl.mdp import Dense, SoftMDP
-from sobirl.solve import Implicit, PolicyIteration, Solution, Unrolled, ValueIteration, solve
+from sobirl.solvers import Implicit, PolicyIteration, Solution, Unrolled, ValueIteration, solve
 
 LOOSE = ValueIteration(rtol=1e-2, policy_tolerance=1e-1)
 TOO_FEW = ValueIteration(max_steps=3)

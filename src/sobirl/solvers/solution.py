@@ -11,10 +11,10 @@ from sobirl.core.errors import ConvergenceError, InvalidInputError
 from sobirl.core.response import Response
 from sobirl.core.status import Status
 from sobirl.mdp.soft_mdp import SoftMDP
-from sobirl.solve.accuracy import Accuracy
-from sobirl.solve.adjoint import Adjoint, Implicit
-from sobirl.solve.linear import LU
-from sobirl.solve.solvers import PolicyIteration, Solver, SolverState
+from sobirl.solvers.accuracy import Accuracy
+from sobirl.solvers.adjoint import Adjoint, Implicit
+from sobirl.solvers.linear import LU
+from sobirl.solvers.solvers import PolicyIteration, Solver, SolverState
 
 
 class Stats(eqx.Module):

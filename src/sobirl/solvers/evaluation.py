@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from sobirl.core.checks import as_float_array, check, check_shape
 from sobirl.core.errors import InvalidInputError
 from sobirl.mdp.soft_mdp import SoftMDP, discount_table, reward_table
-from sobirl.solve.linear import linear_solve
+from sobirl.solvers.linear import linear_solve
 
 
 def policy_value(

@@ -13,7 +13,7 @@ import pytest
 from mdps import OPERATORS, STATES, random_mdp
 from sobirl.core import Status
 from sobirl.mdp import rollout
-from sobirl.solve import PolicyIteration, ValueIteration, policy_return, solve
+from sobirl.solvers import PolicyIteration, ValueIteration, policy_return, solve
 
 BATCH = 3
 SOLVERS = {"policy iteration": PolicyIteration, "value iteration": ValueIteration}
