@@ -12,7 +12,7 @@ from sobirl.deep.compiled_loop import CompiledLoop
 from sobirl.deep.continuous_sac import ContinuousSAC
 from sobirl.deep.discrete_sac import DiscreteSAC
 from sobirl.deep.envs import CompiledEnvironments, Discrete, EnvSpec
-from sobirl.deep.replay import Replay, Transitions
+from sobirl.experience.replay import Replay, Transitions
 
 TWO_ACTIONS = EnvSpec("probe", (1,), np.dtype(np.float32), Discrete(2), "test")
 

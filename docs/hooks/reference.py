@@ -24,6 +24,7 @@ TITLES = {
 }
 # Layers whose names are not at the top level: title, and the modules that have them.
 FURTHER = {
+    "experience": ("Experience", ("sobirl.experience", "sobirl.experience.replay")),
     "prefs": ("Preferences", ("sobirl.prefs",)),
     "deep": (
         "Deep followers",
@@ -32,7 +33,6 @@ FURTHER = {
             "sobirl.deep.networks",
             "sobirl.deep.batch_norm",
             "sobirl.deep.losses",
-            "sobirl.deep.replay",
             "sobirl.deep.sac",
             "sobirl.deep.discrete_sac",
             "sobirl.deep.continuous_sac",

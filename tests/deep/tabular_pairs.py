@@ -14,7 +14,8 @@ from sobirl.deep.envs import CompiledEnvironments, Discrete, EnvSpec
 from sobirl.deep.networks import Architecture
 from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
-from sobirl.prefs import Fragment, preference_loss
+from sobirl.experience import Fragment
+from sobirl.prefs import preference_loss
 from sobirl.problems.preferences import Preferences
 from sobirl.problems.random_mdp import random_transitions
 

@@ -7,7 +7,7 @@ import pytest
 
 from probes import trained
 from sobirl.deep.continuous_sac import ContinuousSAC
-from sobirl.deep.replay import Transitions
+from sobirl.experience.replay import Transitions
 
 SETTINGS = {"widths": (64,), "learning_rate": 3e-3, "target_rate": 0.05}
 

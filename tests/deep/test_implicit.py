@@ -23,7 +23,7 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.deep.continuous_sac import ContinuousSAC
 from sobirl.deep.implicit import ImplicitTerm
 from sobirl.deep.reward_model import RewardModel
-from sobirl.prefs import Fragment
+from sobirl.experience import Fragment
 
 BATCHES, SIZE = 300, 256
 OTHER_POLICY = np.array([[0.3, 0.7], [0.6, 0.4], [0.5, 0.5]])

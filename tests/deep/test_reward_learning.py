@@ -15,7 +15,8 @@ from sobirl.deep.implicit import ImplicitTerm
 from sobirl.deep.networks import Architecture
 from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
-from sobirl.prefs import Fragment, Oracle, PairQueue, preference_loss
+from sobirl.experience import Fragment
+from sobirl.prefs import Oracle, PairQueue, preference_loss
 
 KEY = jax.random.key(0)
 D, A, L = 3, 2, 4

@@ -26,11 +26,12 @@ from sobirl.deep.envs import CompiledEnvironments, Discrete, EnvSpec, make
 from sobirl.deep.implicit import ImplicitTerm
 from sobirl.deep.networks import Architecture, Network
 from sobirl.deep.preference_learning import PreferenceLearning
-from sobirl.deep.replay import Replay
 from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
 from sobirl.deep.tails import tail_rewards, tail_steps
-from sobirl.prefs import Fragment, Oracle, OracleTeacher, Questions
+from sobirl.experience import Fragment
+from sobirl.experience.replay import Replay
+from sobirl.prefs import Oracle, OracleTeacher, Questions
 
 SIZE = 256
 

@@ -13,9 +13,9 @@ from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.envs.spec import Continuous, EnvSpec, Step
-from sobirl.deep.replay import Replay, ReplayState
 from sobirl.deep.sac import RewardFunction, SACState, SoftActorCritic
-from sobirl.prefs import Steps, stack_frames
+from sobirl.experience import Steps, first_frames, next_frames, seen
+from sobirl.experience.replay import Replay, ReplayState
 
 
 class LearnerState(eqx.Module):
@@ -92,9 +92,9 @@ class ActorLearner(eqx.Module):
         """
         key, follower_key = jax.random.split(key)
         count, k = self.replay.num_envs, self.replay.frame_stack
-        frames = jnp.repeat(observation[:, None], k, axis=1)
+        frames = first_frames(observation, k)
         follower = self.follower.init(follower_key)
-        action, log_prob = self.follower.act(follower.actor, _stacked(frames), follower_key)
+        action, log_prob = self.follower.act(follower.actor, seen(frames), follower_key)
         flags = jnp.zeros((count, 1), bool)
         first = Steps(
             observation=observation[:, None],
@@ -122,7 +122,7 @@ class ActorLearner(eqx.Module):
         self, state: LearnerState, key: Key[Array, ""]
     ) -> tuple[Num[Array, "N *d"], Float[Array, "N"]]:
         """The next actions and their log-probabilities: at random first, then the policy's."""
-        observation = _stacked(state.frames)
+        observation = seen(state.frames)
         policy_key, random_key = jax.random.split(key)
         action, log_prob = self.follower.act(state.follower.actor, observation, policy_key)
         anything, flat = self.follower.random_action(len(observation), random_key)
@@ -176,8 +176,8 @@ class ActorLearner(eqx.Module):
             state=self._kept(environment),
         )
         # Where no step was taken a new episode begins, and its first frame fills the stack.
-        shifted = jnp.concatenate([state.frames[:, 1:], step.observation[:, None]], axis=1)
-        begun = jnp.repeat(step.observation[:, None], self.replay.frame_stack, axis=1)
+        shifted = next_frames(state.frames, step.observation)
+        begun = first_frames(step.observation, self.replay.frame_stack)
         live = _like(state.live, shifted)
         ended = step.terminated | step.truncated
         returns = state.returns + step.reward
@@ -249,10 +249,6 @@ def to_environment(spec: EnvSpec, action: Num[Array, "N *d"]) -> Num[Array, "N *
         return action
     low, high = (jnp.asarray(bound) for bound in (spec.actions.low, spec.actions.high))
     return low + (action + 1) / 2 * (high - low)
-
-
-def _stacked(frames: Num[Array, "N k *obs"]) -> Num[Array, "N *stack"]:
-    return stack_frames(frames, frames.shape[1])[:, 0]
 
 
 def _like(flags: Bool[Array, "N"], leaf: Num[Array, "N ..."]) -> Bool[Array, "N ..."]:

@@ -12,7 +12,7 @@ from sobirl.deep.envs.compiled import CompiledEnvironments
 from sobirl.deep.envs.spec import EnvSpec
 from sobirl.deep.networks import Network
 from sobirl.deep.sac import RewardFunction, SoftActorCritic
-from sobirl.prefs import stack_frames
+from sobirl.experience import first_frames, next_frames, seen
 
 LoopState = tuple[LearnerState, PyTree]
 
@@ -115,10 +115,9 @@ def _advance(fixed, state):
 
 @eqx.filter_jit
 def _evaluate(follower, actor, environments, key, most_steps, greedy):
-    k = environments.spec.frame_stack
     key, begin_key = jax.random.split(key)
     inner, observation = environments.init(begin_key)
-    frames = jnp.repeat(observation[:, None], k, axis=1)
+    frames = first_frames(observation, environments.spec.frame_stack)
 
     def goes_on(carry):
         _, _, running, _, count, _ = carry
@@ -127,13 +126,13 @@ def _evaluate(follower, actor, environments, key, most_steps, greedy):
     def body(carry):
         inner, frames, running, returns, count, key = carry
         key, act_key, step_key = jax.random.split(key, 3)
-        observation = stack_frames(frames, k)[:, 0]
+        observation = seen(frames)
         if greedy:
             action = follower.mode(actor, observation)
         else:
             action, _ = follower.act(actor, observation, act_key)
         inner, step = environments.step(inner, to_environment(environments.spec, action), step_key)
-        frames = jnp.concatenate([frames[:, 1:], step.observation[:, None]], axis=1)
+        frames = next_frames(frames, step.observation)
         returns = returns + jnp.where(running, step.reward, 0)
         running = running & ~(step.terminated | step.truncated)
         return inner, frames, running, returns, count + 1, key

@@ -7,8 +7,8 @@ from jaxtyping import Array, Float, Key, Num
 
 from sobirl.deep.losses import sampled_actor_loss
 from sobirl.deep.networks import Ensemble, Network, architecture_for
-from sobirl.deep.replay import Transitions
 from sobirl.deep.sac import SACState, SoftActorCritic
+from sobirl.experience.replay import Transitions
 
 _LOG_STD = -5.0, 2.0
 

@@ -9,8 +9,8 @@ from jaxtyping import Array, Float, Int, Key, Num
 
 from sobirl.deep.losses import actor_loss, soft_value
 from sobirl.deep.networks import Ensemble, Network, architecture_for
-from sobirl.deep.replay import Transitions
 from sobirl.deep.sac import SACState, SoftActorCritic
+from sobirl.experience.replay import Transitions
 
 
 class DiscreteSAC(SoftActorCritic):

@@ -14,6 +14,7 @@ from sobirl.deep.envs.pictures import Stage
 from sobirl.deep.host_loop import act_on_host, seed_of
 from sobirl.deep.networks import Network
 from sobirl.deep.sac import SoftActorCritic
+from sobirl.experience import first_frames, next_frames
 
 
 def film(
@@ -39,13 +40,13 @@ def film(
     """
     key, reset_key = jax.random.split(key)
     observation = environments.reset(seed_of(reset_key))
-    frames = np.repeat(observation[:, None], environments.spec.frame_stack, axis=1)
+    frames = first_frames(observation, environments.spec.frame_stack)
     pictures = [environments.render_frame()]
     for _ in range(most_steps):
         key, act_key = jax.random.split(key)
         action = act_on_host(follower, environments.spec, actor, frames, act_key, greedy)
         step = environments.step(np.asarray(action))
-        frames = np.concatenate([frames[:, 1:], step.observation[:, None]], axis=1)
+        frames = next_frames(frames, step.observation)
         pictures.append(environments.render_frame())
         if step.terminated[0] or step.truncated[0]:
             break

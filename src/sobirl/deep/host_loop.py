@@ -14,7 +14,7 @@ from sobirl.deep.envs.host import HostEnvironments
 from sobirl.deep.envs.spec import EnvSpec, Step
 from sobirl.deep.networks import Network
 from sobirl.deep.sac import RewardFunction, SoftActorCritic
-from sobirl.prefs import stack_frames
+from sobirl.experience import first_frames, next_frames, seen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,17 +84,17 @@ class HostLoop:
 
         See `CompiledLoop.evaluate`.
         """
-        k, environments = self.spec.frame_stack, self.evaluation
+        environments = self.evaluation
         key, reset_key = jax.random.split(key)
         observation = environments.reset(seed_of(reset_key))
-        frames = np.repeat(observation[:, None], k, axis=1)
+        frames = first_frames(observation, self.spec.frame_stack)
         running = np.ones(environments.num_envs, bool)
         returns = np.zeros(environments.num_envs, np.float32)
         for _ in range(most_steps):
             key, act_key = jax.random.split(key)
             action = act_on_host(follower, self.spec, actor, frames, act_key, greedy)
             step = environments.step(np.asarray(action))
-            frames = np.concatenate([frames[:, 1:], step.observation[:, None]], axis=1)
+            frames = next_frames(frames, step.observation)
             returns += np.where(running, step.reward, 0)
             running &= ~(step.terminated | step.truncated)
             if not running.any():
@@ -108,7 +108,7 @@ class HostLoop:
             self.environments.set_state(jax.tree.map(np.asarray, kept))
             return state
         observation = self.environments.reset(seed_of(learner.key))
-        frames = jnp.repeat(jnp.asarray(observation)[:, None], self.spec.frame_stack, axis=1)
+        frames = first_frames(jnp.asarray(observation), self.spec.frame_stack)
         nothing = jnp.zeros_like(learner.returns), jnp.zeros_like(learner.lengths)
         new = eqx.tree_at(
             lambda s: (s.frames, s.live, s.returns, s.lengths),
@@ -218,7 +218,7 @@ def act_on_host(
     greedy: bool,
 ) -> Num[Array, "N *d"]:
     """Actions, as the environments take them, on the latest k frames of each."""
-    observation = stack_frames(frames, spec.frame_stack)[:, 0]
+    observation = seen(frames)
     if greedy:
         return to_environment(spec, follower.mode(actor, observation))
     return to_environment(spec, follower.act(actor, observation, key)[0])

@@ -22,7 +22,7 @@ from sobirl.deep.networks import Network
 from sobirl.deep.reward_model import RewardModel
 from sobirl.deep.sac import SoftActorCritic
 from sobirl.deep.tails import tail_rewards, tail_steps
-from sobirl.prefs import Fragment
+from sobirl.experience import Fragment
 
 
 class ImplicitTerm(eqx.Module):

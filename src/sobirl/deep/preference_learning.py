@@ -20,14 +20,8 @@ from sobirl.deep.compiled_loop import CompiledLoop
 from sobirl.deep.novelty import POOL, Novelty
 from sobirl.deep.reward_learning import RewardLearner, RewardState
 from sobirl.deep.sac import SoftActorCritic
-from sobirl.prefs import (
-    Fragment,
-    PairQueue,
-    Questions,
-    sample_fragments,
-    select_pairs,
-    stack_frames,
-)
+from sobirl.experience import Fragment, sample_fragments, seen
+from sobirl.prefs import PairQueue, Questions, select_pairs
 
 Metrics = dict[str, int | float]
 
@@ -162,7 +156,7 @@ class PreferenceLearning:
         learner = state.loop[0]
         if at > 0:
             return _novelty(self.learner.replay, learner.replay, key, self.neighbors)
-        first = stack_frames(learner.frames, learner.frames.shape[1])[:, 0]
+        first = seen(learner.frames)
         return Novelty(jnp.resize(first, (POOL, *first.shape[1:])), self.neighbors)
 
     def _ask(self, state, learner_state, questions, key):

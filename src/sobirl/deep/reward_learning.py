@@ -12,7 +12,8 @@ from sobirl.deep.implicit import ImplicitTerm
 from sobirl.deep.networks import Network
 from sobirl.deep.reward_model import RewardModel
 from sobirl.deep.sac import SoftActorCritic
-from sobirl.prefs import Fragment, PairQueue, fragment_return, preference_logit, preference_loss
+from sobirl.experience import Fragment
+from sobirl.prefs import PairQueue, fragment_return, preference_logit, preference_loss
 
 METRICS = (
     "preference_loss",

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Key, Num, PyTree
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.losses import critic_loss, td_target, temperature_loss
 from sobirl.deep.networks import Ensemble, Network
-from sobirl.deep.replay import Transitions
+from sobirl.experience.replay import Transitions
 
 RewardFunction = Callable[[Num[Array, "B *obs"], Num[Array, "B *d"]], Float[Array, "B"]]
 

@@ -17,7 +17,7 @@ from sobirl.deep.envs.compiled import CompiledEnvironments, CompiledState
 from sobirl.deep.networks import Network
 from sobirl.deep.reward_model import RewardModel
 from sobirl.deep.sac import SoftActorCritic
-from sobirl.prefs import Fragment, stack_frames
+from sobirl.experience import Fragment, next_frames, seen
 
 REMAINDER = 1e-3  # the share of all discounted weight that a full tail may leave out
 
@@ -60,7 +60,7 @@ def tail_rewards(
     k = fragments.observation.shape[1] - fragments.mask.shape[1] + 1
     frames = fragments.observation[row[:, None], step[:, None] + jnp.arange(k)]
     state, taken = jax.tree.map(lambda leaf: leaf[row, step], (fragments.state, fragments.action))
-    other, _ = follower.act(actor, stack_frames(frames, k)[:, 0], action_key)
+    other, _ = follower.act(actor, seen(frames), action_key)
     begin = CompiledState(state, jnp.zeros(len(step), bool))
     keys = jax.random.split(walk_key, num_steps)
 
@@ -71,8 +71,8 @@ def tail_rewards(
             outside = to_environment(environments.spec, action)
             state, step = environments.step(state, outside, step_key)
             alive &= ~(step.terminated | step.truncated)
-            frames = jnp.concatenate([frames[:, 1:], step.observation[:, None]], axis=1)
-            observation = stack_frames(frames, k)[:, 0]
+            frames = next_frames(frames, step.observation)
+            observation = seen(frames)
             action, _ = follower.act(actor, observation, act_key)
             return (state, frames, action, alive), (observation, action, alive)
 

@@ -13,10 +13,10 @@ from sobirl.deep.host_loop import HostLoop
 from sobirl.deep.implicit import ImplicitTerm
 from sobirl.deep.networks import REWARD_CNN, Architecture, architecture_for
 from sobirl.deep.preference_learning import PreferenceLearning
-from sobirl.deep.replay import Replay
 from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
 from sobirl.deep.sac import SoftActorCritic
+from sobirl.experience.replay import Replay
 from sobirl.prefs import pairs_per_round
 from sobirl.runs.options import require
 from sobirl.runs.rlhf_presets import family
