@@ -5,22 +5,21 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from jaxtyping import Array, Key, UInt8
+from jaxtyping import Array, Key, PyTree, UInt8
 from PIL import Image
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.envs.host import HostEnvironments
 from sobirl.deep.envs.pictures import Stage
+from sobirl.deep.follower import Follower
 from sobirl.deep.host_loop import act_on_host, seed_of
-from sobirl.deep.networks import Network
-from sobirl.deep.sac import SoftActorCritic
 from sobirl.experience import first_frames, next_frames
 
 
 def film(
     environments: HostEnvironments | Stage,
-    follower: SoftActorCritic,
-    actor: Network,
+    follower: Follower,
+    state: PyTree,
     key: Key[Array, ""],
     most_steps: int,
     greedy: bool = False,
@@ -29,8 +28,8 @@ def film(
 
     Args:
         environments: one environment that can be drawn.
-        follower: how the actor's output is read.
-        actor: the policy.
+        follower: how its state is read.
+        state: what it has learned.
         key: for all that is random.
         most_steps: the episode is cut off after these.
         greedy: take the most likely action instead of drawing one.
@@ -44,7 +43,7 @@ def film(
     pictures = [environments.render_frame()]
     for _ in range(most_steps):
         key, act_key = jax.random.split(key)
-        action = act_on_host(follower, environments.spec, actor, frames, act_key, greedy)
+        action = act_on_host(follower, environments.spec, state, frames, act_key, greedy)
         step = environments.step(np.asarray(action))
         frames = next_frames(frames, step.observation)
         pictures.append(environments.render_frame())

@@ -68,6 +68,15 @@ def _check(name, fits, array, wanted):
         raise InvalidInputError(f"{name}: expected shape ({right}), got {tuple(array.shape)}")
 
 
+def flat_steps(
+    fragments: Fragment,
+) -> tuple[Shaped[Array, "M *obs"], Shaped[Array | np.ndarray, "M *act"]]:
+    """What a network sees, and the actions, of all M steps of all fragments one after another."""
+    axes = fragments.mask.ndim
+    stacked, action = fragments.stacked, fragments.action
+    return tuple(leaf.reshape(-1, *leaf.shape[axes:]) for leaf in (stacked, action))
+
+
 def sample_fragments(
     steps: Steps,
     key: Key[Array, ""],

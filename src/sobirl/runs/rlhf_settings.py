@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 from sobirl.deep.envs import EnvSpec
+from sobirl.deep.followers import FOLLOWERS
 from sobirl.prefs import Oracle
 from sobirl.runs.rlhf_presets import FAMILIES, GENERAL, NAMED, family
 
@@ -23,6 +24,9 @@ class Settings:
     method: Literal["sobirl", "drlhf", "ground-truth"] = "sobirl"
     """sobirl has both terms of the hyper-gradient; drlhf (Christiano et al. 2017) the explicit one
     alone; ground-truth gives the follower the true reward, which is the ceiling."""
+    follower: Literal[tuple(FOLLOWERS)] = "sac"
+    """Who learns on the reward: sac, soft actor-critic, or soft-q, soft Q-learning, whose policy is
+    the softmax of its critic and which is for discrete actions."""
     preset: Literal["paper"] | None = None
     """paper: the settings of Yang et al. (2025) for --env ALE/BeamRider-v5. Without, a preset for
     the kind of environment fills what is None below; what you set always counts."""
