@@ -16,6 +16,7 @@ from PIL import Image
 from arguments import options_from
 from runs.conftest import sobirl
 from sobirl.deep.envs import Discrete, EnvSpec, make
+from sobirl.deep.followers import FOLLOWERS
 from sobirl.deep.host_loop import HostLoop
 from sobirl.experiments.rlhf import RLHFRun
 from sobirl.experiments.rlhf.learning import learning_of
@@ -190,7 +191,7 @@ def test_the_run_of_the_paper():
     assert 2500 < sum(learning.pairs) < 3500  # of the 9,000 of 2,000 rounds
     assert (learning.capacity, learning.first_epochs, learning.epochs) == (3000, 512, 1)
     assert rewards.implicit.weight == 1 and rewards.implicit.horizon == 0
-    assert learning.implicit_from == 100_000 and settings.oracle.clip_rewards
+    assert rewards.implicit.start == 100_000 and settings.oracle.clip_rewards
     network = jax.eval_shape(learning.model, key=jax.random.key(0)).ensemble.members[0]
     assert [layer.out_channels for layer in network.convolutions] == [16] * 4
     assert len(network.normalizations) == 4 and network.dropout == 0.5
@@ -216,10 +217,23 @@ def test_ground_truth_on_the_host():
     assert name == "clips/episode-1.webp" and Image.open(io.BytesIO(clip)).n_frames <= 6
 
 
+@pytest.mark.parametrize("name", [name for name in FOLLOWERS if name != "sac"])
+def test_any_follower_can_be_chosen(name):
+    """On the host, whose loop carries the follower apart from all else."""
+    more = f"--follower {name} --backend gymnasium --steps 80"
+    options = from_arguments(RLHFRun, [*SMALL.split()[2:], *more.split()])
+    outcome = options.run()
+    assert outcome.summary["settings"]["follower"] == name
+    assert np.isfinite(outcome.history["implicit_ratio"]).all()
+    assert outcome.history["implicit_ratio"].min() > 0
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         ("--env NoSuchGame-v0", "NoSuchGame-v0"),
+        ("--follower ppo", "'sac', 'soft-q'"),
+        ("--follower soft-q --env Pendulum-v1", "soft-q cannot take the continuous actions of Pen"),
         ("--env CartPole-v1 --backend atari", "CartPole-v1"),
         ("--method dpo", "'sobirl', 'drlhf', 'ground-truth'"),
         ("--pairs 0", "--pairs must be at least 1, got 0"),

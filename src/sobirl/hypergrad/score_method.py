@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.protocols import Problem
 from sobirl.hypergrad.requirements import check_entry_points, known_objective, soft_mdp
+from sobirl.hypergrad.score import Horizon, check_horizon, score_weights
 from sobirl.hypergrad.trajectory_loss import Trajectories, TrajectoryLoss
 from sobirl.hypergrad.trajectory_method import summarize
 from sobirl.hypergrad.transition_counts import TransitionCounts
@@ -35,7 +36,7 @@ class ScoreMethod(eqx.Module):
     """
 
     num_tuples: int = eqx.field(default=64, static=True)
-    horizon: int | Literal["full"] = eqx.field(default="full", static=True)
+    horizon: Horizon = eqx.field(default="full", static=True)
     tails: Literal["rollouts", "fitted"] = eqx.field(default="rollouts", static=True)
     baseline: bool = eqx.field(default=True, static=True)
     expectations: Literal["sampled", "exact"] = eqx.field(default="sampled", static=True)
@@ -49,10 +50,7 @@ class ScoreMethod(eqx.Module):
                 f"num_tuples: must be at least {least}{' with a baseline' * self.baseline}, got "
                 f"{self.num_tuples}"
             )
-        if self.horizon != "full" and not (isinstance(self.horizon, int) and self.horizon >= 0):
-            raise InvalidInputError(
-                f"horizon: must be 'full' or a number of steps from 0, got {self.horizon!r}"
-            )
+        check_horizon(self.horizon)
         if self.tails not in ("rollouts", "fitted"):
             raise InvalidInputError(f"tails: must be 'rollouts' or 'fitted', got {self.tails!r}")
         if self.tails == "fitted" and self.horizon != "full":
@@ -112,7 +110,8 @@ class ScoreMethod(eqx.Module):
                 if counts is not None:
                     counts = counts.add(tuples.state, tuples.action, next_state)
             losses = objective.losses(x, tuples, *args)
-            weight = probability * self._centered(losses)
+            baseline = self.baseline and self.expectations == "sampled"
+            weight = score_weights(losses, probability, mdp.temperature, baseline)
             mu, extra = self._signed_occupancy(mdp, policy, tuples, weight, state.counts, tail_key)
 
             def surrogate(x):
@@ -129,12 +128,6 @@ class ScoreMethod(eqx.Module):
         mean, hypergradient = problem.average((objectives, hypergradients))
         return hypergradient, state, summarize(mean, metrics)
 
-    def _centered(self, losses: Float[Array, "B"]) -> Float[Array, "B"]:
-        """Each loss less the mean of the others, if there is a baseline."""
-        if self.expectations == "exact" or not self.baseline:
-            return losses
-        return (losses - jnp.mean(losses)) * len(losses) / (len(losses) - 1)
-
     def _signed_occupancy(
         self,
         mdp: SoftMDP,
@@ -145,7 +138,7 @@ class ScoreMethod(eqx.Module):
         key: Key[Array, ""],
     ) -> tuple[Float[Array, "S A"], Int[Array, ""] | int]:
         """μ (S,A), and the steps that the walks took."""
-        weight = jnp.broadcast_to(weight[:, None, None] / mdp.temperature, tuples.state.shape)
+        weight = jnp.broadcast_to(weight[:, None, None], tuples.state.shape)
         state, action, weight = (jnp.ravel(a) for a in (tuples.state, tuples.action, weight))
         score = jnp.zeros_like(mdp.reward).at[state, action].add(weight)
         here = score - policy * jnp.sum(score, axis=-1, keepdims=True)

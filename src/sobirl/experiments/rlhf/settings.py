@@ -1,9 +1,11 @@
 """What can be set of learning from preferences."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from sobirl.deep.followers import FOLLOWERS
 from sobirl.runs.options import (
+    Choices,
     Count,
     Discount,
     NotNegative,
@@ -32,6 +34,9 @@ class Settings:
     method: Literal["sobirl", "drlhf", "ground-truth"] = "sobirl"
     """sobirl has both terms of the hyper-gradient; drlhf (Christiano et al. 2017) the explicit one
     alone; ground-truth gives the follower the true reward, which is the ceiling."""
+    follower: Annotated[str, Choices(lambda: list(FOLLOWERS))] = "sac"
+    """Who learns on the reward: sac, soft actor-critic, or soft-q, soft Q-learning, whose policy is
+    the softmax of its critic and which is for discrete actions."""
     preset: Literal["paper"] | None = None
     """paper: the settings of Yang et al. (2025) for --env ALE/BeamRider-v5. Without, a preset for
     the kind of environment fills what is None below; what you set always counts."""
