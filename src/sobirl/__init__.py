@@ -40,12 +40,12 @@ _PUBLIC = {
     "sobirl.experiments.loading": ("load_run",),
     "sobirl.hypergrad": (
         "LeaderReturn",
-        "METHODS",
         "Trajectories",
         "TrajectoryLoss",
         "tail_horizon",
         *_methods.class_names(),
     ),
+    "sobirl.hypergrad.methods": ("METHODS",),
     "sobirl.mdp": (
         "Dense",
         "Rollout",
