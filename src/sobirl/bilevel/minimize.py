@@ -23,7 +23,7 @@ from sobirl.bilevel.starts import first_finite, start_settings, starting_points
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.protocols import Method
 from sobirl.core.status import Status
-from sobirl.hypergrad.checks import check_estimate
+from sobirl.hypergrad.checks import check_start
 from sobirl.hypergrad.methods import advice, as_method
 
 _LARGEST_CHUNK = 1000
@@ -119,7 +119,7 @@ def minimize(
     start_key, run_key = jax.random.split(key)
     xs = starting_points(x0, starts, start_key, projection)
     # Eagerly, so that problem and method can refuse what they cannot work with.
-    check_estimate(method, problem, first_finite(xs, starts), run_key)
+    check_start(method, problem, first_finite(xs, starts), run_key)
     settings = start_settings(step_sizes, continuation, starts, num_steps)
 
     clock = time.perf_counter()

@@ -15,6 +15,21 @@ _CONTRACT = (
 )
 
 
+def check_start(method: Method, problem: Problem, x: PyTree, key: Key[Array, ""]) -> None:
+    """`check_estimate`, or for our own methods the start alone.
+
+    Tracing an estimate takes some tenths of a second, and the tests have seen what ours give.
+
+    Raises:
+        InvalidInputError: as `check_estimate`.
+    """
+    ours = type(method).__module__.startswith("sobirl.")
+    if ours:
+        method.init(problem, x, key)
+    else:
+        check_estimate(method, problem, x, key)
+
+
 def check_estimate(method: Method, problem: Problem, x: PyTree, key: Key[Array, ""]) -> None:
     """Start a method on a problem, and look at the shapes of its first estimate.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from sobirl.bilevel import BilevelProblem
 from sobirl.hypergrad import LeaderReturn, Needs, TrajectoryLoss
@@ -55,19 +55,20 @@ def strange(problem: BilevelProblem) -> dict[str, BilevelProblem]:
         warmth = 1 + 0.1 * sum(jnp.sum(leaf) for leaf in jax.tree.leaves(x))
         return eqx.tree_at(lambda m: m.temperature, mdp, mdp.temperature * warmth)
 
-    followers = {
-        "a follower that is no SoftMDP": NoSoftMDP,
-        "a follower with x in its temperature": hotter,
-    }
     return {
-        **{
-            what: BilevelProblem(follower, _judged(problem.objective, follower))
-            for what, follower in followers.items()
-        },
+        "a follower that is no SoftMDP": BilevelProblem(NoSoftMDP, _some_number),
+        "a follower with x in its temperature": BilevelProblem(
+            hotter, _judged(problem.objective, hotter)
+        ),
         "an objective that is a function of the response": BilevelProblem(
-            problem.follower, lambda x, response: response.value[0]
+            problem.follower, _some_number
         ),
     }
+
+
+def _some_number(x: PyTree, response: PyTree) -> Array:
+    """A function of whatever the response is."""
+    return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(response))
 
 
 def _judged(
