@@ -37,7 +37,17 @@ def check_estimate(method: Method, problem: Problem, x: PyTree, key: Key[Array, 
         InvalidInputError: the method refuses the problem, or its estimate is not what
             `core.protocols.Method` asks for: with what it is instead.
     """
-    state = method.init(problem, x, key)
+    check_answer(method, problem, x, method.init(problem, x, key), key)
+
+
+def check_answer(
+    method: Method, problem: Problem, x: PyTree, state: PyTree, key: Key[Array, ""]
+) -> None:
+    """Look at the shapes of an estimate from a state, of which the shapes are enough.
+
+    Raises:
+        InvalidInputError: as `check_estimate`.
+    """
     name = type(method).__name__
     for leaf in jax.tree.leaves(state):
         if not hasattr(leaf, "dtype"):

@@ -17,7 +17,7 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.core.protocols import Method
 from sobirl.core.status import Status
 from sobirl.hypergrad import Needs, as_method
-from sobirl.hypergrad.checks import check_estimate
+from sobirl.hypergrad.checks import check_answer, check_estimate
 from sobirl.runs.checkpoint import Checkpoint
 from sobirl.testing.bits import same_bits
 from sobirl.testing.small_problems import in_contexts, strange, suitable
@@ -79,16 +79,16 @@ def check_method(
 
 def _check_answers(method: Method, problem: BilevelProblem, x: PyTree, key: Key[Array, ""]) -> None:
     """Shapes, in one context and in two, and a start that is traced."""
-    for where, its_problem in (
-        ("", problem),
-        ("on a problem with contexts: ", in_contexts(problem)),
-    ):
-        with _Blame(method, where):
-            check_estimate(method, its_problem, x, key)
+    with _Blame(method, ""):
+        check_estimate(method, problem, x, key)
     with _Blame(method, "init must work inside jit and under vmap: "):
         keys = jax.random.split(key, 2)
         jax.eval_shape(jax.vmap(lambda key: method.init(problem, x, key)), keys)
-        jax.eval_shape(lambda x, key: method.init(problem, x, key), x, key)
+        jax.eval_shape(lambda x: method.init(problem, x, key), x)
+    with _Blame(method, "on a problem with contexts: "):
+        contexts = in_contexts(problem)
+        state = jax.eval_shape(lambda x: method.init(contexts, x, key), x)
+        check_answer(method, contexts, x, state, key)
 
 
 def _check_refusals(
