@@ -12,8 +12,8 @@ import pytest
 
 import sobirl as sb
 from estimators import INCENTIVES, SOLVER, VARIANTS
+from sobirl.bilevel.checkpoint import Checkpoint
 from sobirl.hypergrad import METHODS
-from sobirl.runs.checkpoint import Checkpoint
 from sobirl.testing import check_method, same_bits
 from sobirl.testing.small_problems import NoSoftMDP
 

@@ -11,7 +11,7 @@ from sobirl.core.status import Status
 from sobirl.hypergrad.base import ContextProblem, HypergradMethod
 from sobirl.hypergrad.methods import METHODS, Needs
 from sobirl.hypergrad.warm_start import WarmStart
-from sobirl.solve import PolicyIteration, Solver, pull_back
+from sobirl.solvers import PolicyIteration, Solver, pull_back
 
 
 class Exact(HypergradMethod):

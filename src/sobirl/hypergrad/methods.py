@@ -173,6 +173,11 @@ METHODS: dict[str, MethodEntry] = {
 }
 
 
+def class_names() -> list[str]:
+    """The names of the classes in the table."""
+    return sorted({entry.class_name for entry in METHODS.values()})
+
+
 def entry(name: str) -> MethodEntry:
     """An entry of `METHODS`.
 

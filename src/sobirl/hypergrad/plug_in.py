@@ -16,7 +16,7 @@ from sobirl.hypergrad.methods import METHODS, Needs
 from sobirl.hypergrad.transition_counts import TransitionCounts
 from sobirl.hypergrad.warm_start import WarmStart
 from sobirl.mdp.rollouts import draw_states
-from sobirl.solve import PolicyIteration, Solver
+from sobirl.solvers import PolicyIteration, Solver
 
 
 class PlugInState(NamedTuple):

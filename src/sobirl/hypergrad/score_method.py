@@ -12,11 +12,12 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.hypergrad.base import ContextProblem, HypergradMethod
 from sobirl.hypergrad.budget import episode_length
 from sobirl.hypergrad.methods import METHODS, Needs
+from sobirl.hypergrad.score import Horizon, check_horizon, score_weights
 from sobirl.hypergrad.trajectory_loss import Trajectories
 from sobirl.hypergrad.transition_counts import TransitionCounts
 from sobirl.mdp import SoftMDP
 from sobirl.mdp.visits import sample_visits_after
-from sobirl.solve.linear import linear_solve
+from sobirl.solvers.linear import linear_solve
 
 
 class ScoreState(NamedTuple):
@@ -35,7 +36,7 @@ class ScoreMethod(HypergradMethod):
     """
 
     num_tuples: int = eqx.field(default=64, static=True)
-    horizon: int | Literal["full"] = eqx.field(default="full", static=True)
+    horizon: Horizon = eqx.field(default="full", static=True)
     tails: Literal["rollouts", "fitted"] = eqx.field(default="rollouts", static=True)
     baseline: bool = eqx.field(default=True, static=True)
     expectations: Literal["sampled", "exact"] = eqx.field(default="sampled", static=True)
@@ -49,10 +50,7 @@ class ScoreMethod(HypergradMethod):
                 f"num_tuples: must be at least {least}{' with a baseline' * self.baseline}, got "
                 f"{self.num_tuples}"
             )
-        if self.horizon != "full" and not (isinstance(self.horizon, int) and self.horizon >= 0):
-            raise InvalidInputError(
-                f"horizon: must be 'full' or a number of steps from 0, got {self.horizon!r}"
-            )
+        check_horizon(self.horizon)
         if self.tails not in ("rollouts", "fitted"):
             raise InvalidInputError(f"tails: must be 'rollouts' or 'fitted', got {self.tails!r}")
         if self.tails == "fitted" and self.horizon != "full":
@@ -107,7 +105,8 @@ class ScoreMethod(HypergradMethod):
             if counts is not None:
                 counts = counts.add(tuples.state, tuples.action, next_state)
         losses = problem.losses(x, tuples)
-        weight = probability * self._centered(losses)
+        baseline = self.baseline and self.expectations == "sampled"
+        weight = score_weights(losses, probability, mdp.temperature, baseline)
         mu, extra = self._signed_occupancy(mdp, policy, tuples, weight, state.counts, tail_key)
 
         def surrogate(x):
@@ -117,12 +116,6 @@ class ScoreMethod(HypergradMethod):
         metrics = {"environment_steps": jnp.asarray(steps + extra), "status": status}
         state = ScoreState(follower, counts)
         return probability @ losses, jax.grad(surrogate)(x), state, metrics
-
-    def _centered(self, losses: Float[Array, "B"]) -> Float[Array, "B"]:
-        """Each loss less the mean of the others, if there is a baseline."""
-        if self.expectations == "exact" or not self.baseline:
-            return losses
-        return (losses - jnp.mean(losses)) * len(losses) / (len(losses) - 1)
 
     def _signed_occupancy(
         self,
@@ -134,7 +127,7 @@ class ScoreMethod(HypergradMethod):
         key: Key[Array, ""],
     ) -> tuple[Float[Array, "S A"], Int[Array, ""] | int]:
         """μ (S,A), and the steps that the walks took."""
-        weight = jnp.broadcast_to(weight[:, None, None] / mdp.temperature, tuples.state.shape)
+        weight = jnp.broadcast_to(weight[:, None, None], tuples.state.shape)
         state, action, weight = (jnp.ravel(a) for a in (tuples.state, tuples.action, weight))
         score = jnp.zeros_like(mdp.reward).at[state, action].add(weight)
         here = score - policy * jnp.sum(score, axis=-1, keepdims=True)

@@ -17,7 +17,7 @@ from sobirl.hypergrad.experience import Experience, Streams
 from sobirl.hypergrad.methods import METHODS, Needs
 from sobirl.hypergrad.warm_start import WarmStart
 from sobirl.mdp.rollouts import draw_states
-from sobirl.solve import PolicyIteration, Solver
+from sobirl.solvers import PolicyIteration, Solver
 
 
 class ZeroOrder(HypergradMethod):

@@ -13,12 +13,12 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Key, PyTree
 
 from sobirl.bilevel import BilevelProblem, loop
+from sobirl.bilevel.checkpoint import Checkpoint
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.protocols import Method
 from sobirl.core.status import Status
 from sobirl.hypergrad import Needs, as_method
 from sobirl.hypergrad.checks import check_answer, check_estimate
-from sobirl.runs.checkpoint import Checkpoint
 from sobirl.testing.bits import same_bits
 from sobirl.testing.small_problems import in_contexts, strange, suitable
 
