@@ -12,6 +12,7 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.core.protocols import Method, Problem
 from sobirl.hypergrad.leader_return import LeaderReturn
 from sobirl.hypergrad.methods import entry
+from sobirl.hypergrad.trajectory_loss import TrajectoryLoss
 
 _EPISODE = 200  # steps after which a single episode is cut off
 
@@ -37,7 +38,7 @@ def with_budget(name: str, problem: Problem, steps: int, **options: Any) -> tupl
     """A method of `METHODS` with a budget, and the problem as that method takes it.
 
     Methods for losses of trajectories get a `LeaderReturn` as such a loss, cut off where the budget
-    says.
+    says. Their `with_budget` is told how many steps a tuple takes, `tuple_steps`.
 
     Args:
         name: which method.
@@ -49,11 +50,14 @@ def with_budget(name: str, problem: Problem, steps: int, **options: Any) -> tupl
         InvalidInputError: there is no such method, or steps is below 1.
     """
     chosen = entry(name)
-    method = chosen.make(_positive(steps), **options)
-    if chosen.needs.objective == "loss" and isinstance(problem.objective, LeaderReturn):
-        loss = problem.objective.as_trajectory_loss(episode_length(steps))
-        problem = eqx.tree_at(lambda p: p.objective, problem, loss)
-    return method, problem
+    if chosen.needs.objective == "loss":
+        if isinstance(problem.objective, LeaderReturn):
+            loss = problem.objective.as_trajectory_loss(episode_length(steps))
+            problem = eqx.tree_at(lambda p: p.objective, problem, loss)
+        if isinstance(problem.objective, TrajectoryLoss) and hasattr(chosen.load(), "with_budget"):
+            loss = problem.objective
+            options = {"tuple_steps": loss.num_steps * loss.num_trajectories, **options}
+    return chosen.make(_positive(steps), **options), problem
 
 
 def _positive(steps: int) -> int:

@@ -61,12 +61,15 @@ class ScoreMethod(HypergradMethod):
             )
 
     @classmethod
-    def with_budget(cls, steps: int, **options: Any) -> "ScoreMethod":
-        """Of so many environment steps, if a tuple is one trajectory as long as `episode_length`.
+    def with_budget(
+        cls, steps: int, tuple_steps: int | None = None, **options: Any
+    ) -> "ScoreMethod":
+        """Of so many environment steps, with tuples that take `tuple_steps` each.
 
-        Walks would take most of them: visits are reckoned from the transitions seen.
+        Walks would take most of them: visits are reckoned from the transitions seen. Without
+        `tuple_steps`, a tuple is one trajectory as long as `episode_length`.
         """
-        tuples = steps // episode_length(steps)
+        tuples = max(1, steps // (tuple_steps or episode_length(steps)))
         sizes = {"num_tuples": tuples, "baseline": tuples > 1, "horizon": "full", "tails": "fitted"}
         return cls(**{**sizes, **options})
 
