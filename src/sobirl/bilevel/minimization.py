@@ -23,7 +23,8 @@ from sobirl.bilevel.starts import first_finite, start_settings, starting_points
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.protocols import Method
 from sobirl.core.status import Status
-from sobirl.hypergrad import Exact
+from sobirl.hypergrad.checks import check_start
+from sobirl.hypergrad.methods import advice, as_method
 
 _LARGEST_CHUNK = 1000
 _ADAM, _SCALAR_ADAM = optax.adam(1e-2), scalar_adam(1e-2)
@@ -36,7 +37,7 @@ _run_chunk = eqx.filter_jit(run_chunk)
 def minimize(
     problem: BilevelProblem,
     x0: PyTree | Callable[[Key[Array, ""]], PyTree],
-    method: Method | None = None,
+    method: Method | type | str | None = None,
     optimizer: Optimizer | OptimizerOf | None = None,
     num_steps: int = 500,
     key: Key[Array, ""] | int = 0,
@@ -59,7 +60,8 @@ def minimize(
         problem: follower and objective.
         x0: the first x (any pytree of float arrays); with `starts` above 1, either with a leading
             start axis or a function from a key to one first x.
-        method: how to get the hyper-gradient; `Exact()` by default.
+        method: how to get the hyper-gradient, `Exact()` by default; a class stands for its instance
+            with defaults, and so does a name, such as "exact".
         optimizer: any first-order optax optimizer (no line searches), `optax.adam(1e-2)` by
             default, `scalar_adam(1e-2)` with a projection; or, with `step_sizes`, a function from
             a step size to one, like `optax.adam`.
@@ -87,8 +89,8 @@ def minimize(
         the best and the last x, the history of every step, and timings; see `Result`.
 
     Raises:
-        InvalidInputError: an argument is out of its range, or x0 does not fit `starts` or the
-            projection.
+        InvalidInputError: an argument is out of its range, x0 does not fit `starts` or the
+            projection, or the method does not fit the problem.
         KeyboardInterrupt: Ctrl-C before the first step was done, or with a recorder, which then
             has all that was done. Otherwise the first Ctrl-C ends the run and what was done is
             returned; a second one does not wait for that.
@@ -97,7 +99,7 @@ def minimize(
         RuntimeWarning: a lower level or an adjoint of the best start missed its tolerance; see
             `Result.status`.
     """
-    method = Exact() if method is None else method
+    method = as_method(method)
     if optimizer is None:
         optimizer = _ADAM if projection is None else _SCALAR_ADAM
     if (step_sizes is None) == callable(optimizer):
@@ -117,7 +119,7 @@ def minimize(
     start_key, run_key = jax.random.split(key)
     xs = starting_points(x0, starts, start_key, projection)
     # Eagerly, so that problem and method can refuse what they cannot work with.
-    method.init(problem, first_finite(xs, starts), run_key)
+    check_start(method, problem, first_finite(xs, starts), run_key)
     settings = start_settings(step_sizes, continuation, starts, num_steps)
 
     clock = time.perf_counter()
@@ -156,12 +158,13 @@ def minimize(
         after,
         records,
         tolerance,
+        advise=functools.partial(advice, method),
         interrupted=end.interrupted,
         compile_seconds=compile_seconds,
         run_seconds=end.seconds,
     )
     if result.status is not Status.CONVERGED:
-        warnings.warn(f"minimize: {result.status.advice}", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"minimize: {result.advice}", RuntimeWarning, stacklevel=2)
     return result
 
 

@@ -47,9 +47,17 @@ def best_history(result: "Result") -> dict[str, np.ndarray]:
     }
 
 
-def warnings(status: Status) -> list[str]:
-    """What to print of how the followers were solved: nothing if all went well."""
-    return [] if status is Status.CONVERGED else [f"warning: {status.advice}"]
+def warnings(status: Status, result: "Result | None" = None) -> list[str]:
+    """What to print of how the followers were solved: nothing if all went well.
+
+    Args:
+        status: how.
+        result: of a run whose method may have advice of its own.
+    """
+    if status is Status.CONVERGED:
+        return []
+    advice = result.advice if result is not None and result.status is status else status.advice
+    return [f"warning: {advice}"]
 
 
 def summarize(
