@@ -5,6 +5,7 @@ A public name without a docstring fails the build.
 
 import importlib
 import inspect
+from pkgutil import iter_modules
 from types import ModuleType
 
 from docstrings import public_members, undocumented
@@ -12,6 +13,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
 import sobirl
+from sobirl import deep
 
 # Names are sorted by the layer that defines them; a layer without a title here has its own name.
 TITLES = {
@@ -26,28 +28,7 @@ TITLES = {
 FURTHER = {
     "experience": ("Experience", ("sobirl.experience", "sobirl.experience.replay")),
     "prefs": ("Preferences", ("sobirl.prefs",)),
-    "deep": (
-        "Deep followers",
-        (
-            "sobirl.deep.envs",
-            "sobirl.deep.networks",
-            "sobirl.deep.batch_norm",
-            "sobirl.deep.losses",
-            "sobirl.deep.sac",
-            "sobirl.deep.discrete_sac",
-            "sobirl.deep.continuous_sac",
-            "sobirl.deep.actor_learner",
-            "sobirl.deep.compiled_loop",
-            "sobirl.deep.host_loop",
-            "sobirl.deep.reward_model",
-            "sobirl.deep.reward_learning",
-            "sobirl.deep.implicit",
-            "sobirl.deep.tails",
-            "sobirl.deep.novelty",
-            "sobirl.deep.preference_learning",
-            "sobirl.deep.film",
-        ),
-    ),
+    "deep": ("Deep followers", tuple(f"sobirl.deep.{m.name}" for m in iter_modules(deep.__path__))),
 }
 
 
