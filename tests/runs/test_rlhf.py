@@ -270,7 +270,7 @@ def test_an_environment_of_the_users_that_fails(blocks, tmp_path):
     code, _, error = small(tmp_path / "run", "--env", f"{blocks}:TestFalling-v0")
     assert code == 2 and error.count("\n") == 1
     assert f"{blocks}:TestFalling-v0: its step raised AssertionError: the tower fell" in error
-    assert "(sobirl_test_blocks.py, line 19, in step)" in error
+    assert "(sobirl_test_blocks.py, line 18, in step)" in error
 
 
 @pytest.mark.parametrize("name", [name for name in FOLLOWERS if name != "sac"])
