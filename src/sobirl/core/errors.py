@@ -5,8 +5,8 @@ class SobirlError(Exception):
     """Base class of every error that sobirl raises on purpose.
 
     Attributes:
-        details: what does not fit into a line, such as the traceback of a user's own code; None if
-            there is no more to say.
+        details: what does not fit into a message of one line, for example the traceback of an
+            exception in a user's own code; a run writes it to `error.txt`.
     """
 
     def __init__(self, *args: object, details: str | None = None):

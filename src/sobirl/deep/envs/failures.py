@@ -62,8 +62,7 @@ def import_module_of(name: str) -> None:
                 "among the installed packages"
             ) from error
         raise InvalidInputError(
-            f"name: {name}: {module} imports {error.name}, which is not installed",
-            details=traceback.format_exc(),
+            f"name: {name}: {module} imports {error.name}, which is not installed"
         ) from error
     except Exception as error:
         raise EnvironmentFailedError(

@@ -5,7 +5,6 @@ import logging
 import multiprocessing
 import os
 import sys
-import traceback
 from typing import Any
 
 import gymnasium
@@ -163,9 +162,7 @@ def _made(name: str, num_envs: int, **options: Any) -> VectorEnv:
             "pip install 'sobirl[mujoco]')"
         ) from error
     except (gymnasium.error.Error, TypeError, ValueError) as error:
-        raise InvalidInputError(
-            f"options: {name} cannot be made with these: {error}", details=traceback.format_exc()
-        ) from error
+        raise InvalidInputError(f"options: {name} cannot be made with these: {error}") from error
 
 
 def _vector_options(vectorization_mode):
