@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 
+import gymnasium
 import jax
 import numpy as np
 import pytest
@@ -255,8 +256,11 @@ def blocks(tmp_path, monkeypatch):
     """A module of the user's, in the current folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sobirl_test_blocks.py").write_text(BLOCKS)
+    known = dict(gymnasium.registry)
     yield "sobirl_test_blocks"
     sys.modules.pop("sobirl_test_blocks", None)
+    gymnasium.registry.clear()
+    gymnasium.registry.update(known)
 
 
 def test_an_environment_of_the_users(blocks, tmp_path):
@@ -278,7 +282,7 @@ def test_an_environment_of_the_users_that_fails(blocks, tmp_path):
 @pytest.mark.parametrize("name", [name for name in FOLLOWERS if name != "sac"])
 def test_any_follower_can_be_chosen(name):
     """On the host, whose loop carries the follower apart from all else."""
-    more = f"--follower {name} --backend gymnasium --steps 80"
+    more = f"--follower {name} --backend gymnasium"
     outcome = options_from(RLHFRun, [*SMALL.split()[2:], *more.split()]).run()
     assert outcome.summary["settings"]["follower"] == name
     assert np.isfinite(outcome.history["implicit_ratio"]).all()
