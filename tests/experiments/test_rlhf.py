@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 
+import gymnasium
 import jax
 import numpy as np
 import pytest
@@ -219,6 +220,67 @@ def test_ground_truth_on_the_host():
     assert name == "clips/episode-1.webp" and Image.open(io.BytesIO(clip)).n_frames <= 6
 
 
+BLOCKS = """
+import gymnasium
+import numpy as np
+
+
+class Blocks(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-9.0, 9.0, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+    falls = False
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.height = 0
+        return self.seen(), {}
+
+    def step(self, action):
+        self.height += int(action)
+        assert self.height < 5 or not self.falls, "the tower fell"
+        return self.seen(), float(action), self.height > 5, False, {}
+
+    def seen(self):
+        return np.array([self.height, 1], np.float32)
+
+
+class Falling(Blocks):
+    falls = True
+
+
+gymnasium.register("TestBlocks-v0", Blocks)
+gymnasium.register("TestFalling-v0", Falling)
+"""
+
+
+@pytest.fixture
+def blocks(tmp_path, monkeypatch):
+    """A module of the user's, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sobirl_test_blocks.py").write_text(BLOCKS)
+    known = dict(gymnasium.registry)
+    yield "sobirl_test_blocks"
+    sys.modules.pop("sobirl_test_blocks", None)
+    gymnasium.registry.clear()
+    gymnasium.registry.update(known)
+
+
+def test_an_environment_of_the_users(blocks, tmp_path):
+    run = tmp_path / "run"
+    code, _, error = small(run, "--env", f"{blocks}:TestBlocks-v0", "--method", "drlhf")
+    assert (code, error) == (0, "")
+    assert len(rows_of(run)) == 3 and summary_of(run)["resumes_exactly"] is False
+
+
+def test_an_environment_of_the_users_that_fails(blocks, tmp_path):
+    code, _, error = small(tmp_path / "run", "--env", f"{blocks}:TestFalling-v0")
+    assert code == 2 and error.count("\n") == 1
+    assert f"{blocks}:TestFalling-v0: its step raised AssertionError: the tower fell" in error
+    assert "(sobirl_test_blocks.py, line 18, in step)" in error
+    told = (tmp_path / "run" / "error.txt").read_text()
+    assert told.startswith("Traceback") and "AssertionError: the tower fell" in told
+
+
 @pytest.mark.parametrize("name", [name for name in FOLLOWERS if name != "sac"])
 def test_any_follower_can_be_chosen(name):
     """On the host, whose loop carries the follower apart from all else."""
@@ -235,6 +297,7 @@ def test_any_follower_can_be_chosen(name):
     [
         ("--env NoSuchGame-v0", "NoSuchGame-v0"),
         ("--follower ppo", '"sac", "soft-q"'),
+        ("--env no_such_module:Game-v0", "there is no module no_such_module, neither in the"),
         ("--follower soft-q --env Pendulum-v1", "soft-q cannot take the continuous actions of Pen"),
         ("--env CartPole-v1 --backend atari", "CartPole-v1"),
         ("--method dpo", '"sobirl", "drlhf", "ground-truth"'),
