@@ -31,6 +31,7 @@ FURTHER = {
     "prefs": "Preferences",
     "deep": "Deep followers",
     "runs": "Run directories",
+    "testing": "Conformance suites",
 }
 
 
@@ -84,9 +85,14 @@ def _layers() -> dict[str, list[str]]:
     layers = {layer: [] for layer in TITLES}
     for name in sobirl.__all__:
         thing = getattr(sobirl, name)
-        module = thing.__name__ if inspect.ismodule(thing) else thing.__module__
+        module = thing.__name__ if inspect.ismodule(thing) else _home(name, thing)
         layers.setdefault(module.split(".")[1], []).append(name)
     return {layer: names for layer, names in layers.items() if names and layer not in FURTHER}
+
+
+def _home(name: str, thing: object) -> str:
+    """The module that defines a public name; data do not say."""
+    return getattr(thing, "__module__", None) or sobirl._MODULES[name]
 
 
 def _title(layer: str) -> str:

@@ -39,8 +39,11 @@ _PUBLIC = {
     "sobirl.core.protocols": ("Method",),
     "sobirl.experiments.loading": ("load_run",),
     "sobirl.hypergrad": (
+        "HypergradMethod",
         "LeaderReturn",
         "METHODS",
+        "MethodEntry",
+        "Needs",
         "Trajectories",
         "TrajectoryLoss",
         "tail_horizon",
