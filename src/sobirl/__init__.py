@@ -39,7 +39,10 @@ _PUBLIC = {
     "sobirl.core.protocols": ("Method",),
     "sobirl.experiments.loading": ("load_run",),
     "sobirl.hypergrad": (
+        "HypergradMethod",
         "LeaderReturn",
+        "MethodEntry",
+        "Needs",
         "Trajectories",
         "TrajectoryLoss",
         "tail_horizon",
