@@ -9,6 +9,7 @@ from sobirl.bilevel.problem import BilevelProblem
 from sobirl.bilevel.projections import Projection, box, budget, simplex
 from sobirl.bilevel.recorder import Recorder
 from sobirl.bilevel.result import Result
+from sobirl.bilevel.rounds import SuccessiveHalving
 
 __all__ = [
     "BilevelProblem",
@@ -18,6 +19,7 @@ __all__ = [
     "Projection",
     "Recorder",
     "Result",
+    "SuccessiveHalving",
     "box",
     "budget",
     "check_gradients",

@@ -19,6 +19,7 @@ from sobirl.bilevel.optimizers import scalar_adam
 from sobirl.bilevel.problem import BilevelProblem
 from sobirl.bilevel.recorder import Recorder
 from sobirl.bilevel.result import Result, make_result, stationarity
+from sobirl.bilevel.rounds import SuccessiveHalving, running_starts
 from sobirl.bilevel.starts import first_finite, start_settings, starting_points
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.protocols import Method
@@ -43,6 +44,7 @@ def minimize(
     *,
     starts: int = 1,
     step_sizes: Float[Array | np.ndarray, "starts"] | None = None,
+    rounds: SuccessiveHalving | None = None,
     continuation: GeometricContinuation | None = None,
     projection: Projector | None = None,
     tolerance: float = 1e-6,
@@ -65,8 +67,11 @@ def minimize(
             a step size to one, like `optax.adam`.
         num_steps: outer steps.
         key: a typed JAX key or an integer seed.
-        starts: how many starts run side by side (one `vmap`); one that fails leaves the others be.
+        starts: how many starts run in one program, batched by `vmap` on accelerators and one by
+            one on a CPU; one that fails leaves the others be.
         step_sizes: one step size a start (starts,), for an optimizer given as a function.
+        rounds: let all starts make a few steps and only the best of them go on, see
+            `SuccessiveHalving`; `num_steps` is what the last ones make. By default all go on.
         continuation: a schedule for the follower's temperature, see `GeometricContinuation`.
             Only steps at the problem's own temperature count for the best x and convergence.
         projection: maps x to the nearest point of the set that it must lie in, for example
@@ -118,7 +123,8 @@ def minimize(
     xs = starting_points(x0, starts, start_key, projection)
     # Eagerly, so that problem and method can refuse what they cannot work with.
     method.init(problem, first_finite(xs, starts), run_key)
-    settings = start_settings(step_sizes, continuation, starts, num_steps)
+    schedule = [(num_steps, starts)] if rounds is None else rounds.schedule(starts, num_steps)
+    settings = start_settings(step_sizes, continuation, starts, schedule[0][0])
 
     clock = time.perf_counter()
 
@@ -128,11 +134,25 @@ def minimize(
     state = _init(problem, method, optimizer, settings, xs, keys)
 
     def advance(state, count):
+        running, left = (None, None) if starts == 1 else running_starts(state, schedule)
+        now = count if left is None else min(count, left)
         state, records = _run_chunk(
-            problem, method, settings, state, jnp.int32(count), projection, optimizer, chunk_size
+            problem,
+            method,
+            settings,
+            state,
+            running,
+            jnp.int32(now),
+            projection,
+            optimizer,
+            chunk_size,
         )
         # Copies, because a slice would keep the whole chunk's rows.
-        return state, {name: np.asarray(rows)[:count].copy() for name, rows in records.items()}
+        rows = {name: np.asarray(column)[:now].copy() for name, column in records.items()}
+        if now == count:
+            return state, rows
+        state, more = advance(state, count - now)
+        return state, {name: np.concatenate([rows[name], more[name]]) for name in rows}
 
     _, no_rows = advance(state, 0)  # what the first call sets up is set up here
     compile_seconds = time.perf_counter() - clock

@@ -31,7 +31,8 @@ class Result:
         start_objectives: φ at them, (starts,); NaN for a start that never had a finite objective.
         history: per step, (steps,) or with several starts (steps, starts): `hypergradient_norm`
             at x_k (and `projected_gradient_norm`, with a projection), `objective` at x_{k+1}, and
-            the method's metrics at x_k.
+            the method's metrics at x_k. A start that was dropped (`rounds`) has NaN from then on,
+            and 0 in columns of whole numbers.
         steps: outer steps taken.
         interrupted: whether Ctrl-C ended the run early.
         compile_seconds: time to trace and compile.
@@ -89,7 +90,10 @@ def make_result(
         (after.best_x, final_x),
     )
     objectives = np.atleast_1d(after.best_objective)
-    best = int(np.argmin(objectives))
+    reached = np.atleast_1d(after.step)
+    # Of starts in rounds one that went on to the end: those before were only better by estimate.
+    finalists = np.flatnonzero(reached == reached.max())
+    best = int(finalists[np.argmin(objectives[finalists])])
     objectives = np.where(np.isfinite(objectives), objectives, np.nan)
     steps = len(history["objective"])
     statuses = history["status"].reshape(steps, -1)[:, best] if steps else np.zeros(0, int)
