@@ -219,7 +219,7 @@ def test_prints_in_one_line():
     ("changes", "message"),
     [
         ({"continuation": sb.GeometricContinuation(0.5)}, "factor must be at least 1, got 0.5"),
-        ({"continuation": sb.GeometricContinuation(2.0, 2)}, "must end before the last of 2 steps"),
+        ({"continuation": sb.GeometricContinuation(2.0, 2)}, "must end before the last of the 2 steps"),
         ({"continuation": sb.GeometricContinuation(np.ones(3))}, r"one a start, \(1,\); got"),
         ({"tolerance": np.nan}, "tolerance: must not be negative, got nan"),
         ({"x0": jnp.array(np.nan)}, "x0: must be finite"),
