@@ -25,8 +25,8 @@ import optax  # noqa: E402
 
 from machine import header  # noqa: E402
 from sobirl.bilevel import minimize  # noqa: E402
+from sobirl.experiments.methods import make_method, problem_for  # noqa: E402
 from sobirl.problems.four_rooms import FourRooms, random_start  # noqa: E402
-from sobirl.runs.methods import make_method, problem_for  # noqa: E402
 
 NAMES = ("plug-in", "advantage-trace", "hpgd", "bc-hg", "sobirl", "naive", "zero-order")
 ITERATIONS = 300

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from machine import header
 from sobirl.deep.preference_learning import LearningState
 from sobirl.deep.reward_learning import RewardLearner
-from sobirl.runs.rlhf import RLHFRun
-from sobirl.runs.rlhf_rounds import Rounds
+from sobirl.experiments.rlhf import RLHFRun
+from sobirl.experiments.rlhf.rounds import Rounds
 
 TERMS = ("explicit", "implicit")
 COLORS = ("#0173b2", "#de8f05")

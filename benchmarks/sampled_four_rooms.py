@@ -12,9 +12,9 @@ import optax
 
 from sobirl.bilevel import BilevelProblem, GeometricContinuation, minimize
 from sobirl.core.protocols import Method
+from sobirl.experiments.evaluation import evaluate
+from sobirl.experiments.methods import make_method, problem_for
 from sobirl.problems.four_rooms import GOALS, FourRooms, random_start
-from sobirl.runs.evaluation import evaluate
-from sobirl.runs.methods import make_method, problem_for
 
 STEP_SIZES = (0.1, 0.3)
 POINTS = 20  # along a run

@@ -11,11 +11,11 @@ import pytest
 
 from instances import INSTANCE
 from sobirl.apps import cli
+from sobirl.experiments.random_mdp import RandomMDPRun
+from sobirl.experiments.registry import EXPERIMENTS
+from sobirl.experiments.rust_bus import RustBusRun
 from sobirl.problems import rust_bus
 from sobirl.runs import directory
-from sobirl.runs.random_mdp import RandomMDPRun
-from sobirl.runs.registry import EXPERIMENTS
-from sobirl.runs.rust_bus import RustBusRun
 
 FOUR_ROOMS = ["run", "four-rooms", "--starts", "2", "--num-steps", "4", "--quiet"]
 FAST = ["run", "random-mdp", "--states", "4", "--dimension", "3", "--num-steps", "4", "--quiet"]

@@ -13,8 +13,8 @@ import pytest
 import sobirl as sb
 from estimators import DETERMINISTIC, INCENTIVES, METHODS, VARIANTS, compiled
 from sobirl.bilevel import loop
+from sobirl.bilevel.checkpoint import Checkpoint
 from sobirl.core.protocols import Method
-from sobirl.runs.checkpoint import Checkpoint
 
 # Four starts side by side that differ in one thing each.
 FIRST, OTHER_SEED, OTHER_NUMBERS, OTHER_STEP = range(4)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from runs.conftest import change_options, edit, sobirl
-from sobirl.runs import checkpoint
+from sobirl.bilevel import checkpoint
+from sobirl.experiments.rust_bus import RustBusRun
 from sobirl.runs.directory import RunDirectory
-from sobirl.runs.rust_bus import RustBusRun
 
 
 def damaged(path):

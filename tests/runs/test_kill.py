@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sobirl.runs.checkpoint import read_checkpoint
+from sobirl.bilevel.checkpoint import read_checkpoint
 
 SOBIRL = [sys.executable, "-m", "sobirl.apps.cli"]
 RUN = ("run", "random-mdp", "--method", "exact", "--variant", "target-policy", "--quiet")

@@ -13,7 +13,7 @@ from sobirl.bilevel.continuation import GeometricContinuation
 from sobirl.bilevel.problem import BilevelProblem
 from sobirl.core.protocols import Method
 from sobirl.core.status import Status
-from sobirl.solve.linear import default_platform
+from sobirl.solvers.linear import default_platform
 
 Optimizer = optax.GradientTransformation
 OptimizerOf = Callable[[Float[Array, ""]], Optimizer]

@@ -7,7 +7,7 @@ import numpy as np
 
 from sobirl.bilevel.loop import Running, RunState
 from sobirl.core.errors import InvalidInputError
-from sobirl.solve.linear import default_platform
+from sobirl.solvers.linear import default_platform
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,14 @@
 
 
 class SobirlError(Exception):
-    """Base class of every error that sobirl raises on purpose."""
+    """Base class of every error that sobirl raises on purpose.
+
+    Attributes:
+        details: what does not fit into a message of one line, for example the traceback of an
+            exception in a user's own code; a run writes it to `error.txt`.
+    """
+
+    details: str | None = None
 
 
 class InvalidInputError(SobirlError, ValueError):

@@ -14,7 +14,7 @@ from sobirl.hypergrad.trajectory_method import Episodes, Implicit, TrajectoryMet
 from sobirl.hypergrad.transition_counts import TransitionCounts
 from sobirl.mdp import SoftMDP
 from sobirl.mdp.transition import invert
-from sobirl.solve import policy_value
+from sobirl.solvers import policy_value
 
 Advantage = Literal["fitted", "rollouts", "exact"]
 

@@ -11,7 +11,7 @@ from sobirl.core.protocols import Problem
 from sobirl.core.status import Status
 from sobirl.hypergrad.requirements import soft_mdp
 from sobirl.hypergrad.warm_start import WarmStart
-from sobirl.solve import PolicyIteration, Solver, pull_back
+from sobirl.solvers import PolicyIteration, Solver, pull_back
 
 
 class Exact(eqx.Module):

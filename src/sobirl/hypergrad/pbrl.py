@@ -18,7 +18,7 @@ from sobirl.mdp import SoftMDP
 from sobirl.mdp.rollouts import draw_states
 from sobirl.mdp.transition import invert
 from sobirl.mdp.visits import sample_visits_after
-from sobirl.solve import PolicyIteration, Solver, occupancy, policy_value, solve
+from sobirl.solvers import PolicyIteration, Solver, occupancy, policy_value, solve
 
 
 class PBRLState(NamedTuple):

@@ -17,7 +17,7 @@ from sobirl.hypergrad.trajectory_method import summarize
 from sobirl.hypergrad.transition_counts import TransitionCounts
 from sobirl.hypergrad.warm_start import WarmStart
 from sobirl.mdp.rollouts import draw_states
-from sobirl.solve import PolicyIteration, Solver
+from sobirl.solvers import PolicyIteration, Solver
 
 
 class PlugInState(NamedTuple):

@@ -16,7 +16,7 @@ from sobirl.hypergrad.trajectory_method import summarize
 from sobirl.hypergrad.transition_counts import TransitionCounts
 from sobirl.mdp import SoftMDP
 from sobirl.mdp.visits import sample_visits_after
-from sobirl.solve.linear import linear_solve
+from sobirl.solvers.linear import linear_solve
 
 
 class ScoreState(NamedTuple):

@@ -5,7 +5,7 @@ from jaxtyping import Array, Float, Int
 from sobirl.hypergrad.score_method import ScoreMethod
 from sobirl.hypergrad.warm_start import WarmStart
 from sobirl.mdp import SoftMDP
-from sobirl.solve import PolicyIteration, Solver
+from sobirl.solvers import PolicyIteration, Solver
 
 
 class SoBiRL(ScoreMethod):

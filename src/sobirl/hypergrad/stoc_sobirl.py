@@ -13,7 +13,7 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.core.status import Status
 from sobirl.hypergrad.score_method import ScoreMethod
 from sobirl.mdp import SoftMDP
-from sobirl.solve import policy_return
+from sobirl.solvers import policy_return
 
 
 class StocSoBiRL(ScoreMethod):

@@ -18,7 +18,7 @@ from sobirl.hypergrad.warm_start import WarmStart
 from sobirl.mdp import SoftMDP
 from sobirl.mdp.rollouts import draw_states
 from sobirl.mdp.traces import eligibility_trace
-from sobirl.solve import PolicyIteration, Solver
+from sobirl.solvers import PolicyIteration, Solver
 
 Episodes = Literal["single", "autoreset", "continued"]
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sobirl.mdp import SoftMDP
-from sobirl.solve import LU, Implicit, Solution, Solver, solve_with_factors
+from sobirl.solvers import LU, Implicit, Solution, Solver, solve_with_factors
 
 
 class WarmStart(eqx.Module):

@@ -17,7 +17,7 @@ from sobirl.hypergrad.requirements import known_objective, soft_mdp
 from sobirl.hypergrad.trajectory_method import summarize
 from sobirl.hypergrad.warm_start import WarmStart
 from sobirl.mdp.rollouts import draw_states
-from sobirl.solve import PolicyIteration, Solver
+from sobirl.solvers import PolicyIteration, Solver
 
 
 class ZeroOrder(eqx.Module):

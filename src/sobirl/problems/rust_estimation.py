@@ -20,7 +20,7 @@ from sobirl.problems.rust_bus import (
     cost_named,
     problem,
 )
-from sobirl.solve import solve
+from sobirl.solvers import solve
 
 RANDOM_STARTS = 3
 
