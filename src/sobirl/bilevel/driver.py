@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from sobirl.core.errors import InvalidInputError
 _CHUNK_SECONDS = 0.5
 
 
+@runtime_checkable
 class Stepped(Protocol):
     """A state that knows how many steps led to it, of one start or of several side by side."""
 
