@@ -44,7 +44,7 @@ def minimize(
     *,
     starts: int = 1,
     step_sizes: Float[Array | np.ndarray, "starts"] | None = None,
-    rounds: SuccessiveHalving | None = None,
+    rounds: SuccessiveHalving | int | None = None,
     continuation: GeometricContinuation | None = None,
     projection: Projector | None = None,
     tolerance: float = 1e-6,
@@ -70,8 +70,8 @@ def minimize(
         starts: how many starts run in one program, batched by `vmap` on accelerators and one by
             one on a CPU; one that fails leaves the others be.
         step_sizes: one step size a start (starts,), for an optimizer given as a function.
-        rounds: let all starts make a few steps and only the best of them go on, see
-            `SuccessiveHalving`; `num_steps` is what the last ones make. By default all go on.
+        rounds: let all starts make a few steps and only the best of them go on, in so many rounds
+            (see `SuccessiveHalving`); `num_steps` is what the last ones make. By default all do.
         continuation: a schedule for the follower's temperature, see `GeometricContinuation`.
             Only steps at the problem's own temperature count for the best x and convergence.
         projection: maps x to the nearest point of the set that it must lie in, for example
@@ -123,7 +123,8 @@ def minimize(
     xs = starting_points(x0, starts, start_key, projection)
     # Eagerly, so that problem and method can refuse what they cannot work with.
     method.init(problem, first_finite(xs, starts), run_key)
-    schedule = [(num_steps, starts)] if rounds is None else rounds.schedule(starts, num_steps)
+    rounds = rounds if isinstance(rounds, SuccessiveHalving) else SuccessiveHalving(rounds or 1)
+    schedule = rounds.schedule(starts, num_steps)
     settings = start_settings(step_sizes, continuation, starts, schedule[0][0])
 
     clock = time.perf_counter()

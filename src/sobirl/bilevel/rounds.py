@@ -28,8 +28,8 @@ class SuccessiveHalving:
     Source: Jamieson, Talwalkar (2016), algorithm 1, with starts in the place of arms.
     """
 
-    rounds: int = 3
-    factor: float = 3.0
+    rounds: int | float = 3
+    factor: float | int = 3.0
 
     def __post_init__(self):
         if self.rounds < 1 or self.rounds != int(self.rounds):

@@ -5,7 +5,7 @@ import numpy as np
 import optax
 from rich.table import Table
 
-from sobirl.bilevel import GeometricContinuation, Recorder, Result, minimize
+from sobirl.bilevel import GeometricContinuation, Recorder, Result, SuccessiveHalving, minimize
 from sobirl.experiments.evaluation import evaluate
 from sobirl.experiments.four_rooms import figures
 from sobirl.experiments.four_rooms.options import FourRoomsRun
@@ -15,8 +15,11 @@ from sobirl.runs.outcome import Outcome, best_history, summarize_result, warning
 
 # A portfolio, because the leader's value has many local optima, and which recipe finds the best
 # depends on the cell of the table: the walker's first temperature, from which it cools to the
-# problem's own over the first half of the steps. A recipe below the own temperature cools nothing.
-FIRST_TEMPERATURES = (0.0, 0.005, 0.0, 0.01)
+# problem's own over the first half of the first round. One below the own temperature cools nothing.
+FIRST_TEMPERATURES = (0.0, 0.003, 0.005, 0.0075)
+# Adam's memory of squared gradients, in place of 0.999: that of a walker's first, large reactions
+# would outlive the run and keep whole regions of the floor from ever being penalized.
+SQUARES_DECAY = 0.9
 
 
 def run(options: FourRoomsRun, recorder: Recorder | None = None) -> Outcome:
@@ -73,17 +76,21 @@ def _minimize(options: FourRoomsRun, design: FourRooms, recorder: Recorder | Non
     turns = jnp.arange(options.starts) % len(FIRST_TEMPERATURES)
     first_temperature = jnp.array(FIRST_TEMPERATURES)[turns]
     steps = options.environment_steps // options.goals
+    rounds = SuccessiveHalving(options.rounds)
+    every_start = rounds.schedule(options.starts, options.num_steps)[0][0]
+    schedule = optax.cosine_decay_schedule(options.step_size, options.num_steps)
     return minimize(
         problem_for(options.method, design.problem(), steps),
         random_start,
         method=make_method(options.method, steps),
-        optimizer=optax.adam(optax.cosine_decay_schedule(options.step_size, options.num_steps)),
+        optimizer=optax.adam(schedule, b2=SQUARES_DECAY),
         num_steps=options.num_steps,
         key=options.seed,
         starts=options.starts,
+        rounds=rounds,
         continuation=GeometricContinuation(
             factor=jnp.maximum(first_temperature / options.temperature, 1.0),
-            num_steps=options.num_steps // 2,
+            num_steps=every_start // 2,
         ),
         tolerance=options.tolerance,
         progress=options.progress,
