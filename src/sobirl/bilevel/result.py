@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from sobirl.bilevel.advice import advice_on
 from sobirl.bilevel.loop import RunState
 from sobirl.core.status import Status
 
@@ -25,7 +26,9 @@ class Result:
         projected_gradient_norm: ‖x - P(x - ∇φ)‖₂ at `final_x`, P the projection; without one the
             same as `hypergradient_norm`.
         converged: whether that norm is below the asked tolerance.
-        status: the worst `Status` of the best start's steps; its `advice` says what to do.
+        status: the worst `Status` of the best start's steps.
+        advice: what to do about a run that did not converge or whose status is not good, in
+            sentences; empty for one that did and is.
         best_start: which start it was.
         start_x: the best iterate of every start, with a leading start axis.
         start_objectives: φ at them, (starts,); NaN for a start that never had a finite objective.
@@ -47,6 +50,7 @@ class Result:
     projected_gradient_norm: float
     converged: bool
     status: Status
+    advice: str
     best_start: int
     start_x: PyTree
     start_objectives: np.ndarray
@@ -66,7 +70,7 @@ class Result:
             + f", {norm} {self.projected_gradient_norm:.1e} after {self.steps} steps, "
             + ("converged" if self.converged else "not converged")
             + f", {self.run_seconds:.2f} s after {self.compile_seconds:.1f} s of compilation"
-            + ("" if self.status is Status.CONVERGED else f"; {self.status.advice}")
+            + (f". {self.advice}" if self.advice else "")
         )
 
 
@@ -98,6 +102,8 @@ def make_result(
     steps = len(history["objective"])
     statuses = history["status"].reshape(steps, -1)[:, best] if steps else np.zeros(0, int)
     norm = float(stationarity(last)[best])
+    status = Status(int(max(statuses.max(initial=0), last["status"][best])))
+    norms = stationarity(records).reshape(steps + 1, -1)[:, best]
     return Result(
         x=jax.tree.map(lambda leaf: leaf[best], best_x),
         objective=float(objectives[best]),
@@ -106,7 +112,8 @@ def make_result(
         hypergradient_norm=float(last["hypergradient_norm"][best]),
         projected_gradient_norm=norm,
         converged=norm < tolerance,
-        status=Status(int(max(statuses.max(initial=0), last["status"][best]))),
+        status=status,
+        advice=advice_on(status, norms, tolerance),
         best_start=best,
         start_x=best_x,
         start_objectives=objectives,

@@ -128,9 +128,13 @@ class FourRooms:
     def problem(self) -> BilevelProblem:
         """The bilevel problem over w (105,), with the goals as equally likely contexts."""
         goals = jnp.array([state_of(goal) for goal in self.goals])
-        walk = Walk(jnp.asarray(self.temperature, float), jnp.asarray(self.cost_weight, float))
-        objective = LeaderReturn(walk.follower, walk.leader_reward)
-        return BilevelProblem(walk.follower, objective, contexts=goals)
+        objective = LeaderReturn(self.walk.follower, self.walk.leader_reward)
+        return BilevelProblem(self.walk.follower, objective, contexts=goals)
+
+    @functools.cached_property
+    def walk(self) -> "Walk":
+        """The walker and the designer with these constants."""
+        return Walk(jnp.asarray(self.temperature, float), jnp.asarray(self.cost_weight, float))
 
     def published(self, environment_steps: int | None = None) -> dict[str, float] | None:
         """The published leader values of this cell, if it is one of theirs.

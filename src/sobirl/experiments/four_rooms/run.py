@@ -56,7 +56,7 @@ def run(options: FourRoomsRun, recorder: Recorder | None = None) -> Outcome:
             metrics=metrics,
         ),
         history=best_history(result),
-        report=[_table(options, metrics), *warnings(status)],
+        report=[_table(options, metrics), *warnings(result, status)],
         figures={
             "map": lambda: figures.incentives_and_flow(
                 penalty,
