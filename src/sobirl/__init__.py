@@ -26,6 +26,7 @@ _PUBLIC = {
         "Projection",
         "Recorder",
         "Result",
+        "SuccessiveHalving",
         "box",
         "budget",
         "check_gradients",
