@@ -1,5 +1,6 @@
 """The outer loop, on a lower level whose answer is known in closed form."""
 
+import contextlib
 import signal
 
 import jax
@@ -7,11 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import rich.progress
 
 import sobirl as sb
 from sobirl.bilevel import driver
-from sobirl.bilevel.interrupts import deferred_interrupt
+from sobirl.bilevel.interrupts import deferred_interrupt, termination_as_interrupt
 
 
 def one_state_problem(target=0.8, temperature=1.0):
@@ -285,18 +285,39 @@ class CtrlC:
 
 
 def test_ctrl_c_keeps_what_was_done(monkeypatch):
-    class Bar(rich.progress.Progress):
-        def update(self, task, completed=None, **fields):
-            if completed >= 6:
-                signal.raise_signal(signal.SIGINT)
+    def show(done, state):
+        if done >= 6:
+            signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(driver, "_progress_bar", lambda show: Bar(disable=True))
+    bar = contextlib.nullcontext(show)
+    monkeypatch.setattr(driver, "progress_bar", lambda wanted, label, total: bar)
     result = sb.minimize(one_state_problem(), jnp.array(0.0), num_steps=100, chunk_size=3)
     whole = sb.minimize(one_state_problem(), jnp.array(0.0), num_steps=result.steps)
     assert result.interrupted
     assert 6 <= result.steps < 9  # the end of the chunk in which it was pressed
     np.testing.assert_array_equal(result.history["objective"], whole.history["objective"])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does_where_it_is_asked_for():
+    with termination_as_interrupt(), deferred_interrupt() as interrupt:
+        signal.raise_signal(signal.SIGTERM)
+        assert interrupt.requested
+    with pytest.raises(KeyboardInterrupt), termination_as_interrupt():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_handler_of_the_users_own_is_left_alone():
+    received = []
+    signal.signal(signal.SIGTERM, lambda *_: received.append(True))
+    try:
+        with termination_as_interrupt(), deferred_interrupt() as interrupt:
+            signal.raise_signal(signal.SIGTERM)
+        assert received == [True]
+        assert not interrupt.requested
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def test_ctrl_c_with_a_recorder_saves_and_raises():

@@ -17,7 +17,7 @@ def advice_on(
     status: Status,
     norms: Float[np.ndarray, "steps"],
     tolerance: float,
-    advise: Callable[[Status], str],
+    advise: Callable[[Status], str] = lambda status: status.advice,
 ) -> str:
     """Sentences on how a run ended; none if it converged and its followers were solved well.
 
