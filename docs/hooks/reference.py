@@ -31,6 +31,7 @@ FURTHER = {
     "prefs": "Preferences",
     "deep": "Deep followers",
     "runs": "Run directories",
+    "testing": "Conformance suites",
 }
 
 
@@ -82,11 +83,15 @@ def _problems() -> list[ModuleType]:
 def _layers() -> dict[str, list[str]]:
     """Layer -> the public names that it defines."""
     layers = {layer: [] for layer in TITLES}
-    for name in sobirl.__all__:
-        thing = getattr(sobirl, name)
-        module = thing.__name__ if inspect.ismodule(thing) else thing.__module__
-        layers.setdefault(module.split(".")[1], []).append(name)
+    for module, names in sobirl._PUBLIC.items():
+        layers.setdefault(module.split(".")[1], []).extend(sorted(names))
+    layers["problems"].append("problems")
     return {layer: names for layer, names in layers.items() if names and layer not in FURTHER}
+
+
+def _module_of(name: str) -> str:
+    """Where a public name comes from."""
+    return next(module for module, names in sobirl._PUBLIC.items() if name in names)
 
 
 def _title(layer: str) -> str:
@@ -107,9 +112,10 @@ def _page(layer: str, names: list[str]) -> str:
             parts += [_members(thing, "sobirl.problems", level=2)]
             parts += [_module(module, module.__name__) for module in _problems()]
         elif inspect.ismodule(thing):
-            parts += [_module(thing, f"sobirl.{name}")]
+            parts += [_module(thing, thing.__name__)]
         else:
-            parts += [f"::: sobirl.{name}"]
+            where = getattr(thing, "__module__", None) or _module_of(name)
+            parts += [f"::: {where}.{name}\n    options:\n      heading: sobirl.{name}"]
     return "\n\n".join(parts)
 
 

@@ -68,6 +68,7 @@ def _parameter(name: str, hint: Any, default: Any, text: str, group: Group) -> i
         group=group,
         negative=f"--no-{name.replace('_', '-')}" if default is True else "",
         converter=_convert,
+        allow_repeating=True if typing.get_origin(_named(hint)) is not tuple else None,
     )
     return inspect.Parameter(
         name,

@@ -13,6 +13,7 @@ from sobirl.bilevel import BilevelProblem
 from sobirl.core.errors import ConvergenceError
 from sobirl.core.status import Status
 from sobirl.solvers import occupancy, solve
+from sobirl.solvers.linear import default_platform
 
 
 class Evaluation(NamedTuple):
@@ -54,9 +55,15 @@ def _evaluate(problem: BilevelProblem, xs: PyTree):
             mdp = problem.lower(x, context)
             solution = solve(mdp, throw=False)
             visits = occupancy(mdp, solution.policy)
-            return problem.upper(x, solution, context), solution.result, solution.policy, visits
+            return (
+                problem.upper(x, solution, context),
+                solution.status_code,
+                solution.policy,
+                visits,
+            )
 
         objectives, statuses, policies, visits = problem.each_context(one)
         return jnp.max(statuses), problem.average(objectives), policies, visits
 
-    return jax.vmap(at)(xs)
+    # One by one on a CPU: as fast, and compiled in half the time.
+    return jax.lax.map(at, xs) if default_platform() == "cpu" else jax.vmap(at)(xs)

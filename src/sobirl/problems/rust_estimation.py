@@ -12,6 +12,7 @@ from jaxtyping import Float
 from sobirl.bilevel import BilevelProblem
 from sobirl.bilevel.newton import NewtonResult, minimize_newton
 from sobirl.core.errors import ConvergenceError
+from sobirl.core.status import Status
 from sobirl.problems.rust_bus import (
     DISCOUNT,
     REPLACE,
@@ -152,7 +153,7 @@ def replacement_probability(
     probability, slopes = (
         np.asarray(out) for out in _replacement(estimate.problem, jnp.asarray(values))
     )
-    covariance = estimate.result.inverse_hessian
+    covariance = estimate.result.covariance
     if covariance is None:
         return probability, np.full(len(probability), np.nan)
     return probability, np.sqrt(np.einsum("si,ij,sj->s", slopes, covariance, slopes))
@@ -199,7 +200,7 @@ def profile_likelihood(
         widest: standard deviations at which the grid ends.
     """
     optimum = estimate.result
-    axes = np.linalg.cholesky(optimum.inverse_hessian[:2, :2]) * step
+    axes = np.linalg.cholesky(optimum.covariance[:2, :2]) * step
     radius = int(widest / step)
     excess = np.full((2 * radius + 1, 2 * radius + 1), np.nan)
     around = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
@@ -242,7 +243,7 @@ def _profile_point(
 @eqx.filter_jit
 def _objective(problem, x):
     solution = solve(problem.lower(x), throw=False)
-    return jnp.where(solution.result == 0, problem.upper(x, solution), jnp.nan)
+    return jnp.where(solution.status == Status.CONVERGED, problem.upper(x, solution), jnp.nan)
 
 
 def _as_parameters(values) -> dict:

@@ -47,9 +47,17 @@ def best_history(result: "Result") -> dict[str, np.ndarray]:
     }
 
 
-def warnings(status: Status) -> list[str]:
-    """What to print of how the followers were solved: nothing if all went well."""
-    return [] if status is Status.CONVERGED else [f"warning: {status.advice}"]
+def warnings(result: "Result", status: Status | None = None) -> list[str]:
+    """What to print of a run that did not converge, or whose followers were not solved well.
+
+    Args:
+        result: what `minimize` found.
+        status: how the followers were solved in the steps and for what is reported.
+    """
+    sentences = [result.advice] if result.advice else []
+    if status not in (None, result.status):
+        sentences.append(status.advice)
+    return [f"warning: {sentence}" for sentence in sentences]
 
 
 def summarize(
