@@ -40,13 +40,16 @@ _PUBLIC = {
     "sobirl.core.protocols": ("Method",),
     "sobirl.experiments.loading": ("load_run",),
     "sobirl.hypergrad": (
+        "HypergradMethod",
         "LeaderReturn",
-        "METHODS",
+        "MethodEntry",
+        "Needs",
         "Trajectories",
         "TrajectoryLoss",
         "tail_horizon",
         *_methods.class_names(),
     ),
+    "sobirl.hypergrad.methods": ("METHODS",),
     "sobirl.mdp": (
         "Dense",
         "Rollout",

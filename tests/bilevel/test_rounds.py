@@ -150,9 +150,7 @@ def test_a_failing_start_does_not_go_on():
 
 
 def test_an_estimated_objective_is_that_of_a_finalist():
-    result = sb.minimize(
-        PROBLEM, X0, sb.MSoBiRL(), OPTIMIZER, NUM_STEPS, starts=9, rounds=HALVING
-    )
+    result = sb.minimize(PROBLEM, X0, sb.MSoBiRL(), OPTIMIZER, NUM_STEPS, starts=9, rounds=HALVING)
     assert np.isfinite(result.history["objective"][-1, result.best_start])
     assert np.isfinite(result.final_objective)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 
+import gymnasium
 import jax
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from PIL import Image
 from arguments import options_from
 from runs.conftest import sobirl
 from sobirl.deep.envs import Discrete, EnvSpec, make
+from sobirl.deep.followers import FOLLOWERS
 from sobirl.deep.host_loop import HostLoop
 from sobirl.experiments.rlhf import RLHFRun
 from sobirl.experiments.rlhf.learning import learning_of
@@ -46,8 +48,10 @@ def summary_of(run):
 def outcome(run):
     """All that must not depend on what happened on the way."""
     summary = summary_of(run)
-    del summary["run_seconds"], summary["metrics"]["steps_per_second"]
-    return summary, (run / "metrics.csv").read_text()
+    del summary["metrics"]["steps_per_second"]
+    return {k: v for k, v in summary.items() if not k.endswith("_seconds")}, (
+        run / "metrics.csv"
+    ).read_text()
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +194,7 @@ def test_the_run_of_the_paper():
     assert 2500 < sum(learning.pairs) < 3500  # of the 9,000 of 2,000 rounds
     assert (learning.capacity, learning.first_epochs, learning.epochs) == (3000, 512, 1)
     assert rewards.implicit.weight == 1 and rewards.implicit.horizon == 0
-    assert learning.implicit_from == 100_000 and settings.oracle.clip_rewards
+    assert rewards.implicit.start == 100_000 and settings.oracle.clip_rewards
     network = jax.eval_shape(learning.model, key=jax.random.key(0)).ensemble.members[0]
     assert [layer.out_channels for layer in network.convolutions] == [16] * 4
     assert len(network.normalizations) == 4 and network.dropout == 0.5
@@ -216,31 +220,106 @@ def test_ground_truth_on_the_host():
     assert name == "clips/episode-1.webp" and Image.open(io.BytesIO(clip)).n_frames <= 6
 
 
+BLOCKS = """
+import gymnasium
+import numpy as np
+
+
+class Blocks(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-9.0, 9.0, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+    falls = False
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.height = 0
+        return self.seen(), {}
+
+    def step(self, action):
+        self.height += int(action)
+        assert self.height < 5 or not self.falls, "the tower fell"
+        return self.seen(), float(action), self.height > 5, False, {}
+
+    def seen(self):
+        return np.array([self.height, 1], np.float32)
+
+
+class Falling(Blocks):
+    falls = True
+
+
+gymnasium.register("TestBlocks-v0", Blocks)
+gymnasium.register("TestFalling-v0", Falling)
+"""
+
+
+@pytest.fixture
+def blocks(tmp_path, monkeypatch):
+    """A module of the user's, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sobirl_test_blocks.py").write_text(BLOCKS)
+    known = dict(gymnasium.registry)
+    yield "sobirl_test_blocks"
+    sys.modules.pop("sobirl_test_blocks", None)
+    gymnasium.registry.clear()
+    gymnasium.registry.update(known)
+
+
+def test_an_environment_of_the_users(blocks, tmp_path):
+    run = tmp_path / "run"
+    code, _, error = small(run, "--env", f"{blocks}:TestBlocks-v0", "--method", "drlhf")
+    assert (code, error) == (0, "")
+    assert len(rows_of(run)) == 3 and summary_of(run)["resumes_exactly"] is False
+
+
+def test_an_environment_of_the_users_that_fails(blocks, tmp_path):
+    code, _, error = small(tmp_path / "run", "--env", f"{blocks}:TestFalling-v0")
+    assert code == 2 and error.count("\n") == 1
+    assert f"{blocks}:TestFalling-v0: its step raised AssertionError: the tower fell" in error
+    assert "(sobirl_test_blocks.py, line 18, in step)" in error
+    told = (tmp_path / "run" / "error.txt").read_text()
+    assert told.startswith("Traceback") and "AssertionError: the tower fell" in told
+
+
+@pytest.mark.parametrize("name", [name for name in FOLLOWERS if name != "sac"])
+def test_any_follower_can_be_chosen(name):
+    """On the host, whose loop carries the follower apart from all else."""
+    more = f"--follower {name} --backend gymnasium --steps 80"
+    options = options_from(RLHFRun, [*SMALL.split()[2:], *more.split()])
+    outcome = options.run()
+    assert outcome.summary["settings"]["follower"] == name
+    assert np.isfinite(outcome.history["implicit_ratio"]).all()
+    assert outcome.history["implicit_ratio"].min() > 0
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         ("--env NoSuchGame-v0", "NoSuchGame-v0"),
+        ("--follower ppo", '"sac", "soft-q"'),
+        ("--env no_such_module:Game-v0", "there is no module no_such_module, neither in the"),
+        ("--follower soft-q --env Pendulum-v1", "soft-q cannot take the continuous actions of Pen"),
         ("--env CartPole-v1 --backend atari", "CartPole-v1"),
-        ("--method dpo", "'sobirl', 'drlhf', 'ground-truth'"),
-        ("--pairs 0", "--pairs must be at least 1, got 0"),
-        ("--steps 0", "--steps must be at least 1, got 0"),
-        ("--widths 0 8", "--widths must be at least 1 each, got (0, 8)"),
+        ("--method dpo", '"sobirl", "drlhf", "ground-truth"'),
+        ("--pairs 0", "--pairs should be greater than or equal to 1, got 0"),
+        ("--steps 0", "--steps should be greater than or equal to 1, got 0"),
+        ("--widths 0 8", "--widths should be greater than or equal to 1, got 0 8"),
         ("--temperature 1 --target-entropy 0.1", "--temperature must be auto with --target"),
         ("--pretrain-steps 120", "--pretrain-steps 120: must leave rounds of the --steps 120"),
-        ("--preset atari", "'paper'"),
+        ("--preset atari", 'Choose from: "paper"'),
         ("--initial-pairs 99", "--initial-pairs must be at most --pairs, got 99"),
-        ("--initial-pairs -1", "--initial-pairs must not be negative, got -1"),
-        ("--discount 1", "--discount must be in [0, 1), got 1"),
-        ("--temperature 0", "--temperature must be a positive number, got 0"),
-        ("--implicit-ratio nan", "--implicit-ratio must be a positive number, got nan"),
-        ("--num-envs 0", "--num-envs must be at least 1, got 0"),
+        ("--initial-pairs -1", "--initial-pairs should be greater than or equal to 0, got -1"),
+        ("--discount 1", "--discount should be less than 1, got 1"),
+        ("--temperature 0", "--temperature should be 'auto' or should be greater than 0, got 0"),
+        ("--implicit-ratio nan", "--implicit-ratio should be greater than 0, got nan"),
+        ("--num-envs 0", "--num-envs should be greater than or equal to 1, got 0"),
         ("--updates-per-step 0.3", "updates_per_step: 0.3 makes 1.2 updates"),
         ("--fragment-length 60 --steps 40", "--fragment-length 60: the 4 environments take 10"),
         ("--teacher-mistake 2", "mistake: must"),
         ("--teacher-temperature -1", "temperature: must be at least 0"),
         ("--label-noise 1", "noise: must be in [0, 1)"),
-        ("--selection best", "'uniform', 'disagreement', 'entropy'"),
-        ("--checkpoint-seconds -1", "--checkpoint-seconds must not be negative, got -1"),
+        ("--selection best", '"uniform", "disagreement", "entropy"'),
+        ("--checkpoint-seconds -1", "--checkpoint-seconds should be greater than or equal to 0"),
     ],
 )
 def test_bad_input(tmp_path, monkeypatch, args, message):

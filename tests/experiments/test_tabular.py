@@ -84,12 +84,12 @@ def test_the_files(run):
         ("--lower 1 --upper 0", "lower: must not be above upper, got 1.0"),
         ("--lower 0 0", "--lower must be one number or 4, one an entry of x, got 0.0 0.0"),
         ("--lower nan", "lower: must not be NaN"),
-        ("--budget 0", "--budget must be a positive number, got 0"),
+        ("--budget 0", "--budget should be greater than 0, got 0"),
         ("--budget 1 --lower 1", "the bounds alone need 4, got 1"),
-        ("--starts 0", "--starts must be at least 1, got 0"),
-        ("--num-steps 0", "--num-steps must be at least 1, got 0"),
-        ("--step-size -1", "--step-size must be a positive number, got -1"),
-        ("--checkpoint-seconds -1", "--checkpoint-seconds must not be negative, got -1"),
+        ("--starts 0", "--starts should be greater than or equal to 1, got 0"),
+        ("--num-steps 0", "--num-steps should be greater than or equal to 1, got 0"),
+        ("--step-size -1", "--step-size should be greater than 0, got -1"),
+        ("--checkpoint-seconds -1", "--checkpoint-seconds should be greater than or equal"),
     ],
 )
 def test_bad_input(tmp_path, monkeypatch, args, message):

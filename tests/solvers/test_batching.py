@@ -36,7 +36,7 @@ def rewards(mdp):
 
 def response(mdp, solver):
     solution = solve(mdp, solver, throw=False)
-    return solution.response, solution.result, solution.stats.steps
+    return solution.response, solution.status, solution.stats.steps
 
 
 def assert_equal_to_a_loop(function, batch, rtol=1e-11):
@@ -142,7 +142,7 @@ def test_a_failing_element_leaves_the_others_alone(solver):
     mdp = random_mdp(0)
     batch = rewards(mdp).at[1, 0, 0].set(jnp.nan)
     solutions = jax.vmap(lambda r: solve(with_reward(mdp, r), solver(), throw=False))(batch)
-    np.testing.assert_array_equal(solutions.result, [0, Status.NOT_FINITE, 0])
+    np.testing.assert_array_equal(solutions.status, [0, Status.NOT_FINITE, 0])
     np.testing.assert_allclose(
         solutions.value[2], solve(with_reward(mdp, batch[2])).value, rtol=1e-11
     )

@@ -49,7 +49,7 @@ def solved(mdp, solver):
 def test_policy_iteration_agrees_with_value_iteration(operator, seed, discount, temperature):
     mdp = random_mdp(seed, discount, temperature, operator)
     newton, sweeps = solved(mdp, PolicyIteration()), solved(mdp, ValueIteration())
-    assert newton.result == sweeps.result == Status.CONVERGED
+    assert newton.status == sweeps.status == Status.CONVERGED
     assert newton.stats.steps <= 20
     np.testing.assert_allclose(newton.value, sweeps.value, rtol=1e-11, atol=1e-11)
     np.testing.assert_allclose(newton.q, sweeps.q, rtol=1e-11, atol=1e-11)
@@ -93,7 +93,7 @@ def test_error_bounds_hold(varying, seed, discount, temperature):
     loose, exact = solved(mdp, LOOSE), solved(mdp, PolicyIteration())
     value_error = np.max(np.abs(loose.value - exact.value))
     policy_error = np.max(np.abs(loose.log_policy - exact.log_policy))
-    assert loose.result == exact.result == Status.CONVERGED
+    assert loose.status == exact.status == Status.CONVERGED
     assert loose.stats.steps < solved(mdp, ValueIteration()).stats.steps
     rounding = 1e-11
     assert value_error <= loose.stats.value_bound + rounding
@@ -142,7 +142,7 @@ def test_the_residual_counts_rows_that_were_normalized_in_float32():
 def test_small_temperature_and_large_discount(operator):
     mdp = random_mdp(0, 0.9999, 1e-4, operator)
     solution = solve(mdp)
-    assert solution.result == Status.CONVERGED
+    assert solution.status == Status.CONVERGED
     assert solution.stats.steps <= 20
     assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(solution))
     np.testing.assert_allclose(logsumexp(solution.log_policy, axis=-1), 0, atol=1e-12)
@@ -176,7 +176,7 @@ def test_unrolled_solves_alike():
     mdp = random_mdp(0)
     unrolled = solve(mdp, PolicyIteration(max_steps=24), Unrolled(block=8))
     np.testing.assert_allclose(unrolled.value, solve(mdp).value, rtol=1e-12)
-    assert unrolled.result == Status.CONVERGED
+    assert unrolled.status == Status.CONVERGED
     assert unrolled.stats.steps == solve(mdp).stats.steps
 
 
@@ -189,7 +189,7 @@ def test_the_step_limit_raises_with_advice():
 @pytest.mark.parametrize("adjoint", [None, Unrolled(block=2)], ids=["Implicit", "Unrolled"])
 def test_the_step_limit_is_flagged_without_throw(adjoint):
     solution = solve(random_mdp(0), TOO_FEW, adjoint, throw=False)
-    assert solution.result == Status.STEP_LIMIT
+    assert solution.status == Status.STEP_LIMIT
     assert solution.residual > 0
     assert jnp.all(jnp.isfinite(solution.value))
 
@@ -206,7 +206,7 @@ def test_the_step_limit_raises_under_grad():
 
 
 def test_the_step_limit_is_flagged_inside_jit():
-    assert solved(random_mdp(0), TOO_FEW).result == Status.STEP_LIMIT
+    assert solved(random_mdp(0), TOO_FEW).status == Status.STEP_LIMIT
 
 
 def of_traced(name):
@@ -214,7 +214,7 @@ def of_traced(name):
 
     def status(argument):
         mdp = random_mdp(0, **{name: argument})
-        return solve(mdp, throw=False).result
+        return solve(mdp, throw=False).status
 
     return jax.jit(status)
 
@@ -239,7 +239,7 @@ def test_rounding_that_blurs_the_policy_is_flagged():
     with jax.enable_x64(False):
         solution = solve(jax.tree.map(jnp.asarray, rounded), throw=False)
     assert solution.stats.policy_bound > 0.1
-    assert solution.result == Status.ROUND_OFF
+    assert solution.status == Status.ROUND_OFF
 
 
 @pytest.mark.parametrize("read", ["value", "q", "log_policy", "policy"])
@@ -261,7 +261,7 @@ def test_a_missed_tolerance_raises_in_a_compiled_gradient():
 def test_traced_negative_probabilities_are_flagged():
     table = np.array(random_mdp(0).transition.probabilities)
     table[0, 0, 0], table[0, 0, 1] = table[0, 0, 0] + 2, table[0, 0, 1] - 2
-    status = jax.jit(lambda p: solve(random_mdp(0, transition=Dense(p)), throw=False).result)
+    status = jax.jit(lambda p: solve(random_mdp(0, transition=Dense(p)), throw=False).status)
     assert status(jnp.asarray(table)) == Status.INVALID
 
 
@@ -297,7 +297,7 @@ def test_float32(discount):
     with jax.enable_x64(False):
         single = jax.tree.map(jnp.asarray, rounded)
         solution, gradient = solve(single), jax.grad(policy_concentration)(single).reward
-    assert solution.result == Status.CONVERGED
+    assert solution.status == Status.CONVERGED
     assert {leaf.dtype for leaf in jax.tree.leaves(solution.response)} == {np.dtype("float32")}
     np.testing.assert_allclose(solution.value, exact.value, rtol=1e-5)
     np.testing.assert_allclose(solution.log_policy, exact.log_policy, atol=1e-4)

@@ -2,12 +2,13 @@
 
 import dataclasses
 import inspect
+import types
 import typing
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, Union
 
 import docstring_parser
-from cyclopts import App, Group, Parameter
+from cyclopts import App, Group, Parameter, Token, convert
 
 from sobirl.runs.decoding import typed
 from sobirl.runs.options import Choices, RunOptions, StepwiseOptions
@@ -19,7 +20,12 @@ _OF_ALL_RUNS = Group("Options of every run", sort_key=1)
 def new_app(**options: Any) -> App:
     """An app in which an option takes all the values that follow it."""
     parameter = Parameter(consume_multiple=True, negative=())
-    return App(default_parameter=parameter, help_format="plaintext", **options)
+    return App(
+        default_parameter=parameter,
+        help_format="plaintext",
+        suppress_keyboard_interrupt=False,  # its message says how to go on
+        **options,
+    )
 
 
 def command_for(
@@ -50,6 +56,7 @@ def command_for(
     cache = "Keep compiled programs, so that the next run need not compile them again."
     parameters.append(_parameter("cache", bool, True, cache, _OF_ALL_RUNS))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     command.__doc__ = inspect.cleandoc(kind.__doc__ or "")
     return command
 
@@ -60,6 +67,8 @@ def _parameter(name: str, hint: Any, default: Any, text: str, group: Group) -> i
         help=" ".join(text.split()),
         group=group,
         negative=f"--no-{name.replace('_', '-')}" if default is True else "",
+        converter=_convert,
+        allow_repeating=True if typing.get_origin(_named(hint)) is not tuple else None,
     )
     return inspect.Parameter(
         name,
@@ -71,11 +80,32 @@ def _parameter(name: str, hint: Any, default: Any, text: str, group: Group) -> i
 
 def _named(hint: Any) -> Any:
     """A type in which what `Choices` allows is spelled out; the constraints are checked later."""
+    arguments = typing.get_args(hint)
     if typing.get_origin(hint) is Annotated:
-        kind, *constraints = typing.get_args(hint)
-        choices = next((c for c in constraints if isinstance(c, Choices)), None)
-        return kind if choices is None else Literal[tuple(choices.names())]
+        choices = next((c for c in arguments if isinstance(c, Choices)), None)
+        return _named(arguments[0]) if choices is None else Literal[tuple(choices.names())]
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        return Union[tuple(map(_named, arguments))]  # noqa: UP007
+    if typing.get_origin(hint) is tuple:
+        return tuple[(_named(arguments[0]), *arguments[1:])]
     return hint
+
+
+def _convert(hint: Any, tokens: Sequence[Token]) -> Any:
+    """The value that words stand for; cyclopts alone would take 2.5 for the whole number 2."""
+    return convert(hint, tokens, converter=_convert_one)
+
+
+def _convert_one(kind: type, word: str) -> Any:
+    if kind is not int:
+        return kind(word)
+    try:
+        return int(word)
+    except ValueError:
+        number = float(word)  # 1e6 is a whole number too
+        if not number.is_integer():
+            raise ValueError(f"{word} is no whole number") from None
+        return int(number)
 
 
 def _docs(kind: type) -> Mapping[str, str]:

@@ -1,5 +1,7 @@
 """What to do about a run that did not converge, from how its gradients went."""
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float
 
@@ -11,15 +13,21 @@ _AT_REST = 0.05
 _FALLING = 0.5
 
 
-def advice_on(status: Status, norms: Float[np.ndarray, "steps"], tolerance: float) -> str:
+def advice_on(
+    status: Status,
+    norms: Float[np.ndarray, "steps"],
+    tolerance: float,
+    advise: Callable[[Status], str] = lambda status: status.advice,
+) -> str:
     """Sentences on how a run ended; none if it converged and its followers were solved well.
 
     Args:
         status: the worst of its steps.
         norms: of the hyper-gradient, or of the projected one, at every x.
         tolerance: `converged` means a last norm below it.
+        advise: what to do about a status.
     """
-    sentences = [] if status is Status.CONVERGED else [status.advice]
+    sentences = [] if status is Status.CONVERGED else [advise(status)]
     if np.isfinite(norms[-1]) and not norms[-1] < tolerance:
         sentences.append(
             f"Not converged: the gradient's norm, {norms[-1]:.1e}, is above the tolerance, "

@@ -76,9 +76,7 @@ def couples_entries(
     def at(distance, key):
         here, there, half = jax.random.split(key, 3)
         shape, size = flat.shape, distance * (1 + jnp.max(jnp.abs(flat)))
-        a, b = (
-            flat + size * jax.random.normal(k, shape, dtype=flat.dtype) for k in (here, there)
-        )
+        a, b = (flat + size * jax.random.normal(k, shape, dtype=flat.dtype) for k in (here, there))
         mask = jax.random.bernoulli(half, 0.5, shape)
         each = jnp.where(mask, project(a), project(b))
         apart = jnp.max(jnp.abs(project(jnp.where(mask, a, b)) - each))

@@ -13,7 +13,7 @@ from sobirl.bilevel.problem import BilevelProblem
 from sobirl.core.errors import ConvergenceError, InvalidInputError
 from sobirl.core.protocols import Method
 from sobirl.core.status import Status
-from sobirl.hypergrad import Exact
+from sobirl.hypergrad.methods import as_method
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class GradientCheck:
 def check_gradients(
     problem: BilevelProblem,
     x: PyTree,
-    method: Method | None = None,
+    method: Method | type | str | None = None,
     *,
     directions: int = 5,
     rtol: float | None = None,
@@ -59,8 +59,9 @@ def check_gradients(
     Args:
         problem: the bilevel problem.
         x: where to check (any pytree of float arrays).
-        method: what gives the hyper-gradient; `Exact()` by default. A single-loop or sampled
-            method is expected to fail away from its fixed point: the verdict shows by how much.
+        method: what gives the hyper-gradient, its class or its name; `Exact()` by default. A
+            single-loop or sampled method is expected to fail away from its fixed point: the verdict
+            shows by how much.
         directions: how many random directions of length 1.
         rtol: agreement that counts as good; 1e-5 in float64, 1e-2 in float32.
         key: a typed JAX key or an integer seed.
@@ -71,7 +72,7 @@ def check_gradients(
     """
     if directions < 1:
         raise InvalidInputError(f"directions: must be at least 1, got {directions}")
-    method = Exact() if method is None else method
+    method = as_method(method)
     key = jax.random.key(key) if isinstance(key, int) else key
     x = jax.tree.map(jnp.asarray, x)
     for leaf in jax.tree.leaves(x):

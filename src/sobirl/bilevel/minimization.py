@@ -24,7 +24,8 @@ from sobirl.bilevel.starts import first_finite, start_settings, starting_points
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.protocols import Method
 from sobirl.core.status import Status
-from sobirl.hypergrad import Exact
+from sobirl.hypergrad.checks import check_start
+from sobirl.hypergrad.methods import advice, as_method
 
 _LARGEST_CHUNK = 1000
 
@@ -36,7 +37,7 @@ _run_chunk = eqx.filter_jit(run_chunk)
 def minimize(
     problem: BilevelProblem,
     x0: PyTree | Callable[[Key[Array, ""]], PyTree],
-    method: Method | None = None,
+    method: Method | type | str | None = None,
     optimizer: Optimizer | OptimizerOf | str | None = None,
     num_steps: int | float | np.integer = 500,
     key: Key[Array, ""] | int = 0,
@@ -60,7 +61,8 @@ def minimize(
         problem: follower and objective.
         x0: the first x (any pytree of float arrays); with `starts` above 1, either with a leading
             start axis or a function from a key to one first x.
-        method: how to get the hyper-gradient; `Exact()` by default.
+        method: how to get the hyper-gradient, `Exact()` by default; a class stands for its instance
+            with defaults, and so does a name, such as "exact".
         optimizer: any first-order optax optimizer (no line searches), or the name of one, which
             then has the step size 1e-2: "adam" (the default), "scalar_adam" (the default with a
             projection), "sgd", ...; or, with `step_sizes`, a function from a step size to one,
@@ -94,7 +96,8 @@ def minimize(
 
     Raises:
         InvalidInputError: an argument is out of its range, x0 does not fit `starts` or the
-            projection, or the optimizer does not go with the projection.
+            projection, the method does not fit the problem, or the optimizer does not go with the
+            projection.
         KeyboardInterrupt: Ctrl-C before the first step was done, or with a recorder, which then
             has all that was done. Otherwise the first Ctrl-C ends the run and what was done is
             returned; a second one does not wait for that.
@@ -103,7 +106,7 @@ def minimize(
         RuntimeWarning: a lower level or an adjoint of the best start missed its tolerance; see
             `Result.status`.
     """
-    method = Exact() if method is None else method
+    method = as_method(method)
     if optimizer is None:
         optimizer = "adam" if projection is None else "scalar_adam"
     if isinstance(optimizer, str):
@@ -122,7 +125,7 @@ def minimize(
     start_key, run_key = jax.random.split(key)
     xs = starting_points(x0, starts, start_key, projection)
     # Eagerly, so that problem and method can refuse what they cannot work with.
-    method.init(problem, first_finite(xs, starts), run_key)
+    check_start(method, problem, first_finite(xs, starts), run_key)
     if not isinstance(rounds, SuccessiveHalving):
         rounds = SuccessiveHalving(1 if rounds is None else rounds)
     schedule = rounds.schedule(starts, num_steps)
@@ -181,12 +184,13 @@ def minimize(
         after,
         records,
         tolerance,
+        advise=functools.partial(advice, method),
         interrupted=end.interrupted,
         compile_seconds=compile_seconds,
         run_seconds=end.seconds,
     )
     if result.status is not Status.CONVERGED:
-        warnings.warn(f"minimize: {result.status.advice}", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"minimize: {result.advice}", RuntimeWarning, stacklevel=2)
     return result
 
 

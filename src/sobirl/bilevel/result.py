@@ -1,6 +1,7 @@
 """What `minimize` found."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -75,7 +76,12 @@ class Result:
 
 
 def make_result(
-    final_x: PyTree, after: RunState, records: dict[str, np.ndarray], tolerance: float, **more
+    final_x: PyTree,
+    after: RunState,
+    records: dict[str, np.ndarray],
+    tolerance: float,
+    advise: Callable[[Status], str],
+    **more,
 ) -> Result:
     """A result from the end of a run.
 
@@ -84,6 +90,7 @@ def make_result(
         after: the state one step after them, for whose best the last iterates were judged.
         records: the rows of every step and of that further one, (steps + 1, *starts).
         tolerance: `converged` means a norm below it.
+        advise: what to do about a status.
         more: the fields of `Result` that only the caller knows.
     """
     history = shifted_history(records)
@@ -113,7 +120,7 @@ def make_result(
         projected_gradient_norm=norm,
         converged=norm < tolerance,
         status=status,
-        advice=advice_on(status, norms, tolerance),
+        advice=advice_on(status, norms, tolerance, advise),
         best_start=best,
         start_x=best_x,
         start_objectives=objectives,

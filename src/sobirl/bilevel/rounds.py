@@ -56,9 +56,7 @@ class SuccessiveHalving:
         return list(zip(ends.tolist(), numbers.tolist(), strict=True))
 
 
-def running_starts(
-    state: RunState, schedule: list[tuple[int, int]]
-) -> tuple[Running, int | None]:
+def running_starts(state: RunState, schedule: list[tuple[int, int]]) -> tuple[Running, int | None]:
     """Which starts run at a state of a run in rounds, and the steps until their round ends.
 
     The state alone decides, so that a run that is taken up again goes on with the same starts.

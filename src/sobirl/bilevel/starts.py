@@ -54,7 +54,8 @@ def start_settings(step_sizes, continuation, starts: int, num_steps: int) -> Sta
         if not np.all(np.asarray(continuation.num_steps) < num_steps):
             raise InvalidInputError(
                 f"continuation: must end before the last of the {num_steps} steps that every start "
-                f"makes, so that some are made at the problem's own temperature; got {continuation.num_steps} steps"
+                "makes, so that some are made at the problem's own temperature; got "
+                f"{continuation.num_steps} steps"
             )
     return jax.tree.map(
         lambda leaf: jnp.broadcast_to(jnp.asarray(leaf, float), (starts,)), settings

@@ -9,11 +9,17 @@ class SobirlError(Exception):
             exception in a user's own code; a run writes it to `error.txt`.
     """
 
-    details: str | None = None
+    def __init__(self, *args: object, details: str | None = None):
+        super().__init__(*args)
+        self.details = details
 
 
 class InvalidInputError(SobirlError, ValueError):
     """An argument is unusable: the message names it, what was wrong and what would be right."""
+
+
+class EnvironmentFailedError(SobirlError, RuntimeError):
+    """An environment raised an exception: the message says which, `details` has the traceback."""
 
 
 class ConvergenceError(SobirlError, RuntimeError):

@@ -41,15 +41,16 @@ class DescentOptions(StepwiseOptions):
         from rich.table import Table
 
         from sobirl.bilevel import minimize
-        from sobirl.hypergrad.methods import entry
+        from sobirl.hypergrad.budget import with_budget
         from sobirl.runs.curves import draw_history
         from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
 
         problem, x0 = self.instance()
+        method, judged = with_budget(self.method, problem, self.environment_steps)
         result = minimize(
-            problem,
+            judged,
             x0,
-            method=entry(self.method).make(budget=self.environment_steps),
+            method=method,
             optimizer=getattr(optax, self.optimizer)(self.step_size),
             num_steps=self.num_steps,
             key=self.seed,

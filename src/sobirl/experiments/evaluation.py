@@ -55,7 +55,12 @@ def _evaluate(problem: BilevelProblem, xs: PyTree):
             mdp = problem.lower(x, context)
             solution = solve(mdp, throw=False)
             visits = occupancy(mdp, solution.policy)
-            return problem.upper(x, solution, context), solution.result, solution.policy, visits
+            return (
+                problem.upper(x, solution, context),
+                solution.status_code,
+                solution.policy,
+                visits,
+            )
 
         objectives, statuses, policies, visits = problem.each_context(one)
         return jnp.max(statuses), problem.average(objectives), policies, visits

@@ -7,6 +7,7 @@ from sobirl.hypergrad.methods import METHODS, MethodEntry, Needs, as_method, met
 
 _MODULES = {
     **dict(entry.where.split(":")[::-1] for entry in METHODS.values()),
+    "HypergradMethod": "sobirl.hypergrad.base",
     "LeaderReturn": "sobirl.hypergrad.leader_return",
     "Trajectories": "sobirl.hypergrad.trajectory_loss",
     "TrajectoryLoss": "sobirl.hypergrad.trajectory_loss",
@@ -14,6 +15,7 @@ _MODULES = {
 }
 
 if TYPE_CHECKING:
+    from sobirl.hypergrad.base import HypergradMethod as HypergradMethod
     from sobirl.hypergrad.leader_return import LeaderReturn as LeaderReturn
     from sobirl.hypergrad.methods import *  # noqa: F403
     from sobirl.hypergrad.stoc_sobirl import tail_horizon as tail_horizon

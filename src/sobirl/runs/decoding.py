@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +12,7 @@ from sobirl.core.errors import InvalidInputError
 if TYPE_CHECKING:
     from sobirl.runs.options import RunOptions
 
-Options = TypeVar("Options", bound="RunOptions")
+Options = TypeVar("Options")
 
 
 def check_fields(options: "RunOptions") -> None:
@@ -51,7 +52,7 @@ def typed(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _validated(kind: type[Options], values: dict[str, Any], shown) -> Options:
+def _validated(kind: type, values: dict[str, Any], shown: Callable[[str], str]) -> Any:
     from pydantic import ValidationError
 
     try:

@@ -90,7 +90,7 @@ class RunDirectory:
         """Whether everything that was found is written."""
         return (self.path / SUMMARY).exists()
 
-    def finish(self, outcome: Outcome, clock: Clock) -> Seconds:
+    def finish(self, outcome: Outcome, clock: Clock | None = None) -> Seconds:
         """Write everything that the run found; `summary.json` last, which marks it as complete.
 
         Returns:
@@ -107,7 +107,7 @@ class RunDirectory:
                 draw().savefig(file, format="png", dpi=150)
         write_file(self.path / METRICS, csv_header(outcome.history) + csv_rows(outcome.history))
         (self.path / ERROR).unlink(missing_ok=True)
-        seconds = clock.seconds()
+        seconds = (clock or Clock()).seconds()
         times = {
             "compile_seconds": round(seconds.compile, 3),
             "run_seconds": round(seconds.run, 3),

@@ -153,7 +153,7 @@ class Recorded(StepwiseOptions):
                 metrics=dict(self.call.metrics(result)) if self.call.metrics else {},
             ),
             history=history,
-            report=[str(result), *warnings(result.status)],
+            report=[str(result), *warnings(result.status, result)],
             figures={"convergence": lambda: draw_history(self.curves, self.name, history)},
             x=result.x,
             result=result,

@@ -40,13 +40,24 @@ class Solution(Response):
         q: Q* (S,A).
         log_policy: log π* (S,A); `policy` is its exponential.
         residual: ‖T V - V‖_∞ at the last step.
-        result: how the solve ended, a `Status` as an integer.
+        status_code: how the solve ended, a `Status` as an int32 array; see `status`.
         stats: steps and error bounds.
     """
 
     residual: Float[Array, ""]
-    result: Int[Array, ""]
+    status_code: Int[Array, ""]
     stats: Stats
+
+    @property
+    def status(self) -> Status | Int[Array, "..."]:
+        """How the solve ended: a `Status`; of traced (inside `jit`) or many solutions its integer.
+
+        Integers compare with statuses: `solution.status == Status.CONVERGED` holds everywhere.
+        """
+        code = self.status_code
+        if isinstance(code, jax.core.Tracer) or np.ndim(code):
+            return code
+        return Status(int(code))
 
     @property
     def response(self) -> Response:
@@ -72,7 +83,7 @@ def solve(
         solver: `PolicyIteration()` (the default) or `ValueIteration()`, with their tolerances.
         adjoint: `Implicit()` (the default) or `Unrolled()`.
         initial_value: V (S,) to start from; zeros by default.
-        throw: raise if the tolerance is missed. With False look at `result` (0 is good).
+        throw: raise if the tolerance is missed. With False look at `status`.
 
     Raises:
         ConvergenceError: the tolerance was missed (inside `jit`, JAX raises its own runtime error
@@ -118,7 +129,7 @@ def _solve(mdp, solver, adjoint, initial_value, lu, throw):
     # The bounds are those of the last backup, whose value is the one returned.
     final = jax.lax.stop_gradient(state)
     accuracy = solver.accuracy(jax.lax.stop_gradient(mdp), final)
-    result = _status(solver, jax.lax.stop_gradient(mdp), final, accuracy)
+    status = _status(solver, jax.lax.stop_gradient(mdp), final, accuracy)
     response, shift = state.response, jax.lax.stop_gradient(state.shift)
     value = response.value + shift
     # Adding the shift back rounds the value, which the reported residual owns up to.
@@ -130,7 +141,7 @@ def _solve(mdp, solver, adjoint, initial_value, lu, throw):
         q=response.q + shift,
         log_policy=response.log_policy,
         residual=residual,
-        result=result,
+        status_code=status,
         stats=Stats(
             steps=state.steps,
             value_bound=residual / (1 - discount),
@@ -151,23 +162,23 @@ def _status(solver: Solver, mdp: SoftMDP, state: SolverState, accuracy: Accuracy
         (Status.NOT_FINITE, ~jnp.isfinite(accuracy.residual)),
         (Status.INVALID, ~(valid & (mdp.temperature > 0))),
     )
-    result = jnp.int32(Status.CONVERGED)
+    worst = jnp.int32(Status.CONVERGED)
     for status, found in findings:
-        result = jnp.where(found, jnp.int32(status), result)
-    return result
+        worst = jnp.where(found, jnp.int32(status), worst)
+    return worst
 
 
 def _raise_unless_converged(solution: Solution) -> Solution:
     """`solution`, or an error that says what to do."""
-    if isinstance(solution.result, jax.core.Tracer):
+    if isinstance(solution.status_code, jax.core.Tracer):
         # On all arrays: compiled code drops a check of those that nobody reads.
         return eqx.branched_error_if(
             solution,
-            solution.result != Status.CONVERGED,
-            solution.result,
+            solution.status_code != Status.CONVERGED,
+            solution.status_code,
             [status.advice for status in Status],
         )
-    worst = Status(int(np.max(solution.result)))
+    worst = Status(int(np.max(solution.status_code)))
     if worst is not Status.CONVERGED:
         raise ConvergenceError(
             f"{worst.advice} After {int(np.max(solution.stats.steps))} steps the Bellman residual "

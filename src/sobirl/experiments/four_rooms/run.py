@@ -5,13 +5,22 @@ import numpy as np
 import optax
 from rich.table import Table
 
-from sobirl.bilevel import GeometricContinuation, Recorder, Result, SuccessiveHalving, minimize
+from sobirl.bilevel import (
+    BilevelProblem,
+    GeometricContinuation,
+    Recorder,
+    Result,
+    SuccessiveHalving,
+    minimize,
+)
+from sobirl.core.protocols import Method
 from sobirl.experiments.evaluation import evaluate
 from sobirl.experiments.four_rooms import figures
 from sobirl.experiments.four_rooms.options import FourRoomsRun
-from sobirl.experiments.methods import make_method, problem_for
+from sobirl.hypergrad.budget import with_budget
 from sobirl.problems.four_rooms import GOALS, FourRooms, cells, incentive, random_start
 from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
+from sobirl.solvers import PolicyIteration
 
 # A portfolio, because the leader's value has many local optima, and which recipe finds the best
 # depends on the cell of the table: the walker's first temperature, from which it cools to the
@@ -20,6 +29,13 @@ FIRST_TEMPERATURES = (0.0, 0.003, 0.005, 0.0075)
 # Adam's memory of squared gradients, in place of 0.999: that of a walker's first, large reactions
 # would outlive the run and keep whole regions of the floor from ever being penalized.
 SQUARES_DECAY = 0.9
+# What suits this problem, where it is not a method's default.
+SETTINGS = {
+    # Six digits of the follower's policy are plenty for a step of the leader.
+    "exact": {"solver": PolicyIteration(rtol=1e-8, policy_tolerance=1e-6), "rtol": 1e-8},
+    "pbrl": {"penalty": 100.0, "policy_steps": 2},
+    "zero-order": {"scale": 0.5},
+}
 
 
 def run(options: FourRoomsRun, recorder: Recorder | None = None) -> Outcome:
@@ -72,17 +88,23 @@ def run(options: FourRoomsRun, recorder: Recorder | None = None) -> Outcome:
     )
 
 
+def method_for(name: str, problem: BilevelProblem, steps: int) -> tuple[Method, BilevelProblem]:
+    """A method within a budget of steps a goal, with what suits this problem; see `with_budget`."""
+    return with_budget(name, problem, steps, **SETTINGS.get(name, {}))
+
+
 def _minimize(options: FourRoomsRun, design: FourRooms, recorder: Recorder | None) -> Result:
     turns = jnp.arange(options.starts) % len(FIRST_TEMPERATURES)
     first_temperature = jnp.array(FIRST_TEMPERATURES)[turns]
     steps = options.environment_steps // options.goals
+    method, problem = method_for(options.method, design.problem(), steps)
     rounds = SuccessiveHalving(options.rounds)
     every_start = rounds.schedule(options.starts, options.num_steps)[0][0]
     schedule = optax.cosine_decay_schedule(options.step_size, options.num_steps)
     return minimize(
-        problem_for(options.method, design.problem(), steps),
+        problem,
         random_start,
-        method=make_method(options.method, steps),
+        method=method,
         optimizer=optax.adam(schedule, b2=SQUARES_DECAY),
         num_steps=options.num_steps,
         key=options.seed,

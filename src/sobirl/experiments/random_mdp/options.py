@@ -6,17 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge
 
-from sobirl.hypergrad.methods import METHODS
+from sobirl.hypergrad.methods import methods_for
 from sobirl.runs.options import Choices, Count, Positive, StepwiseOptions, require
 
 if TYPE_CHECKING:
     from sobirl.bilevel import Recorder
     from sobirl.runs.outcome import Outcome
-
-
-def model_based() -> list[str]:
-    """The methods that read the model and take any objective."""
-    return [name for name, e in METHODS.items() if e.needs.objective == "any"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +33,7 @@ class RandomMDPRun(StepwiseOptions):
     """Number of actions A of a drawn instance: 5."""
     dimension: Count | None = None
     """Number of entries n of the leader's x in a drawn instance: 100."""
-    method: Annotated[str, Choices(model_based)] = "m-sobirl"
+    method: Annotated[str, Choices(methods_for)] = "m-sobirl"
     """How to get the hyper-gradient: exactly; by the paper's single loop (m-sobirl), that loop with
     the other adjoint step (-occupancy), or that one with a normalized policy (-normalized); ..."""
     num_steps: Count = 3000

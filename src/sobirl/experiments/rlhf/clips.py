@@ -27,7 +27,7 @@ def clips(
             pictures = film(
                 stage,
                 learning.learner.follower,
-                state.loop[0].follower.actor,
+                state.loop[0].follower,
                 jax.random.fold_in(key, number),
                 settings.clip_steps,
                 settings.eval_greedy,

@@ -6,17 +6,16 @@ import math
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.actor_learner import ActorLearner
 from sobirl.deep.compiled_loop import CompiledLoop
-from sobirl.deep.continuous_sac import ContinuousSAC
-from sobirl.deep.discrete_sac import DiscreteSAC
-from sobirl.deep.envs import Discrete, EnvSpec
+from sobirl.deep.envs import EnvSpec
+from sobirl.deep.follower import Follower
+from sobirl.deep.followers import make_follower
 from sobirl.deep.host_loop import HostLoop
 from sobirl.deep.implicit import ImplicitTerm
 from sobirl.deep.networks import REWARD_CNN, Architecture, architecture_for
 from sobirl.deep.preference_learning import PreferenceLearning
-from sobirl.deep.replay import Replay
 from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
-from sobirl.deep.sac import SoftActorCritic
+from sobirl.experience.replay import Replay
 from sobirl.experiments.rlhf.presets import family
 from sobirl.experiments.rlhf.settings import Settings
 from sobirl.prefs import pairs_per_round
@@ -56,11 +55,11 @@ def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> Preference
         rewards=None if chosen.method == "ground-truth" else _rewards(chosen, calls),
         model=functools.partial(
             RewardModel,
-            stacked_shape(spec),
+            spec.stacked_shape,
             members=chosen.members,
             bound=chosen.reward_bound,
             architecture=_reward_architecture(spec, chosen),
-            **_actions(spec),
+            **spec.actions.size,
         ),
         pairs=_pairs(chosen, rounds, exploring),
         calls=calls,
@@ -71,7 +70,6 @@ def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> Preference
         epochs=chosen.epochs,
         first_epochs=chosen.first_epochs,
         capacity=min(chosen.pairs, chosen.queue),
-        implicit_from=chosen.implicit_from,
         exploring_rounds=exploring,
         neighbors=chosen.pretrain_neighbors,
     )
@@ -97,6 +95,7 @@ def _rewards(chosen: Settings, calls: int) -> RewardLearner:
         recent=4 * calls,
         largest=chosen.largest_weight,
         horizon=chosen.horizon,
+        start=chosen.implicit_from,
     )
     return RewardLearner(
         implicit=implicit if chosen.method == "sobirl" else None,
@@ -108,23 +107,11 @@ def _rewards(chosen: Settings, calls: int) -> RewardLearner:
     )
 
 
-def stacked_shape(spec: EnvSpec) -> tuple[int, ...]:
-    """The shape of what networks see."""
-    stack = (spec.frame_stack,) if spec.frame_stack > 1 else ()
-    return (*spec.observation_shape, *stack)
-
-
-def _actions(spec: EnvSpec) -> dict[str, int]:
-    if isinstance(spec.actions, Discrete):
-        return {"num_actions": spec.actions.num}
-    return {"action_size": math.prod(spec.actions.shape)}
-
-
-def _follower(spec: EnvSpec, chosen: Settings) -> SoftActorCritic:
-    kind = DiscreteSAC if isinstance(spec.actions, Discrete) else ContinuousSAC
+def _follower(spec: EnvSpec, chosen: Settings) -> Follower:
     decay = chosen.decay_steps and math.ceil(chosen.decay_steps * chosen.updates_per_step)
-    return kind(
-        stacked_shape(spec),
+    return make_follower(
+        chosen.follower,
+        spec,
         discount=chosen.discount,
         temperature=None if chosen.temperature == "auto" else chosen.temperature,
         initial_temperature=chosen.initial_temperature,
@@ -136,13 +123,12 @@ def _follower(spec: EnvSpec, chosen: Settings) -> SoftActorCritic:
         target_period=chosen.target_period,
         widths=chosen.widths,
         reward_clip=chosen.reward_clip,
-        **_actions(spec),
     )
 
 
 def _reward_architecture(spec: EnvSpec, chosen: Settings) -> Architecture:
     if family(spec) != "screens":
-        return architecture_for(stacked_shape(spec), chosen.widths)
+        return architecture_for(spec.stacked_shape, chosen.widths)
     if chosen.reward_normalization:
         return REWARD_CNN
     return REWARD_CNN._replace(normalized=False, dropout=0.0)

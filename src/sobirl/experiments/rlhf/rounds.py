@@ -46,8 +46,8 @@ class Rounds:
     def __init__(self, settings: Settings, seed: int, loop):
         self.settings, self.seed = settings.resolved(loop.spec), seed
         self.learning: PreferenceLearning = learning_of(self.settings, loop)
-        self.a_seed = len(self.learning.pairs)
-        self.total = settings.seeds * self.a_seed
+        self.rounds_per_seed = len(self.learning.pairs)
+        self.total = settings.seeds * self.rounds_per_seed
 
     @classmethod
     @contextlib.contextmanager
@@ -75,14 +75,14 @@ class Rounds:
 
     def round(self, state: RoundState) -> tuple[RoundState, dict[str, int | float]]:
         """One round, and its row."""
-        number, at = divmod(int(state.step), self.a_seed)
+        number, at = divmod(int(state.step), self.rounds_per_seed)
         learning = state.learning if at or not number else self._fresh(number)
         key = jax.random.fold_in(self._key(number), at)
         teacher_key, evaluation_key = jax.random.split(key)
         # A teacher for every round: what it says depends on seed and round alone.
         questions = Questions(OracleTeacher(self.settings.oracle, teacher_key))
         learning, metrics = self.learning.round(learning, questions)
-        is_last = at == self.a_seed - 1
+        is_last = at == self.rounds_per_seed - 1
         value = math.nan
         if is_last or at % self.settings.eval_every == self.settings.eval_every - 1:
             value = self._evaluate(learning, evaluation_key)
@@ -101,15 +101,15 @@ class Rounds:
         Raises:
             InvalidInputError: the environment cannot be drawn here.
         """
-        key = jax.random.fold_in(self._key(self.settings.seeds - 1), self.a_seed)
+        key = jax.random.fold_in(self._key(self.settings.seeds - 1), self.rounds_per_seed)
         return clips(self.settings, self.learning, state.learning, key)
 
     def _evaluate(self, learning: LearningState, key) -> float:
         loop, spec = self.learning.loop, self.learning.loop.spec
-        follower = learning.loop[0].follower
+        follower = self.learning.learner.follower
         most = self.settings.eval_steps or spec.max_episode_steps or _SLOWEST_EPISODE
         greedy = self.settings.eval_greedy
-        returns = loop.evaluate(self.learning.learner.follower, follower.actor, key, most, greedy)
+        returns = loop.evaluate(follower, learning.loop[0].follower, key, most, greedy)
         return float(np.mean(returns))
 
     def _fresh(self, number: int) -> LearningState:

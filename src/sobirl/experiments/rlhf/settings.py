@@ -1,9 +1,11 @@
 """What can be set of learning from preferences."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from sobirl.deep.followers import FOLLOWERS
 from sobirl.runs.options import (
+    Choices,
     Count,
     Discount,
     NotNegative,
@@ -26,12 +28,15 @@ class Settings:
     """
 
     env: str = "CartPole-v1"
-    """CartPole-v1, Breakout-MinAtar, HalfCheetah-v5, ALE/BeamRider-v5, or any of Gymnasium."""
+    """CartPole-v1, Breakout-MinAtar, HalfCheetah-v5, ALE/BeamRider-v5, any of Gymnasium, or
+    my_module:MyEnv-v0 for one that my_module.py in the current folder registers."""
     backend: Literal["gymnax", "gymnasium", "atari"] | None = None
     """Where the environment comes from; gymnax, which is fastest, where it has it."""
     method: Literal["sobirl", "drlhf", "ground-truth"] = "sobirl"
     """sobirl has both terms of the hyper-gradient; drlhf (Christiano et al. 2017) the explicit one
     alone; ground-truth gives the follower the true reward, which is the ceiling."""
+    follower: Annotated[str, Choices(lambda: list(FOLLOWERS))] = "sac"
+    """Who learns on the reward; docs/rlhf.md says what each of them is."""
     preset: Literal["paper"] | None = None
     """paper: the settings of Yang et al. (2025) for --env ALE/BeamRider-v5. Without, a preset for
     the kind of environment fills what is None below; what you set always counts."""

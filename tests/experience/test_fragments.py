@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from prefs.streams import assert_equal, fragments, ring, stream
+from experience.streams import assert_equal, fragments, ring, stream
 from sobirl.core import InvalidInputError
-from sobirl.prefs import Fragment, Steps, sample_fragments, stack_frames
+from sobirl.experience import Fragment, Steps, sample_fragments, stack_frames
 
 ENVS, CAPACITY, LENGTH = 3, 40, 6
 STREAM, EPISODE = stream(ENVS, 150)

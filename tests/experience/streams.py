@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from sobirl.prefs import Fragment, Steps
+from sobirl.experience import Fragment, Steps
 
 
 def stream(num_envs, records, seed=0, longest=9):

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from flashbax.buffers.trajectory_buffer import TrajectoryBufferState
 from jaxtyping import Array, Bool, Float, Int, Key, Num
 
-from sobirl.prefs import Steps, stack_frames
+from sobirl.experience.frames import stack_frames
+from sobirl.experience.steps import Steps
 
 ReplayState = TrajectoryBufferState
 

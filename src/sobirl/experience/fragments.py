@@ -9,36 +9,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Shaped
 
 from sobirl.core.errors import InvalidInputError
+from sobirl.experience.frames import stack_frames
+from sobirl.experience.steps import Steps
 
 _BLOCK = 256  # records that are counted together where starts are drawn
-
-
-class Steps(eqx.Module):
-    """T records of each of N environments, with an episode's last observation in its own record.
-
-    Where an episode ends with the step of record t, record t+1 holds its final observation and no
-    step, and record t+2 is the first of the next episode.
-
-    Attributes:
-        observation: one frame a record (N,T,*obs).
-        action: (N,T), or (N,T,d) for continuous ones; means nothing where no step was taken.
-        reward: the environment's own reward (N,T), which only simulated teachers look at.
-        terminated: whether the episode ended with this step (N,T).
-        truncated: whether it was cut off after this step, as by a time limit (N,T).
-        live: whether a step was taken (N,T).
-        log_prob: log-probability of the action under the policy that took it (N,T).
-        state: the environment's own state before the step, every leaf (N,T,...); None where the
-            environments cannot be set to a state, or nobody asked for it.
-    """
-
-    observation: Shaped[Array | np.ndarray, "N T *obs"]
-    action: Shaped[Array | np.ndarray, "N T *act"]
-    reward: Float[Array | np.ndarray, "N T"]
-    terminated: Bool[Array | np.ndarray, "N T"]
-    truncated: Bool[Array | np.ndarray, "N T"]
-    live: Bool[Array | np.ndarray, "N T"]
-    log_prob: Float[Array | np.ndarray, "N T"]
-    state: PyTree = None
 
 
 class Fragment(eqx.Module):
@@ -94,28 +68,13 @@ def _check(name, fits, array, wanted):
         raise InvalidInputError(f"{name}: expected shape ({right}), got {tuple(array.shape)}")
 
 
-def stack_frames(
-    observation: Shaped[Array | np.ndarray, "..."], k: int, axis: int = 1
-) -> Shaped[Array, "..."]:
-    """Every window of k frames (*B,L+k-1,*obs) as one observation (*B,L,*obs,k), the newest last.
-
-    Args:
-        observation: the frames.
-        k: how many go together; for 1 the frames are returned as they are.
-        axis: that of time, the number of axes in B.
-
-    Raises:
-        InvalidInputError: k is below 1 or above the number of frames.
-    """
-    frames = observation.shape[axis]
-    if not 1 <= k <= frames:
-        raise InvalidInputError(f"k: must be between 1 and the {frames} frames, got {k}")
-    observation = jnp.asarray(observation)
-    if k == 1:
-        return observation
-    steps = frames - k + 1
-    windows = [jax.lax.slice_in_dim(observation, i, i + steps, axis=axis) for i in range(k)]
-    return jnp.stack(windows, axis=-1)
+def flat_steps(
+    fragments: Fragment,
+) -> tuple[Shaped[Array, "M *obs"], Shaped[Array | np.ndarray, "M *act"]]:
+    """What a network sees, and the actions, of all M steps of all fragments one after another."""
+    axes = fragments.mask.ndim
+    stacked, action = fragments.stacked, fragments.action
+    return tuple(leaf.reshape(-1, *leaf.shape[axes:]) for leaf in (stacked, action))
 
 
 def sample_fragments(

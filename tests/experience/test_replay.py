@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefs.streams import stream
-from sobirl.deep.replay import Replay
-from sobirl.prefs import Steps
+from experience.streams import stream
+from sobirl.experience import Steps
+from sobirl.experience.replay import Replay
 
 N, LENGTH, CHUNK = 2, 24, 4
 RECORDS = 3 * LENGTH
