@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from machine import header
-from sobirl.runs.rlhf import RLHFRun
+from sobirl.experiments.rlhf import RLHFRun
 
 # Options, and the agent of RL Baselines3 Zoo's benchmark.md (one run each) to compare with.
 PUBLISHED = {

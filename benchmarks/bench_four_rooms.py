@@ -10,8 +10,8 @@ import jax
 jax.config.update("jax_enable_x64", True)
 
 from machine import header  # noqa: E402
+from sobirl.experiments.four_rooms import FourRoomsRun  # noqa: E402
 from sobirl.problems.four_rooms import PUBLISHED  # noqa: E402
-from sobirl.runs.four_rooms import FourRoomsRun  # noqa: E402
 
 
 def main() -> None:

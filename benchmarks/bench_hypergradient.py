@@ -17,7 +17,7 @@ import numpy as np  # noqa: E402
 
 import sobirl as sb  # noqa: E402
 from machine import header, paired_seconds  # noqa: E402
-from sobirl.solve import LU, solve_with_factors  # noqa: E402
+from sobirl.solvers import LU, solve_with_factors  # noqa: E402
 
 
 def measure(states: int, actions: int = 4) -> tuple[float, float, float, int]:

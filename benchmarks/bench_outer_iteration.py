@@ -25,8 +25,8 @@ import optax  # noqa: E402
 
 from machine import header  # noqa: E402
 from sobirl.bilevel import minimize  # noqa: E402
+from sobirl.experiments.four_rooms.run import method_for  # noqa: E402
 from sobirl.problems.four_rooms import FourRooms, random_start  # noqa: E402
-from sobirl.runs.methods import make_method, problem_for  # noqa: E402
 
 NAMES = ("plug-in", "advantage-trace", "hpgd", "bc-hg", "sobirl", "naive", "zero-order")
 ITERATIONS = 300
@@ -59,10 +59,11 @@ def main() -> None:
 
 def milliseconds(name: str) -> float:
     """Ours."""
+    method, problem = method_for(name, FourRooms().problem(), 5000)
     result = minimize(
-        problem_for(name, FourRooms().problem(), 5000),
+        problem,
         random_start,
-        make_method(name, 5000),
+        method,
         optax.adam(0.1),
         num_steps=ITERATIONS,
         progress=False,

@@ -18,7 +18,7 @@ import numpy as np
 
 from figures_rlhf import ablation_figure, learning_figure
 from machine import header
-from sobirl.runs.rlhf import RLHFRun
+from sobirl.experiments.rlhf import RLHFRun
 
 # Environment -> the options that are not the preset's.
 CONTROL = {"steps": 300_000, "pairs": 300, "eval_every": 3}

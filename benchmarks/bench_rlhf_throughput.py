@@ -140,8 +140,8 @@ def measured(env: str, method: str, seed: int) -> dict:
     """Seconds, steps and the evaluations of one run of sobirl."""
     import jax
 
-    from sobirl.runs.rlhf import RLHFRun
-    from sobirl.runs.rlhf_rounds import Rounds
+    from sobirl.experiments.rlhf import RLHFRun
+    from sobirl.experiments.rlhf.rounds import Rounds
 
     jax.config.update("jax_enable_x64", False)
     task, watching, curve = TASKS[env], 0.0, []

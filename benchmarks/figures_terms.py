@@ -19,10 +19,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from machine import header
+from sobirl.deep.follower import FollowerView
 from sobirl.deep.preference_learning import LearningState
 from sobirl.deep.reward_learning import RewardLearner
-from sobirl.runs.rlhf import RLHFRun
-from sobirl.runs.rlhf_rounds import Rounds
+from sobirl.experiments.rlhf import RLHFRun
+from sobirl.experiments.rlhf.rounds import Rounds
 
 TERMS = ("explicit", "implicit")
 COLORS = ("#0173b2", "#de8f05")
@@ -78,20 +79,19 @@ def maps_of(rounds: Rounds, state: LearningState) -> dict[str, np.ndarray]:
     explicit, implicit, _ = _terms(
         learning.rewards,
         state.reward.model,
-        batch.pair,
-        batch.label,
-        batch.number >= 0,
-        follower,
-        learner.follower.actor,
-        jnp.exp(learner.follower.log_temperature),
-        learner.vector_steps,
-        jnp.array(True),
+        batch,
+        FollowerView(
+            follower,
+            learner.follower,
+            steps=learner.steps,
+            records=learner.vector_steps,
+            environments=learning.loop.environments,
+        ),
         jax.random.key(2),
-        learning.loop.environments,
     )
     angle, velocity = (grid.ravel() for grid in np.meshgrid(ANGLES, VELOCITIES))
     states = jnp.array(np.stack([np.cos(angle), np.sin(angle), velocity], axis=1), jnp.float32)
-    action = follower.mode(learner.follower.actor, states)
+    action = follower.mode(learner.follower, states)
 
     reward, by_explicit = _moved(state.reward.model, explicit, states, action)
     _, by_implicit = _moved(state.reward.model, implicit, states, action)

@@ -12,9 +12,9 @@ import optax
 
 from sobirl.bilevel import BilevelProblem, GeometricContinuation, minimize
 from sobirl.core.protocols import Method
+from sobirl.experiments.evaluation import evaluate
+from sobirl.experiments.four_rooms import run as four_rooms
 from sobirl.problems.four_rooms import GOALS, FourRooms, random_start
-from sobirl.runs.evaluation import evaluate
-from sobirl.runs.methods import make_method, problem_for
 
 STEP_SIZES = (0.1, 0.3)
 POINTS = 20  # along a run
@@ -64,16 +64,20 @@ METHODS = (
 )
 
 
-@functools.cache
 def method_for(name: str, cell: Cell) -> Method:
     """A method with no more environment steps an iteration than the cell allows."""
-    return make_method(_single(name), cell.steps // cell.goals)
+    return _pair(name, cell)[0]
+
+
+def problem(name: str, cell: Cell) -> BilevelProblem:
+    """The problem as a method wants it."""
+    return _pair(name, cell)[1]
 
 
 @functools.cache
-def problem(name: str, cell: Cell) -> BilevelProblem:
-    """The problem as a method wants it."""
-    return problem_for(_single(name), exact_problem(cell), cell.steps // cell.goals)
+def _pair(name: str, cell: Cell) -> tuple[Method, BilevelProblem]:
+    single = name.removesuffix(ROUNDS)
+    return four_rooms.method_for(single, exact_problem(cell), cell.steps // cell.goals)
 
 
 @functools.cache
@@ -88,10 +92,6 @@ def adam(step_size: float, iterations: int) -> optax.GradientTransformation:
     return optax.adam(
         optax.warmup_cosine_decay_schedule(0.0, step_size, iterations // 10, iterations)
     )
-
-
-def _single(name: str) -> str:
-    return name.removesuffix(ROUNDS)
 
 
 class Track:

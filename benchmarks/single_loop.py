@@ -26,7 +26,7 @@ import optax  # noqa: E402
 import sobirl as sb  # noqa: E402
 from sobirl.hypergrad.m_sobirl import MSoBiRLState  # noqa: E402
 from sobirl.problems.random_mdp import RandomMDP, TargetPolicy  # noqa: E402
-from sobirl.solve import LU, solve_with_factors  # noqa: E402
+from sobirl.solvers import LU, solve_with_factors  # noqa: E402
 
 Instance = RandomMDP | TargetPolicy
 

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import sobirl as sb
 from sobirl.deep.actor_learner import ActorLearner
 from sobirl.deep.compiled_loop import CompiledLoop
 from sobirl.deep.continuous_sac import ContinuousSAC
 from sobirl.deep.discrete_sac import DiscreteSAC
 from sobirl.deep.envs import CompiledEnvironments, Discrete, EnvSpec
-from sobirl.deep.replay import Replay, Transitions
+from sobirl.experience.replay import Replay, Transitions
 
 TWO_ACTIONS = EnvSpec("probe", (1,), np.dtype(np.float32), Discrete(2), "test")
 
@@ -38,6 +39,27 @@ def every_transition(rewards, following, ends):
         next_observation=jnp.array(one_hot[following[state, action]]),
         weight=jnp.ones(len(state), jnp.float32),
     )
+
+
+def solved_process(discount, temperature):
+    """Every transition of the process, and its soft solution as `sobirl.solve` finds it."""
+    rewards, following, ends = random_process()
+    with jax.enable_x64(True):
+        mdp = sb.SoftMDP(
+            transition=sb.Dense(np.eye(4)[following]),
+            reward=rewards,
+            discount=np.where(ends, 0.0, discount),
+            temperature=temperature,
+            initial=np.full(4, 0.25),
+        )
+        solution = jax.tree.map(np.asarray, sb.solve(mdp))
+    return every_transition(rewards, following, ends), solution
+
+
+def one_step(rewards, ends=True):
+    """A single state; the episode ends with the first step, or never."""
+    rewards = np.array([rewards])
+    return every_transition(rewards, np.zeros(rewards.shape, int), np.full(rewards.shape, ends))
 
 
 def trained(follower, batch, updates, reward=None, seed=0):

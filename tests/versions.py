@@ -26,8 +26,8 @@ TOOLS = ("beartype", "hypothesis", "pytest")
 QUICK = (
     "tests/core",
     "tests/mdp",
-    "tests/solve/test_solve.py",
-    "tests/solve/test_batching.py",
+    "tests/solvers/test_solve.py",
+    "tests/solvers/test_batching.py",
     "tests/hypergrad/test_exact.py",
     "tests/hypergrad/test_m_sobirl.py",
     "tests/bilevel",

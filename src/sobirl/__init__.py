@@ -9,105 +9,76 @@ learns in response does what you want:
 Compute in float64: call `jax.config.update("jax_enable_x64", True)` first.
 """
 
-from sobirl import problems
-from sobirl.bilevel import (
-    BilevelProblem,
-    GeometricContinuation,
-    GradientCheck,
-    Projection,
-    Recorder,
-    Result,
-    box,
-    budget,
-    check_gradients,
-    minimize,
-    projections,
-    scalar_adam,
-    simplex,
-)
-from sobirl.core import ConvergenceError, InvalidInputError, Response, SobirlError, Status
-from sobirl.hypergrad import (
-    AMD,
-    BCHG,
-    HPGD,
-    PBRL,
-    AdvantageTrace,
-    Exact,
-    LeaderReturn,
-    MSoBiRL,
-    Naive,
-    PlugIn,
-    SoBiRL,
-    StocSoBiRL,
-    Trajectories,
-    TrajectoryLoss,
-    ZeroOrder,
-    tail_horizon,
-)
-from sobirl.mdp import Dense, Rollout, SoftMDP, SuccessorList, TransitionOperator, rollout
-from sobirl.solve import (
-    Implicit,
-    PolicyIteration,
-    Solution,
-    Unrolled,
-    ValueIteration,
-    occupancy,
-    policy_return,
-    policy_value,
-    solve,
-)
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from sobirl.core.lazy import lazy_names
+from sobirl.core.version import __version__ as __version__
+from sobirl.hypergrad import methods as _methods
 
-__all__ = [
-    "AMD",
-    "BCHG",
-    "HPGD",
-    "PBRL",
-    "AdvantageTrace",
-    "BilevelProblem",
-    "ConvergenceError",
-    "Dense",
-    "Exact",
-    "GeometricContinuation",
-    "GradientCheck",
-    "Implicit",
-    "InvalidInputError",
-    "LeaderReturn",
-    "MSoBiRL",
-    "Naive",
-    "PlugIn",
-    "PolicyIteration",
-    "Projection",
-    "Recorder",
-    "Response",
-    "Result",
-    "Rollout",
-    "SoBiRL",
-    "SobirlError",
-    "SoftMDP",
-    "Solution",
-    "Status",
-    "StocSoBiRL",
-    "SuccessorList",
-    "Trajectories",
-    "TrajectoryLoss",
-    "TransitionOperator",
-    "Unrolled",
-    "ValueIteration",
-    "ZeroOrder",
-    "box",
-    "budget",
-    "check_gradients",
-    "minimize",
-    "occupancy",
-    "policy_return",
-    "policy_value",
-    "problems",
-    "projections",
-    "rollout",
-    "scalar_adam",
-    "simplex",
-    "solve",
-    "tail_horizon",
-]
+# Public name -> where it comes from. Nothing is loaded before it is asked for, JAX least of all.
+_PUBLIC = {
+    "sobirl.bilevel": (
+        "BilevelProblem",
+        "Checkpoint",
+        "GeometricContinuation",
+        "GradientCheck",
+        "NewtonResult",
+        "Projection",
+        "Recorder",
+        "Result",
+        "box",
+        "budget",
+        "check_gradients",
+        "minimize",
+        "minimize_newton",
+        "projections",
+        "scalar_adam",
+        "simplex",
+    ),
+    "sobirl.core": ("ConvergenceError", "InvalidInputError", "Response", "SobirlError", "Status"),
+    "sobirl.core.protocols": ("Method",),
+    "sobirl.experiments.loading": ("load_run",),
+    "sobirl.hypergrad": (
+        "LeaderReturn",
+        "Trajectories",
+        "TrajectoryLoss",
+        "tail_horizon",
+        *_methods.class_names(),
+    ),
+    "sobirl.hypergrad.methods": ("METHODS",),
+    "sobirl.mdp": (
+        "Dense",
+        "Rollout",
+        "SoftMDP",
+        "SuccessorList",
+        "TransitionOperator",
+        "rollout",
+    ),
+    "sobirl.runs.record": ("record",),
+    "sobirl.solvers": (
+        "Implicit",
+        "PolicyIteration",
+        "Solution",
+        "Unrolled",
+        "ValueIteration",
+        "occupancy",
+        "policy_return",
+        "policy_value",
+        "solve",
+    ),
+}
+
+if TYPE_CHECKING:
+    from sobirl import problems as problems
+    from sobirl.bilevel import *
+    from sobirl.core import *
+    from sobirl.core.protocols import Method as Method
+    from sobirl.experiments.loading import load_run as load_run
+    from sobirl.hypergrad import *
+    from sobirl.mdp import *
+    from sobirl.runs.record import record as record
+    from sobirl.solvers import *
+else:
+    _MODULES = {name: module for module, names in _PUBLIC.items() for name in names}
+    __all__ = sorted([*_MODULES, "problems"])
+    __getattr__, __dir__ = lazy_names(__name__, _MODULES, submodules=("problems",))

@@ -13,7 +13,7 @@ import sobirl as sb
 from instances import random_tables
 from sobirl.bilevel import minimize_newton
 from sobirl.bilevel.newton import _derivatives
-from sobirl.solve import Stats
+from sobirl.solvers import Stats
 
 P, R, RHO = random_tables(0, 5, 3)
 FEATURES = np.random.default_rng(1).normal(size=(3, 5, 3))

@@ -11,10 +11,12 @@ import sobirl as sb
 from estimators import SOLVER, compiled, estimate, gradient, sticky
 from sobirl.deep.discrete_sac import DiscreteSAC
 from sobirl.deep.envs import CompiledEnvironments, Discrete, EnvSpec
+from sobirl.deep.follower import FollowerView
 from sobirl.deep.networks import Architecture
 from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
-from sobirl.prefs import Fragment, preference_loss
+from sobirl.experience import Fragment
+from sobirl.prefs import preference_loss
 from sobirl.problems.preferences import Preferences
 from sobirl.problems.random_mdp import random_transitions
 
@@ -66,9 +68,16 @@ def with_table(network, table):
     return eqx.tree_at(lambda n: (n.head.weight, n.head.bias), network, (weights, bias))
 
 
-def actor(policy):
-    """The network of a policy (S,A)."""
-    return with_table(FOLLOWER.networks(jax.random.key(0))[0], np.log(policy))
+def follower_state(policy):
+    """What a follower has learned that has a policy (S,A)."""
+    fresh = FOLLOWER.init(jax.random.key(0))
+    return eqx.tree_at(lambda s: s.actor, fresh, with_table(fresh.actor, np.log(policy)))
+
+
+def view(policy, environments=None):
+    """The follower with a policy (S,A), before the first step."""
+    zero = jnp.int32(0)
+    return FollowerView(FOLLOWER, follower_state(policy), zero, zero, environments)
 
 
 def model():
@@ -113,29 +122,16 @@ def pairs(policy, *shape, seed=0):
 
 def gradients(term, some, label, environments=None, seed=0):
     """The implicit term from each of N batches with leading axes (N,B,2): (N,S,A)."""
-    known = model(), actor(optimal_policy()), environments
+    seen = view(optimal_policy(), environments)
     keys = jax.random.split(jax.random.key(seed), len(label))
-    return np.asarray(_gradients(term, known, some, label, keys), np.float64)
+    return np.asarray(_gradients(term, model(), seen, some, label, keys), np.float64)
 
 
 @eqx.filter_jit
-def _gradients(term, known, some, label, keys):
-    reward, network, environments = known
-
+def _gradients(term, reward, seen, some, label, keys):
     def one(batch, label, key):
         losses = preference_loss(RewardLearner().logits(reward, batch)[0], label)
-        gradient = jax.grad(term.surrogate)(
-            reward,
-            FOLLOWER,
-            network,
-            jnp.float32(PREFERENCES.tau),
-            batch,
-            losses,
-            jnp.ones(len(losses)),
-            jnp.int32(0),
-            key,
-            environments,
-        )
+        gradient = jax.grad(term.surrogate)(reward, seen, batch, losses, jnp.ones(len(losses)), key)
         return gradient.ensemble.members[0].head.weight.T
 
     return jax.vmap(one)(some, label, keys)

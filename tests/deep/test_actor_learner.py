@@ -20,7 +20,7 @@ from probes import (
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.actor_learner import ActorLearner, to_environment
 from sobirl.deep.envs import Continuous, Discrete, EnvSpec, Step
-from sobirl.deep.replay import Replay
+from sobirl.experience.replay import Replay
 
 KEY = jax.random.key(0)
 N, LENGTH = 4, 3

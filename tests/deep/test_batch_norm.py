@@ -23,9 +23,9 @@ def by_batch(norm, hidden=HIDDEN):
 
 
 def met(norm, hidden=HIDDEN):
-    return jax.vmap(lambda one: norm.acquainted(one, "batch"), axis_name="batch", out_axes=None)(
-        hidden
-    )
+    return jax.vmap(
+        lambda one: norm.update_statistics(one, "batch"), axis_name="batch", out_axes=None
+    )(hidden)
 
 
 def test_a_batch_by_its_own_statistics():
@@ -66,7 +66,7 @@ def test_a_network_uses_what_it_has_met():
     network = Network((11, 11, 2), 3, KEY, NORMALIZED)
     before = network.batched(screens)
     for _ in range(150):
-        network = network.acquainted(screens)
+        network = network.update_statistics(screens)
     after = network.batched(screens)
     assert not np.allclose(before, after, atol=1e-2)
     # In training the batch's own statistics count, which these have become.
@@ -77,8 +77,8 @@ def test_a_network_uses_what_it_has_met():
 def test_members_of_a_reward_meet_it_too(members):
     screens = jax.random.randint(KEY, (8, 11, 11, 2), 0, 256).astype(jnp.uint8)
     model = RewardModel((11, 11, 2), KEY, 3, members=members, architecture=NORMALIZED)
-    met_it = model.acquainted(screens)
+    met_it = model.update_statistics(screens)
     for old, new in zip(model.ensemble.members, met_it.ensemble.members, strict=True):
         assert not np.allclose(old.normalizations[0].mean, new.normalizations[0].mean)
     plain = RewardModel((3,), KEY, 3)
-    assert eqx.tree_equal(plain.acquainted(jnp.ones((8, 3))), plain)
+    assert eqx.tree_equal(plain.update_statistics(jnp.ones((8, 3))), plain)

@@ -1,5 +1,6 @@
 """Continuous SAC: the squashed density, and one-step problems with known answers."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from probes import trained
 from sobirl.deep.continuous_sac import ContinuousSAC
-from sobirl.deep.replay import Transitions
+from sobirl.experience.replay import Transitions
 
 SETTINGS = {"widths": (64,), "learning_rate": 3e-3, "target_rate": 0.05}
 
@@ -30,14 +31,14 @@ def bandit(reward, actions=256, size=1, seed=0):
 def test_density_sums_to_one_and_agrees_with_the_samples():
     with jax.enable_x64(True):
         follower = ContinuousSAC((1,), widths=(8,), action_size=1)
-        actor, _ = follower.networks(jax.random.key(1))
+        state = follower.init(jax.random.key(1))
         grid = jnp.linspace(-1, 1, 20_001)[1:-1, None]
-        density = np.exp(follower.log_prob(actor, jnp.ones((len(grid), 1)), grid))
+        density = np.exp(follower.log_prob(state, jnp.ones((len(grid), 1)), grid))
         assert np.trapezoid(density, grid[:, 0]) == pytest.approx(1, abs=2e-3)
         states = jnp.ones((1000, 1))
-        action, log_prob = follower.act(actor, states, jax.random.key(2))
+        action, log_prob = follower.act(state, states, jax.random.key(2))
         assert np.abs(action).max() < 1
-        np.testing.assert_allclose(follower.log_prob(actor, states, action), log_prob, atol=1e-6)
+        np.testing.assert_allclose(follower.log_prob(state, states, action), log_prob, atol=1e-6)
 
 
 def test_gradient_of_the_policy_loss_against_finite_differences():
@@ -62,8 +63,8 @@ def test_best_action_of_a_quadratic_reward():
     follower = ContinuousSAC((1,), temperature=0.1, action_size=1, **SETTINGS)
     state, _ = trained(follower, batch, 2000)
     states = jnp.ones((2000, 1), jnp.float32)
-    action, _ = follower.act(state.actor, states, jax.random.key(0))
-    assert follower.mode(state.actor, states[:1])[0, 0] == pytest.approx(0.3, abs=0.06)
+    action, _ = follower.act(state, states, jax.random.key(0))
+    assert follower.mode(state, states[:1])[0, 0] == pytest.approx(0.3, abs=0.06)
     assert np.std(action) == pytest.approx(np.sqrt(0.1 / 8), rel=0.25)  # exp(r/τ) is Gaussian
 
 
@@ -77,8 +78,8 @@ def test_temperature_reaches_the_target_entropy():
 
 def test_log_densities_far_out_are_finite():
     follower = ContinuousSAC((1,), widths=(4,), action_size=1)
-    actor, _ = follower.networks(jax.random.key(0))
-    far = jax.tree.map(lambda leaf: leaf + 50, actor)
+    state = follower.init(jax.random.key(0))
+    far = eqx.tree_at(lambda s: s.actor, state, jax.tree.map(lambda leaf: leaf + 50, state.actor))
     _, log_prob = follower.act(far, jnp.ones((100, 1), jnp.float32), jax.random.key(0))
     assert np.isfinite(log_prob).all()
     edges = jnp.array([[-1.0], [1.0]], jnp.float32)

@@ -7,23 +7,23 @@ import numpy as np
 import pytest
 
 from deep.tabular_pairs import (
-    FOLLOWER,
     LINEAR,
     A,
     S,
-    actor,
     gradients,
     implicit_term,
     model,
     optimal_policy,
     pairs,
+    view,
 )
 from estimators import assert_mean, assert_not_mean
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.continuous_sac import ContinuousSAC
+from sobirl.deep.follower import FollowerView
 from sobirl.deep.implicit import ImplicitTerm
 from sobirl.deep.reward_model import RewardModel
-from sobirl.prefs import Fragment
+from sobirl.experience import Fragment
 
 BATCHES, SIZE = 300, 256
 OTHER_POLICY = np.array([[0.3, 0.7], [0.6, 0.4], [0.5, 0.5]])
@@ -107,9 +107,8 @@ def test_nothing_that_counts_gives_nothing(off_policy):
 def surrogate(reward, term, some, weight):
     """The number that is differentiated, of a batch (B,2)."""
     losses = jnp.arange(len(weight), dtype=jnp.float32)
-    network, now = actor(optimal_policy()), jnp.int32(0)
-    temperature, key = jnp.float32(0.7), jax.random.key(0)
-    return term.surrogate(reward, FOLLOWER, network, temperature, some, losses, weight, now, key)
+    key = jax.random.key(0)
+    return term.surrogate(reward, view(optimal_policy()), some, losses, weight, key)
 
 
 def test_gradient_is_that_of_finite_differences():
@@ -141,16 +140,18 @@ def test_pairs_that_do_not_count():
 
 def test_continuous_actions():
     """With r = w a + u s and l the first action: 1/τ Var(a) for w, nothing for u."""
-    follower = ContinuousSAC((1,), action_size=1, widths=())
-    network = follower.networks(jax.random.key(1))[0]
+    follower = ContinuousSAC((1,), temperature=0.5, action_size=1, widths=())
     bias = jnp.array([0.3, 0.35])  # a standard deviation of 0.8 before the tanh
-    network = eqx.tree_at(
-        lambda n: (n.head.weight, n.head.bias), network, (jnp.zeros((2, 1)), bias)
+    state = eqx.tree_at(
+        lambda s: (s.actor.head.weight, s.actor.head.bias),
+        follower.init(jax.random.key(1)),
+        (jnp.zeros((2, 1)), bias),
     )
+    seen = FollowerView(follower, state, jnp.int32(0), jnp.int32(0))
     reward = RewardModel((1,), jax.random.key(0), action_size=1, architecture=LINEAR)
     observation = jnp.ones((BATCHES, SIZE, 2, 1, 1))
     act = jax.jit(follower.act)
-    drawn, log_prob = act(network, jnp.ones((BATCHES * SIZE * 2, 1)), jax.random.key(2))
+    drawn, log_prob = act(state, jnp.ones((BATCHES * SIZE * 2, 1)), jax.random.key(2))
     some = Fragment(
         observation=observation,
         action=drawn.reshape(BATCHES, SIZE, 2, 1, 1),
@@ -164,15 +165,7 @@ def test_continuous_actions():
     def found(term, some, keys):
         def one(some, key):
             gradient = jax.grad(term.surrogate)(
-                reward,
-                follower,
-                network,
-                jnp.float32(0.5),
-                some,
-                some.action[:, 0, 0, 0],
-                jnp.ones(SIZE),
-                jnp.int32(0),
-                key,
+                reward, seen, some, some.action[:, 0, 0, 0], jnp.ones(SIZE), key
             )
             head = gradient.ensemble.members[0].head
             return jnp.concatenate([head.weight[0], head.bias])
@@ -180,10 +173,10 @@ def test_continuous_actions():
         return jax.vmap(one)(some, keys)
 
     keys = jax.random.split(jax.random.key(3), BATCHES)
-    variance = np.var(act(network, jnp.ones((10**6, 1)), jax.random.key(4))[0])
-    state, action, bias = np.asarray(found(ImplicitTerm(off_policy="importance"), some, keys)).T
+    variance = np.var(act(state, jnp.ones((10**6, 1)), jax.random.key(4))[0])
+    by_state, action, bias = np.asarray(found(ImplicitTerm(off_policy="importance"), some, keys)).T
     assert_mean(action[:, None], variance / 0.5)
-    np.testing.assert_allclose([state, bias], 0, atol=1e-5)
+    np.testing.assert_allclose([by_state, bias], 0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -195,6 +188,7 @@ def test_continuous_actions():
         ({"off_policy": "never"}, "off_policy"),
         ({"horizon": -1}, "horizon: must be 'full' or a number of steps from 0, got -1"),
         ({"horizon": "long"}, "horizon"),
+        ({"start": -1}, "start: must not be negative, got -1"),
     ],
 )
 def test_bad_options(options, message):

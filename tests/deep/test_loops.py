@@ -75,11 +75,12 @@ def test_a_program_is_compiled_once():
 
 
 def leaning(learner, logit):
-    """An actor whose second action has so much more of a logit, whatever it sees."""
-    actor = learner.follower.init(KEY).actor
-    actor = jax.tree.map(jnp.zeros_like, actor)
+    """A follower whose second action has so much more of a logit, whatever it sees."""
+    state = learner.follower.init(KEY)
+    actor = jax.tree.map(jnp.zeros_like, state.actor)
     bias = jnp.zeros_like(actor.head.bias).at[1].set(logit)
-    return eqx.tree_at(lambda a: a.head.bias, actor, bias)
+    actor = eqx.tree_at(lambda a: a.head.bias, actor, bias)
+    return eqx.tree_at(lambda s: s.actor, state, actor)
 
 
 def test_evaluation_in_jax():

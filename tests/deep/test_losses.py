@@ -1,4 +1,4 @@
-"""The losses of soft actor-critic: their formulas in NumPy, and their derivatives."""
+"""The losses of soft followers: their formulas in NumPy, and their derivatives."""
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +52,10 @@ def test_soft_value():
     value = losses.soft_value(jnp.array(Q), best, jnp.array(TEMPERATURE))
     expected = TEMPERATURE * np.log(np.exp(Q / TEMPERATURE).sum(1))
     np.testing.assert_allclose(value, expected, rtol=1e-12)
+    maximum = losses.soft_maximum(jnp.array(Q), TEMPERATURE)
+    np.testing.assert_allclose(maximum, expected, rtol=1e-12)
+    cold = losses.soft_maximum(jnp.array(Q), 1e-4)  # exp(Q/τ) itself would overflow
+    np.testing.assert_allclose(cold, Q.max(axis=1), atol=1.2e-4)
 
 
 def test_target_of_the_critics():

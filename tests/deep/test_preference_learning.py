@@ -11,6 +11,7 @@ import pytest
 
 from probes import better_action, loop_of, small_learner
 from sobirl.core.errors import InvalidInputError
+from sobirl.deep.followers import FOLLOWERS
 from sobirl.deep.implicit import ImplicitTerm
 from sobirl.deep.networks import Architecture
 from sobirl.deep.novelty import Novelty
@@ -22,7 +23,12 @@ from sobirl.prefs import Oracle, OracleTeacher, Questions
 KEY = jax.random.key(3)
 N, CALLS = 4, 44  # four episodes of ten steps; those of the first round are random
 PAIRS = (32, 16, 0, 16)
-LEARNER = small_learner(N, 40 * N, 0.25, discount=0.5, temperature=0.1)
+LEARNERS = {
+    name: small_learner(N, 40 * N, 0.25, entry.load("discrete"), discount=0.5, temperature=0.1)
+    for name, entry in FOLLOWERS.items()
+    if entry.discrete
+}
+LEARNER = LEARNERS["sac"]
 LOOP = loop_of(better_action(10), N, episodes=16)
 ORACLE = Oracle(temperature=0.5)
 REWARDS = {
@@ -32,10 +38,10 @@ REWARDS = {
 }
 
 
-def learning_by(method, **more):
+def learning_by(method, follower="sac", **more):
     return PreferenceLearning(
         loop=LOOP,
-        learner=LEARNER,
+        learner=LEARNERS[follower],
         rewards=REWARDS[method],
         model=functools.partial(
             RewardModel, (1,), num_actions=2, architecture=Architecture((), (8,))
@@ -60,18 +66,22 @@ def carried_out(learning, delay=0, rounds=4):
 
 
 @functools.cache
-def result(method):
+def result(method, follower="sac"):
     with jax.enable_x64(False):
-        return carried_out(learning_by(method))
+        return carried_out(learning_by(method, follower))
 
 
-@pytest.mark.parametrize("method", REWARDS)
-def test_the_better_action_is_learned(method):
-    state, rows = result(method)
-    follower, learner_state = LEARNER.follower, state.loop[0]
-    log_policy = follower.log_policy(learner_state.follower.actor, jnp.ones((1, 1)))
-    assert np.exp(log_policy[0, 1]) > 0.9
-    returns = LOOP.evaluate(follower, learner_state.follower.actor, KEY, 99)
+WITH_SAC = [(method, "sac") for method in REWARDS]
+WITH_OTHERS = [("sobirl", name) for name in LEARNERS if name != "sac"]
+
+
+@pytest.mark.parametrize(("method", "name"), WITH_SAC + WITH_OTHERS)
+def test_the_better_action_is_learned(method, name):
+    state, rows = result(method, name)
+    follower, learner_state = LEARNERS[name].follower, state.loop[0]
+    better = jnp.ones(1, jnp.int32)
+    assert np.exp(follower.log_prob(learner_state.follower, jnp.ones((1, 1)), better)) > 0.9
+    returns = LOOP.evaluate(follower, learner_state.follower, KEY, 99)
     assert returns.mean() > 9
     true_returns = [row["true_return"] for row in rows]
     assert true_returns[0] < 6 and true_returns[-1] > 8.5
@@ -133,7 +143,9 @@ def test_pairs_that_are_skipped_are_not_kept():
 
 @pytest.mark.parametrize(("begin", "on"), [(0, True), (10**6, False)])
 def test_the_implicit_term_waits(begin, on):
-    _, rows = carried_out(learning_by("sobirl", implicit_from=begin), rounds=1)
+    learning = learning_by("sobirl")
+    rewards = RewardLearner(ImplicitTerm(start=begin), learning_rate=0.02, batch_size=16)
+    _, rows = carried_out(dataclasses.replace(learning, rewards=rewards), rounds=1)
     assert (rows[0]["implicit_ratio"] > 0) == on
 
 

@@ -11,16 +11,18 @@ import pytest
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.discrete_sac import DiscreteSAC
+from sobirl.deep.follower import FollowerView
 from sobirl.deep.implicit import ImplicitTerm
 from sobirl.deep.networks import Architecture
 from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
-from sobirl.prefs import Fragment, Oracle, PairQueue, preference_loss
+from sobirl.experience import Fragment
+from sobirl.prefs import Labelled, Oracle, PairQueue, preference_loss
 
 KEY = jax.random.key(0)
 D, A, L = 3, 2, 4
 LINEAR, TINY = Architecture(widths=()), Architecture(widths=(4,))
-FOLLOWER = DiscreteSAC((D,), num_actions=A, widths=(4,))
+FOLLOWER = DiscreteSAC((D,), num_actions=A, widths=(4,), temperature=0.5)
 TRUTH = np.random.default_rng(7).normal(size=(D, A))
 
 
@@ -48,11 +50,14 @@ def small_model(architecture=TINY, **more):
     return RewardModel((D,), KEY, num_actions=A, architecture=architecture, **more)
 
 
-def follower_side(on=True):
-    """What an update wants to know of the follower."""
-    actor, _ = FOLLOWER.networks(jax.random.key(1))
-    dtype = actor.head.bias.dtype
-    return FOLLOWER, actor, jnp.array(0.5, dtype), jnp.array(100, jnp.int32), jnp.array(on)
+def view(steps=100):
+    """A follower that has taken so many steps."""
+    state = FOLLOWER.init(jax.random.key(1))
+    return FollowerView(FOLLOWER, state, jnp.array(steps, jnp.int32), jnp.array(100, jnp.int32))
+
+
+def labelled(pairs, label, kept):
+    return Labelled(pairs, label, jnp.where(kept, 0, -1))
 
 
 update = eqx.filter_jit(RewardLearner.update)
@@ -72,9 +77,8 @@ def test_gradient_of_the_preference_loss_against_finite_differences():
         pairs, label = random_pairs(5, dtype=np.float64), jnp.array([1.0, 0.0, 0.5, 1.0, 0.3])
         kept = jnp.array([True, True, True, False, True])
         model = small_model(members=2)
-        state, metrics = update(
-            learner, learner.init(model), pairs, label, kept, *follower_side(), KEY
-        )
+        batch = labelled(pairs, label, kept)
+        state, metrics = update(learner, learner.init(model), batch, view(), KEY)
         flat, rebuild = jax.flatten_util.ravel_pytree(model)
 
         @jax.jit
@@ -113,7 +117,7 @@ def taught():
         label, _ = answer(Oracle(), pairs, KEY)
         queue = PairQueue.init(jax.tree.map(lambda leaf: leaf[0], pairs), 600).add(pairs, label)
         state = learner.init(small_model(LINEAR))
-        return learner, fit(learner, state, queue, jnp.int32(400), *follower_side(), KEY)
+        return learner, fit(learner, state, queue, jnp.int32(400), view(), KEY)
 
 
 def test_a_linear_reward_is_recovered(taught):
@@ -137,7 +141,7 @@ def test_fit_makes_the_stated_number_of_updates(taught):
     queue = PairQueue.init(jax.tree.map(lambda leaf: leaf[0], random_pairs(600)), 600)
     for pairs, updates in ((0, 0), (0, 3), (600, 0)):
         some = queue.add(random_pairs(600), np.ones(600)) if pairs else queue
-        after, metrics = fit(learner, state, some, jnp.int32(updates), *follower_side(), KEY)
+        after, metrics = fit(learner, state, some, jnp.int32(updates), view(), KEY)
         assert after.updates == 400 + updates
         # An empty queue has no loss, and without updates nothing is said of any.
         assert metrics["preference_loss"] == 0 if updates else np.isnan(metrics["preference_loss"])
@@ -170,11 +174,11 @@ def batch():
 def test_pairs_that_are_not_kept_do_not_count(learner, batch):
     pairs, label, kept = batch
     state = learner.init(small_model())
-    one, metrics = update(learner, state, *batch, *follower_side(), KEY)
-    other, same = update(learner, state, *garbled(*batch), kept, *follower_side(), KEY)
+    one, metrics = update(learner, state, labelled(*batch), view(), KEY)
+    other, same = update(learner, state, labelled(*garbled(*batch), kept), view(), KEY)
     assert bool(eqx.tree_equal((one, metrics), (other, same), rtol=1e-5, atol=1e-6))
     everything = jnp.ones(8, bool)
-    _, different = update(learner, state, pairs, label, everything, *follower_side(), KEY)
+    _, different = update(learner, state, labelled(pairs, label, everything), view(), KEY)
     assert different["preference_loss"] != metrics["preference_loss"]
 
 
@@ -182,14 +186,14 @@ def test_the_implicit_term_is_at_most_so_long(batch):
     plain = RewardLearner(batch_size=8)
     state = plain.init(small_model())
 
-    def gradient(learner, on=True):
-        after, metrics = update(learner, state, *batch, *follower_side(on), KEY)
+    def gradient(learner, steps=100):
+        after, metrics = update(learner, state, labelled(*batch), view(steps), KEY)
         vector, _ = jax.flatten_util.ravel_pytree(gradient_of(after))
         return np.asarray(vector), float(metrics["implicit_ratio"])
 
     explicit, nothing = gradient(plain)
     assert nothing == 0
-    free = RewardLearner(ImplicitTerm(), largest_ratio=1e9, batch_size=8)
+    free = RewardLearner(ImplicitTerm(start=50), largest_ratio=1e9, batch_size=8)
     whole, ratio = gradient(free)
     length = np.linalg.norm(explicit)
     assert np.linalg.norm(whole - explicit) == pytest.approx(ratio * length, rel=1e-4)
@@ -198,24 +202,24 @@ def test_the_implicit_term_is_at_most_so_long(batch):
     assert same == pytest.approx(ratio, rel=1e-5)  # what is reported is not shortened
     expected = (explicit + whole) / 2
     np.testing.assert_allclose(bounded, expected, rtol=1e-3, atol=1e-5 * length)
-    off, nothing = gradient(free, on=False)
+    off, nothing = gradient(free, steps=49)
     assert nothing == 0
     np.testing.assert_allclose(off, explicit, rtol=1e-5, atol=1e-6 * length)
 
 
-def test_the_two_terms_apart(batch):
+def test_the_two_terms_one_by_one(batch):
     learner = RewardLearner(ImplicitTerm(), largest_ratio=1e9, batch_size=8)
     state = learner.init(small_model())
-    terms = learner.terms(state.model, *batch, *follower_side(), KEY)[:2]
+    terms = learner.terms(state.model, labelled(*batch), view(), KEY)[:2]
     explicit, implicit = (np.asarray(jax.flatten_util.ravel_pytree(term)[0]) for term in terms)
-    after, metrics = update(learner, state, *batch, *follower_side(), KEY)
+    after, metrics = update(learner, state, labelled(*batch), view(), KEY)
     together = jax.flatten_util.ravel_pytree(gradient_of(after))[0]
     np.testing.assert_allclose(together, explicit + implicit, rtol=1e-3, atol=1e-4)
     lengths = np.linalg.norm(explicit), np.linalg.norm(implicit)
     assert metrics["implicit_ratio"] == pytest.approx(lengths[1] / lengths[0], rel=1e-3)
     cosine = explicit @ implicit / lengths[0] / lengths[1]
     assert metrics["implicit_cosine"] == pytest.approx(cosine, abs=1e-4)
-    assert RewardLearner().terms(state.model, *batch, *follower_side(), KEY)[1] is None
+    assert RewardLearner().terms(state.model, labelled(*batch), view(), KEY)[1] is None
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "batch_size", "temperature", "largest_ratio"])

@@ -1,4 +1,4 @@
-"""Tails of the implicit term: against theory on a table, and on a walk that is known by heart."""
+"""Tails of the implicit term: against theory on a table, and on a way that is known by heart."""
 
 import functools
 
@@ -23,14 +23,16 @@ from sobirl.deep.actor_learner import ActorLearner
 from sobirl.deep.compiled_loop import CompiledLoop
 from sobirl.deep.discrete_sac import DiscreteSAC
 from sobirl.deep.envs import CompiledEnvironments, Discrete, EnvSpec, make
+from sobirl.deep.follower import FollowerView
 from sobirl.deep.implicit import ImplicitTerm
 from sobirl.deep.networks import Architecture, Network
 from sobirl.deep.preference_learning import PreferenceLearning
-from sobirl.deep.replay import Replay
 from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
 from sobirl.deep.tails import tail_rewards, tail_steps
-from sobirl.prefs import Fragment, Oracle, OracleTeacher, Questions
+from sobirl.experience import Fragment
+from sobirl.experience.replay import Replay
+from sobirl.prefs import Oracle, OracleTeacher, Questions
 
 SIZE = 256
 
@@ -103,7 +105,7 @@ def transparent(network, weight, bias):
 
 @pytest.mark.parametrize("cut", [False, True])
 @pytest.mark.parametrize("action", [0, 1])
-def test_a_walk_that_is_known_by_heart(action, cut):
+def test_a_way_that_is_known_by_heart(action, cut):
     """From place 0 on the policy goes to the places 1 and 2; then the episode is over."""
     k, discount = 2, 0.5
     architecture = Architecture(((k, 1, 1),), ())
@@ -111,6 +113,8 @@ def test_a_walk_that_is_known_by_heart(action, cut):
     key = jax.random.key(0)
     network = Network((*SHAPE, k), 2, key, architecture)
     goes_on = transparent(network, jnp.zeros((2, k, 4)), jnp.array([60.0, -60]))
+    small = DiscreteSAC((4,), num_actions=2, widths=(4,)).init(key)
+    state = eqx.tree_at(lambda s: s.actor, small, goes_on)
     rewards = np.random.default_rng(0).standard_normal((2, k, 4)).astype(np.float32)
     reward = RewardModel((*SHAPE, k), key, num_actions=2, architecture=architecture)
     table = transparent(reward.ensemble.members[0], jnp.array(rewards), jnp.zeros(2))
@@ -127,8 +131,9 @@ def test_a_walk_that_is_known_by_heart(action, cut):
         state=jnp.tile(jnp.array([0, 1], jnp.int32), (2, 1)),
     )
     corridor = CompiledEnvironments(Corridor(cut), 5)
-    walks = eqx.filter_jit(functools.partial(tail_rewards, num_steps=6))
-    found = walks(reward, follower, goes_on, corridor, fragments, key=key)
+    view = FollowerView(follower, state, jnp.int32(0), jnp.int32(0), corridor)
+    rolled_out = eqx.filter_jit(functools.partial(tail_rewards, num_steps=6))
+    found = rolled_out(reward, view, fragments, key=key)
     # At t = 1 the frames show places 0 and 1, at t = 2 places 1 and 2.
     going = sum(discount**t * (rewards[0, 0, t - 1] + rewards[0, 1, t]) for t in (1, 2))
     np.testing.assert_allclose(found, [0 if action == 0 else -going, 0], rtol=1e-5)

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from arguments import options_from
 from sobirl.apps import cli
-from sobirl.runs.arguments import from_arguments
-from sobirl.runs.registry import EXPERIMENTS
+from sobirl.experiments.registry import EXPERIMENTS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -164,7 +164,7 @@ def run_small(problem: str, options: list[str], due: bool) -> None:
     if due:
         run_sobirl(["run", problem, *options, *reductions(problem, options)])
     elif "--help" not in options:
-        from_arguments(EXPERIMENTS[problem], options).validate()
+        options_from(EXPERIMENTS[problem], options).validate()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What every method keeps to, whatever it computes: one suite for all of them."""
 
-import types
+import dataclasses
 
 import equinox as eqx
 import jax
@@ -11,166 +11,53 @@ import optax
 import pytest
 
 import sobirl as sb
-from estimators import DETERMINISTIC, INCENTIVES, METHODS, VARIANTS, compiled
-from sobirl.bilevel import loop
-from sobirl.core.protocols import Method
-from sobirl.runs.checkpoint import Checkpoint
-
-# Four starts side by side that differ in one thing each.
-FIRST, OTHER_SEED, OTHER_NUMBERS, OTHER_STEP = range(4)
-STEP_SIZES = jnp.array([0.1, 0.1, 0.1, 0.2])
-# Those with numbers of their own, beside those of their solver.
-NUMBERED = ("m-sobirl", "trace-fitted", "plug-in", "bchg", "zero-order", "pbrl", "stoc-sobirl-pg")
+from estimators import INCENTIVES, SOLVER, VARIANTS
+from sobirl.bilevel.checkpoint import Checkpoint
+from sobirl.hypergrad import METHODS
+from sobirl.testing import check_method, same_bits
+from sobirl.testing.small_problems import NoSoftMDP
 
 
-def with_other_numbers(method):
-    """The method once a start (4, ...); `OTHER_NUMBERS` has half of every number in it."""
-
-    def each(leaf):
-        leaf = jnp.stack([jnp.asarray(leaf)] * len(STEP_SIZES))
-        inexact = jnp.issubdtype(leaf.dtype, jnp.inexact)
-        return leaf.at[OTHER_NUMBERS].multiply(0.5) if inexact else leaf
-
-    return jax.tree.map(each, method)
+def small(name):
+    """A method of the table with few environment steps and, unless it factorizes, with sweeps."""
+    entry = METHODS[name]
+    fields = {field.name for field in dataclasses.fields(entry.load())}
+    sweeps = {"solver": SOLVER} if "solver" in fields and name != "exact" else {}
+    return entry.make(24, **sweeps)
 
 
-def four_starts(method, problem, x):
-    """The outer loop of four starts as (state before it, advance(state, steps), its traces)."""
-    methods, traces = with_other_numbers(method), []
-    settings = loop.StartSettings(STEP_SIZES, None)
-    keys = jax.random.split(jax.random.key(0), 2)[jnp.array([0, 1, 0, 0])]
-
-    def begin(method, settings, x, key):
-        return loop.init(problem, method, optax.sgd, settings, x, key)
-
-    def advance(method, settings, state, count):
-        traces.append(None)
-        return loop.run_chunk(problem, method, settings, state, count, None, optax.sgd, 4)
-
-    program = compiled(jax.vmap(advance, in_axes=(0, 0, 0, None)))
-    state = compiled(jax.vmap(begin, in_axes=(0, 0, None, 0)))(methods, settings, x, keys)
-    return state, lambda state, count: program(methods, settings, state, jnp.int32(count)), traces
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_keeps_the_contract(name):
+    check_method(small(name))
 
 
-EVERY_METHOD = METHODS | VARIANTS
-CASES = [*METHODS, *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS)]
+CASES = [
+    pytest.param(name, marks=() if quick else pytest.mark.slow)
+    for name, (_, _, quick) in VARIANTS.items()
+]
 
 
-@pytest.fixture(scope="module", params=CASES)
-def run(request, tmp_path_factory):
-    """A few outer steps of a method: at once, once more, and with a checkpoint in between."""
-    method, make = EVERY_METHOD[request.param]
-    problem, x = make()
-    start, advance, traces = four_starts(method, problem, x)
-    first, _ = advance(start, 1)
-    whole, records = advance(start, 4)
-    again, _ = advance(start, 4)
-
-    path = tmp_path_factory.mktemp("checkpoints") / "run.npz"
-    halfway, rows = advance(start, 2)
-    recorder = Checkpoint(path)
-    recorder.record(halfway, {name: np.asarray(row).T[:2] for name, row in rows.items()}, 0.0)
-    recorder.save()
-    restored, _, _ = Checkpoint(path).restore(like=start)
-    resumed, _ = advance(restored, 2)
-
-    return types.SimpleNamespace(
-        name=request.param,
-        method=method,
-        problem=problem,
-        x=x,
-        start=start,
-        first=first,
-        whole=whole,
-        again=again,
-        resumed=resumed,
-        records=records,
-        traces=traces,
-    )
+@pytest.mark.parametrize("name", CASES)
+def test_variants_keep_the_contract(name):
+    method, make, _ = VARIANTS[name]
+    check_method(method, *make())
 
 
-def numbers(tree):
-    """All arrays of a tree as NumPy arrays, keys as what they are made of."""
-    raw = jax.tree.map(lambda a: jax.random.key_data(a) if _is_key(a) else a, tree)
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(raw)]
-
-
-def _is_key(leaf):
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def same_bits(one, other):
-    return all(
-        np.array_equal(a, b, equal_nan=True)
-        for a, b in zip(numbers(one), numbers(other), strict=True)
-    )
-
-
-def kind(tree):
-    """Structure, shapes, dtypes and weak types: what decides whether a program serves."""
-    shapes = jax.eval_shape(lambda tree: tree, tree)
-    leaves = [(leaf.shape, leaf.dtype, leaf.weak_type) for leaf in jax.tree.leaves(shapes)]
-    return jax.tree.structure(tree), leaves
-
-
-def test_shapes_and_types(run):
-    """The hyper-gradient is like x; the state after a step is like the one before the first."""
-    assert isinstance(run.method, Method)
-    key = jax.random.key(0)
-    state = run.method.init(run.problem, run.x, key)
-    hypergradient, after, metrics = jax.eval_shape(
-        lambda x, state: run.method.estimate(run.problem, x, state, key), run.x, state
-    )
-    assert kind(hypergradient) == kind(run.x)
-    assert kind(after) == kind(state)
-    assert {"objective", "status"} <= set(metrics)
-    assert {metric.shape for metric in metrics.values()} == {()}
-
-
-def test_metrics_are_finite(run):
-    assert all(np.isfinite(record).all() for record in run.records.values())
-    assert (run.records["status"] == sb.Status.CONVERGED).all()
-    assert same_bits(run.whole.step, jnp.full(4, 4, jnp.int32))
-
-
-def test_one_program_for_all_steps(run):
-    """Of any state: the first, one of its own, and one from a file."""
-    assert len(run.traces) == 1
-
-
-def test_the_same_seed_gives_the_same_bits(run):
-    assert same_bits(run.again, run.whole)
-    first, other = (run.records["hypergradient_norm"][i] for i in (FIRST, OTHER_SEED))
-    assert np.array_equal(first, other) == (run.name in DETERMINISTIC)
-
-
-def test_goes_on_from_a_checkpoint_bit_for_bit(run):
-    assert same_bits(run.resumed, run.whole)
-
-
-def test_step_sizes_batch(run):
-    for x, moved in zip(numbers(run.x), numbers(run.first.x), strict=True):
-        np.testing.assert_allclose(moved[OTHER_STEP] - x, 2 * (moved[FIRST] - x), rtol=1e-9)
-
-
-def test_the_methods_numbers_batch(run):
-    first, other = (run.records["hypergradient_norm"][i] for i in (FIRST, OTHER_NUMBERS))
-    assert run.name not in NUMBERED or not np.array_equal(first, other)
-
-
-def test_starts_while_being_compiled(run):
-    """`init` with a concrete x and a traced key, which are told nothing about the values."""
-    keys = jax.random.split(jax.random.key(0), 2)
-    states = jax.eval_shape(jax.vmap(lambda key: run.method.init(run.problem, run.x, key)), keys)
-    alone = jax.eval_shape(lambda key: run.method.init(run.problem, run.x, key), keys[0])
-    assert jax.tree.structure(states) == jax.tree.structure(alone)
+@pytest.mark.parametrize("name", METHODS)
+def test_numbers_are_leaves(name):
+    """So that they can differ from start to start; counts and words are not."""
+    method = METHODS[name].make()
+    for field in dataclasses.fields(method):
+        value = getattr(method, field.name)
+        if isinstance(value, (float, int, str)):
+            assert field.metadata.get("static", False) != isinstance(value, float), field.name
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EVERY_METHOD)
+@pytest.mark.parametrize("name", VARIANTS)
 def test_minimize_with_a_checkpoint(name, tmp_path):
     """From the user's side: stopped by an error and taken up again."""
-    method, make = EVERY_METHOD[name]
+    method, make, _ = VARIANTS[name]
     problem, x = make()
 
     class Stumble(Checkpoint):
@@ -194,15 +81,6 @@ def test_minimize_with_a_checkpoint(name, tmp_path):
         np.testing.assert_array_equal(resumed.history[column], whole.history[column])
 
 
-class NoSoftMDP(eqx.Module):
-    """A lower level that answers, but has no Bellman equation."""
-
-    x: jax.Array
-
-    def solve(self, initial_value=None, throw=True):
-        return self.x
-
-
 def refusal(method, problem, x, message):
     with pytest.raises(sb.InvalidInputError, match=message):
         sb.minimize(problem, x, method, num_steps=1)
@@ -221,7 +99,7 @@ def objective_for(method, follower):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_refuses_a_follower_that_is_no_soft_mdp(name):
-    method, _ = METHODS[name]
+    method = METHODS[name].make()
 
     def follower(x):
         return NoSoftMDP(x["pay"])

@@ -125,10 +125,10 @@ def test_a_few_steps_of_the_follower_add_up():
     """Ten times three steps lead where thirty lead."""
     few, many = (sb.StocSoBiRL(inner_steps=steps) for steps in (3, 30))
     mdp = INSTANCE.follower(X)
-    follower = few.begin(mdp)
+    follower = few.start_follower(mdp)
     for _ in range(10):
         _, follower, _ = few.follow(mdp, follower)
-    np.testing.assert_allclose(follower, many.follow(mdp, many.begin(mdp))[1], rtol=1e-12)
+    np.testing.assert_allclose(follower, many.follow(mdp, many.start_follower(mdp))[1], rtol=1e-12)
 
 
 @pytest.mark.parametrize("discount", [0.0, 0.5, 0.9, 0.99])

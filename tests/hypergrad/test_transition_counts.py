@@ -6,7 +6,7 @@ import pytest
 
 from mdps import ACTIONS, STATES, random_mdp, random_policy, table
 from sobirl.hypergrad.transition_counts import TransitionCounts
-from sobirl.solve import policy_value
+from sobirl.solvers import policy_value
 
 POLICY = random_policy(1)
 REWARD = jnp.asarray(np.random.default_rng(2).normal(size=(STATES, ACTIONS)))

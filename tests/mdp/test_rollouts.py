@@ -8,7 +8,7 @@ from sobirl.core import InvalidInputError
 from sobirl.mdp import rollout
 from sobirl.mdp.rollouts import Environments
 from sobirl.mdp.rollouts import simulate as simulate_from
-from sobirl.solve import occupancy, policy_return
+from sobirl.solvers import occupancy, policy_return
 
 EPISODES, STEPS = 4000, 40
 

@@ -1,6 +1,6 @@
 """A process that forks children which label pairs in a loop until they are killed.
 
-    python store_process.py FOLDER KILLS SEED
+    python -m prefs.store_process FOLDER KILLS SEED
 
 Forking spares every child the seconds that importing takes. The parent kills each child with
 SIGKILL at a random moment, and then looks whether all that it acknowledged is in the store.
@@ -13,8 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from streams import fragments
-
+from experience.streams import fragments
 from sobirl.prefs import PreferenceStore
 
 

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prefs.streams import assert_equal, assert_frequency, fragments
+from experience.streams import assert_equal, assert_frequency, fragments
 from sobirl.core import InvalidInputError
 from sobirl.prefs import PairQueue
 

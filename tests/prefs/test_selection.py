@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prefs.streams import assert_frequency
+from experience.streams import assert_frequency
 from sobirl.core import InvalidInputError
 from sobirl.prefs import SELECTIONS, disagreement, entropy, select_pairs
 

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experience.streams import assert_equal, fragments
 from fuzzing import mutated_bytes
-from prefs.streams import assert_equal, fragments
 from sobirl.core import InvalidInputError
-from sobirl.prefs import Fragment, PreferenceStore
+from sobirl.experience import Fragment
+from sobirl.prefs import PreferenceStore
 
 PAIRS = fragments(4, 2)
 
@@ -129,9 +130,9 @@ _OBJECTS = np.full((2, 4), None)
 
 
 def test_killed_at_any_moment(tmp_path):
-    script = Path(__file__).with_name("store_process.py")
-    command = [sys.executable, str(script), str(tmp_path / "store"), "20", "1"]
-    process = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-m", "prefs.store_process", str(tmp_path / "store"), "20", "1"]
+    tests = Path(__file__).parents[1]
+    process = subprocess.run(command, cwd=tests, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
     assert process.stdout.startswith("killed 20 acknowledged ")
     assert int(process.stdout.split()[-1]) > 40

@@ -3,9 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prefs.streams import assert_equal, assert_frequency, fragments, of_rewards
+from experience.streams import assert_equal, assert_frequency, fragments, of_rewards
 from sobirl.core import InvalidInputError
-from sobirl.prefs import Fragment, Oracle, OracleTeacher, PreferenceStore, StoredTeacher, Teacher
+from sobirl.experience import Fragment
+from sobirl.prefs import Oracle, OracleTeacher, PreferenceStore, StoredTeacher, Teacher
 
 TIMES = 2000
 

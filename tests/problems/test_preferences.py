@@ -59,4 +59,4 @@ def test_the_seed_decides():
     np.testing.assert_array_equal(first.truth, again.truth)
     assert not np.array_equal(first.truth, other.truth)
     assert first.features.shape == (6, 3, 4)
-    assert sb.problems.load("preferences").Preferences is Preferences
+    assert sb.problems.preferences.Preferences is Preferences

@@ -40,4 +40,4 @@ def test_the_seed_decides():
     first, again, other = (RandomIncentives.generate(seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.features, again.features)
     assert not np.array_equal(first.features, other.features)
-    assert sb.problems.load("random-incentives").RandomIncentives is RandomIncentives
+    assert sb.problems.random_incentives.RandomIncentives is RandomIncentives

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from runs.conftest import change_options, edit, sobirl
-from sobirl.runs import checkpoint
+from sobirl.bilevel import checkpoint
+from sobirl.experiments.rust_bus import RustBusRun
 from sobirl.runs.directory import RunDirectory
-from sobirl.runs.rust_bus import RustBusRun
 
 
 def damaged(path):
@@ -86,10 +86,10 @@ def test_unusable_configurations(stopped_run, tmp_path, monkeypatch, command, ch
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_steps": "many"}, "config.json: Error parsing --num-steps"),
-        ({"num_steps": -4}, "--num-steps must be at least 1, got -4"),
+        ({"num_steps": "many"}, "config.json: num_steps should be a valid integer"),
+        ({"num_steps": -4}, "num_steps should be greater than or equal to 1, got -4"),
         ({"method": "newton"}, "config.json: "),
-        ({"speed": 3}, "config.json: Unrecognized options: --speed, 3"),
+        ({"speed": 3}, "config.json: random-mdp has no option 'speed'"),
         (
             {"instance": "gone.npz", "states": None, "dimension": None},
             "gone.npz: there is no such file",

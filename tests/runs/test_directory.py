@@ -11,19 +11,22 @@ import optax
 import pytest
 
 import sobirl as sb
+from arguments import options_from
 from runs.conftest import SMALL, sobirl
+from sobirl.bilevel import checkpoint
 from sobirl.core.locks import lock
+from sobirl.experiments.four_rooms import FourRoomsRun
+from sobirl.experiments.random_mdp import RandomMDPRun
+from sobirl.experiments.rust_bus import RustBusRun
+from sobirl.experiments.tabular import TabularRun
 from sobirl.problems.random_mdp import TargetPolicy
-from sobirl.runs import checkpoint, directory
-from sobirl.runs.arguments import from_arguments, to_arguments
+from sobirl.runs import directory
+from sobirl.runs.arguments import to_arguments
 from sobirl.runs.configuration import configuration
+from sobirl.runs.decoding import decode
 from sobirl.runs.directory import RunDirectory
-from sobirl.runs.four_rooms import FourRoomsRun
 from sobirl.runs.outcome import Outcome
-from sobirl.runs.random_mdp import RandomMDPRun
-from sobirl.runs.rust_bus import RustBusRun
 from sobirl.runs.saved import SavedRun
-from sobirl.runs.tabular import TabularRun
 
 
 def numbers(path):
@@ -118,7 +121,7 @@ def test_a_run_whose_end_cannot_be_evaluated_is_kept(tmp_path, monkeypatch):
     def fail(*args, **options):
         raise sb.ConvergenceError("no solution")
 
-    monkeypatch.setattr("sobirl.runs.random_mdp.summarize_result", fail)
+    monkeypatch.setattr("sobirl.experiments.random_mdp.run.summarize_result", fail)
     code, _, error = sobirl(*SMALL, "--out", tmp_path / "run")
     assert code == 2
     assert "no solution" in error
@@ -223,10 +226,11 @@ def test_unwritable_directory(tmp_path, monkeypatch):
 )
 def test_options_through_arguments_and_back(options):
     config = json.loads(json.dumps(configuration(options)))
+    assert decode(type(options), config["options"]) == options
     own = {name: value for name, value in config["options"].items() if name != "out"}
-    assert from_arguments(type(options), to_arguments(options, own)) == options
+    assert options_from(type(options), to_arguments(type(options), own)) == options
     command = shlex.split(config["command"])[3:]
-    assert from_arguments(type(options), command) == dataclasses.replace(options, force=False)
+    assert options_from(type(options), command) == dataclasses.replace(options, force=False)
 
 
 def test_the_command_repeats_the_run(ended_run, tmp_path):

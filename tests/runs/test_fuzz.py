@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 import sobirl as sb
 from fuzzing import mutated_bytes
 from instances import INSTANCE
+from sobirl.bilevel import checkpoint
+from sobirl.experiments.registry import kind_of
 from sobirl.problems.random_mdp import RandomMDP
-from sobirl.runs import checkpoint
-from sobirl.runs.registry import options_of
+from sobirl.runs.configuration import options_of
 from sobirl.runs.report import comparison
 from sobirl.runs.saved import SavedRun
 from sobirl.runs.show import show
@@ -46,7 +47,7 @@ def read_all(path):
         one_line(lambda: list(show(run)))
         one_line(lambda: comparison([run]))
         one_line(run.metrics)
-        one_line(lambda: options_of(run))
+        one_line(lambda: options_of(run, kind_of(run)))
 
 
 @pytest.fixture(scope="module")

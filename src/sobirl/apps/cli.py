@@ -1,71 +1,134 @@
 """The command line: arguments in, an exit code and at most one line of error out."""
 
-import io
-import sys
-import warnings
+import time
 
-import equinox as eqx
-import jax
-import tyro
+_STARTED = time.perf_counter()
 
-from sobirl.apps.commands import ListProblems, Report, Resume, Run, Show
-from sobirl.core.errors import SobirlError
-from sobirl.core.status import Status
-from sobirl.runs.arguments import parsed
-from sobirl.runs.options import RunOptions
-from sobirl.runs.registry import EXPERIMENTS
+import io  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+import warnings  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Annotated  # noqa: E402
+
+from cyclopts import App, CycloptsError, Parameter  # noqa: E402
+
+from sobirl.apps import commands  # noqa: E402
+from sobirl.apps.parameters import command_for, new_app  # noqa: E402
+from sobirl.core.errors import SobirlError  # noqa: E402
+from sobirl.core.status import Status  # noqa: E402
+from sobirl.core.version import __version__  # noqa: E402
+from sobirl.experiments.registry import EXPERIMENTS  # noqa: E402
+from sobirl.runs.options import RunOptions  # noqa: E402
 
 _DESCRIPTION = """Bilevel reinforcement learning: choose the parameters of a reward, an incentive or
 an environment so that the policy an agent learns in response does what you want.
 
 Start with: sobirl list, then: sobirl run four-rooms"""
 
+Cache = Annotated[bool, Parameter(negative="--no-cache")]
+
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line: exit code 0 done, 2 unusable input (one line says what), 130 Ctrl-C."""
-    # Tabular problems are solved in float64.
-    jax.config.update("jax_enable_x64", True)
+    started = _STARTED if args is None else time.perf_counter()
     # A run's own report says it too, in words for people who call no functions.
     warnings.filterwarnings("ignore", message="minimize: ", category=RuntimeWarning)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # for terminals without Greek letters
     try:
-        command = _parse(sys.argv[1:] if args is None else args)
-        (Run(command) if isinstance(command, RunOptions) else command)()
+        _app(started)(
+            sys.argv[1:] if args is None else args,
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+    except CycloptsError as error:
+        _end(f"error: {_explained(error)} (see sobirl --help)", 2)
     except SobirlError as error:
         _end(f"error: {error}", 2)
-    except eqx.EquinoxRuntimeError as error:  # a check inside compiled code
-        status = Status.told_by(error)
-        if status is None:
-            raise
-        _end(f"error: {status.advice}", 2)
+    except BrokenPipeError:  # of `sobirl list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _end(f"error: {where}{error.strerror or error}", 2)
     except KeyboardInterrupt as interrupt:
         _end(str(interrupt) or "stopped", 130)
+    except RuntimeError as error:  # perhaps a check inside compiled code
+        status = Status.told_by(error)
+        if status is None:
+            raise
+        _end(f"error: {status.advice}", 2)
 
 
-def _parse(args: list[str]):
-    """The command that is asked for, or the options of the run.
+def _app(started: float) -> App:
+    """The commands, and below `run` one an experiment."""
 
-    Raises:
-        InvalidInputError: the arguments fit no command; tyro's explanation in one line.
-    """
-    run = tyro.extras.SubcommandApp()
-    for name, experiment in EXPERIMENTS.items():
-        run.command(experiment, name=name)
-    app = tyro.extras.SubcommandApp()
-    app.command(run, name="run", help="Carry out a new run of a problem; sobirl list names them.")
-    for name, command in (
-        ("resume", Resume),
-        ("show", Show),
-        ("report", Report),
-        ("list", ListProblems),
-    ):
-        app.command(command, name=name)
-    return parsed(lambda: app.cli(prog="sobirl", description=_DESCRIPTION, args=args or ["--help"]))
+    def carry_out(options: RunOptions, cache: bool) -> None:
+        _compute_in_float64()
+        commands.run(options, started=started, cache=cache)
+
+    def resume(run: Path, /, *, cache: Cache = True) -> None:
+        """Go on with a run that was stopped or killed, as if it had not been.
+
+        Its last checkpoint and its config.json decide everything.
+
+        Parameters
+        ----------
+        run
+            The run's directory, for example runs/four-rooms-1.
+        cache
+            Keep compiled programs, so that the next run need not compile them again.
+        """
+        _compute_in_float64()
+        commands.resume(run, started=started, cache=cache)
+
+    def show(run: Path, /) -> None:
+        """Show what a run is, how far it came and what it found.
+
+        Parameters
+        ----------
+        run
+            The run's directory.
+        """
+        commands.show(run)
+
+    def report(*runs: Path, out: Path | None = None, force: bool = False) -> None:
+        """Compare runs: a table, curves, and one HTML page that needs no other file.
+
+        Parameters
+        ----------
+        runs
+            Directories of runs, complete or not.
+        out
+            Folder of the report, made new. By default runs/report-N with the first free N.
+        force
+            Replace the report that is already there.
+        """
+        commands.report(runs, out, force)
+
+    app = new_app(name="sobirl", help=_DESCRIPTION, version=__version__)
+    run = new_app(name="run", help="Carry out a new run of a problem; sobirl list names them.")
+    for name, kind in EXPERIMENTS.items():
+        run.command(command_for(kind, carry_out), name=name)
+    app.command(run)
+    for command in (resume, show, report):
+        app.command(command)
+    app.command(commands.list_all, name="list")
+    return app
+
+
+def _compute_in_float64() -> None:
+    """Tabular problems are solved in float64."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+
+
+def _explained(error: CycloptsError) -> str:
+    """What is wrong, in one line."""
+    return str(error).rstrip(".")
 
 
 def _end(message: str, code: int) -> None:

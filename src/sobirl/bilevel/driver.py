@@ -1,16 +1,14 @@
-"""The loop around the compiled chunks: progress, Ctrl-C, early stopping and recording."""
+"""The loop around compiled steps, for every run: progress, Ctrl-C, early stopping, recording."""
 
 import dataclasses
-import sys
 import time
 from collections.abc import Callable, Iterable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from sobirl.bilevel.interrupts import deferred_interrupt
-from sobirl.bilevel.loop import RunState
+from sobirl.bilevel.progress import progress_bar
 from sobirl.bilevel.recorder import Recorder, Records
 from sobirl.core.errors import InvalidInputError
 
@@ -18,8 +16,18 @@ from sobirl.core.errors import InvalidInputError
 _CHUNK_SECONDS = 0.5
 
 
+@runtime_checkable
+class Stepped(Protocol):
+    """A state that knows how many steps led to it, of one start or of several side by side."""
+
+    step: Any
+
+
+State = TypeVar("State", bound=Stepped)
+
+
 @dataclasses.dataclass
-class Drive:
+class Drive(Generic[State]):
     """How far a run came.
 
     Attributes:
@@ -29,35 +37,41 @@ class Drive:
         interrupted: whether Ctrl-C ended it.
     """
 
-    state: RunState
+    state: State
     records: Records
     seconds: float
     interrupted: bool
 
 
 def drive(
-    advance: Callable[[RunState, int], tuple[RunState, Records]],
-    state: RunState,
+    advance: Callable[[State, int], tuple[State, Records]],
+    state: State,
     *,
-    columns: Iterable[str],
+    columns: Iterable[str] | None,
     num_steps: int,
     chunk_size: int,
-    has_converged: Callable[[Records], bool] | None,
+    has_converged: Callable[[Records], bool] | None = None,
     recorder: Recorder | None,
+    revive: Callable[[State], State] = lambda state: state,
     progress: bool | None,
-) -> Drive:
+    label: str = "minimizing",
+    describe: Callable[[Records], str],
+) -> Drive[State]:
     """Take steps until there are `num_steps`, all starts have converged, or Ctrl-C.
 
     Args:
         advance: (state, count) -> the state after `count` steps and their rows; at most
             `chunk_size` of them.
         state: before the first step.
-        columns: the names of what a row has.
+        columns: the names of what a row has, if they are known beforehand.
         num_steps: steps in all, those that the recorder already has included.
         chunk_size: steps after which convergence is looked at; calls take no more.
         has_converged: whether the last row says that there is nothing left to do.
         recorder: is told of every chunk.
+        revive: makes a state that steps can be taken from of one read back from a file.
         progress: whether to show a bar; None for on a terminal only.
+        label: what the bar says is being done.
+        describe: what the bar says of the latest rows.
 
     Raises:
         InvalidInputError: the recorder has a run with other columns.
@@ -68,12 +82,12 @@ def drive(
     chunks, before = [], 0.0
     if saved is not None:
         state, records, before = saved
-        if records.keys() != set(columns):
+        if columns is not None and records.keys() != set(columns):
             raise InvalidInputError(
                 "recorder: holds another run, whose rows have "
                 f"{', '.join(sorted(records.keys() ^ set(columns)))} or have it not"
             )
-        chunks = [records]
+        state, chunks = revive(state), [records]
     done = resumed_at = int(np.max(state.step))
     clock = time.perf_counter()
 
@@ -86,8 +100,8 @@ def drive(
         return done >= num_steps or (looked_at and has_converged(chunks[-1]))
 
     count = 1
-    with deferred_interrupt() as interrupt, _progress_bar(progress) as bar:
-        task = bar.add_task("minimizing", total=num_steps, completed=done, objective="")
+    with deferred_interrupt() as interrupt, progress_bar(progress, label, num_steps) as show:
+        show(done, describe(chunks[-1]) if chunks else "")
         while not interrupt.requested and not finished():
             count = min(count, num_steps - done, chunk_size - done % chunk_size)
             started = time.perf_counter()
@@ -97,8 +111,7 @@ def drive(
             done += count
             if recorder is not None:
                 recorder.record(state, rows, seconds())
-            lowest = np.fmin.reduce(rows["objective"], axis=None)
-            bar.update(task, completed=done, objective=f"objective {lowest:.6g}")
+            show(done, describe(rows))
             count = max(1, int(min(_CHUNK_SECONDS / max(a_step, 1e-9), chunk_size)))
         if recorder is not None and done > resumed_at:
             recorder.save()
@@ -110,18 +123,4 @@ def drive(
         {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]},
         seconds(),
         interrupted,
-    )
-
-
-def _progress_bar(progress: bool | None) -> Progress:
-    show = sys.stderr.isatty() if progress is None else progress
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(show_speed=True),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[objective]}"),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not show,
     )

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of what is being done."""
+"""Ctrl-C and SIGTERM that wait for the end of what is being done."""
 
 import contextlib
 import dataclasses
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @dataclasses.dataclass
 class Interrupt:
-    """Whether Ctrl-C was pressed."""
+    """Whether Ctrl-C was pressed, or the process was asked to end."""
 
     requested: bool = False
 
@@ -18,8 +18,9 @@ class Interrupt:
 def deferred_interrupt() -> Iterator[Interrupt]:
     """Within it, the first Ctrl-C only sets a flag; a second one raises KeyboardInterrupt.
 
-    Where Ctrl-C does not raise KeyboardInterrupt in the first place (another thread, a handler of
-    the user's own), nothing is changed.
+    SIGTERM counts as Ctrl-C within `termination_as_interrupt`. Where a signal does not raise
+    KeyboardInterrupt in the first place (another thread, a handler of the user's own), nothing is
+    changed.
     """
     interrupt = Interrupt()
 
@@ -28,15 +29,36 @@ def deferred_interrupt() -> Iterator[Interrupt]:
             signal.default_int_handler(number, frame)
         interrupt.requested = True
 
-    ours = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
-    if not ours:
+    with contextlib.ExitStack() as held:
+        for number, raises in ((signal.SIGINT, signal.default_int_handler), (_TERM, _raise)):
+            if _in_main_thread() and signal.getsignal(number) is raises:
+                signal.signal(number, on_signal)
+                held.callback(signal.signal, number, raises)
         yield interrupt
+
+
+@contextlib.contextmanager
+def termination_as_interrupt() -> Iterator[None]:
+    """Within it, SIGTERM raises KeyboardInterrupt as Ctrl-C does: schedulers send it.
+
+    A handler of the user's own is left alone.
+    """
+    if not _in_main_thread() or signal.getsignal(_TERM) is not signal.SIG_DFL:
+        yield
         return
-    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(_TERM, _raise)
     try:
-        yield interrupt
+        yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(_TERM, signal.SIG_DFL)
+
+
+_TERM = signal.SIGTERM
+
+
+def _raise(number, frame):
+    signal.default_int_handler(number, frame)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

@@ -102,7 +102,8 @@ def step(
     objective = metrics["objective"]
     counts = jnp.isfinite(objective) & own_temperature
     # An objective that is only an estimate picks no winner: then the last x stands.
-    better = counts & (objective < state.best_objective) if method.objective_is_exact else counts
+    exact = getattr(method, "objective_is_exact", False)
+    better = counts & (objective < state.best_objective) if exact else counts
     nothing_yet = jnp.isinf(state.best_objective)
     next_state = RunState(
         x=x,

@@ -15,7 +15,7 @@ from sobirl.bilevel.problem import BilevelProblem
 from sobirl.bilevel.trust_region import FLAT, Point, Target, all_steps
 from sobirl.core.errors import ConvergenceError, InvalidInputError
 from sobirl.core.status import Status
-from sobirl.solve import solve
+from sobirl.solvers import solve
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from sobirl.core.checks import as_float_array, check, check_shape
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.response import Response
-from sobirl.solve import solve
+from sobirl.solvers import solve
 
 
 class BilevelProblem(eqx.Module):

@@ -3,27 +3,26 @@
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-
-from sobirl.bilevel.loop import RunState
+from jaxtyping import PyTree
 
 Records = dict[str, np.ndarray]  # one row a step, (steps, *starts)
 
 
 @runtime_checkable
 class Recorder(Protocol):
-    """The contract of `minimize(..., recorder=)`; `sobirl.runs.checkpoint.Checkpoint` is one.
+    """The contract of `minimize(..., recorder=)`; `sobirl.Checkpoint` is one.
 
     Records are those of the method: row k holds the norms, the metrics and the objective at x_k.
     """
 
-    def restore(self, like: RunState) -> tuple[RunState, Records, float] | None:
+    def restore(self, like: PyTree) -> tuple[PyTree, Records, float] | None:
         """The state that was saved last, all rows up to it, and the seconds that they took.
 
         `like` is the state before the first step, whose structure the saved one has. None if
         nothing was saved.
         """
 
-    def record(self, state: RunState, rows: Records, seconds: float) -> None:
+    def record(self, state: PyTree, rows: Records, seconds: float) -> None:
         """Keep the state after some steps, their rows, and the seconds since the first step.
 
         The recorder decides how often it saves.

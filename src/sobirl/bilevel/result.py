@@ -1,6 +1,7 @@
 """What `minimize` found."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -25,7 +26,8 @@ class Result:
         projected_gradient_norm: ‖x - P(x - ∇φ)‖₂ at `final_x`, P the projection; without one the
             same as `hypergradient_norm`.
         converged: whether that norm is below the asked tolerance.
-        status: the worst `Status` of the best start's steps; its `advice` says what to do.
+        status: the worst `Status` of the best start's steps.
+        advice: what the status means, and what to do about it with this method.
         best_start: which start it was.
         start_x: the best iterate of every start, with a leading start axis.
         start_objectives: φ at them, (starts,); NaN for a start that never had a finite objective.
@@ -46,6 +48,7 @@ class Result:
     projected_gradient_norm: float
     converged: bool
     status: Status
+    advice: str
     best_start: int
     start_x: PyTree
     start_objectives: np.ndarray
@@ -65,12 +68,17 @@ class Result:
             + f", {norm} {self.projected_gradient_norm:.1e} after {self.steps} steps, "
             + ("converged" if self.converged else "not converged")
             + f", {self.run_seconds:.2f} s after {self.compile_seconds:.1f} s of compilation"
-            + ("" if self.status is Status.CONVERGED else f"; {self.status.advice}")
+            + ("" if self.status is Status.CONVERGED else f"; {self.advice}")
         )
 
 
 def make_result(
-    final_x: PyTree, after: RunState, records: dict[str, np.ndarray], tolerance: float, **more
+    final_x: PyTree,
+    after: RunState,
+    records: dict[str, np.ndarray],
+    tolerance: float,
+    advise: Callable[[Status], str],
+    **more,
 ) -> Result:
     """A result from the end of a run.
 
@@ -79,6 +87,7 @@ def make_result(
         after: the state one step after them, for whose best the last iterates were judged.
         records: the rows of every step and of that further one, (steps + 1, *starts).
         tolerance: `converged` means a norm below it.
+        advise: what to do about a status.
         more: the fields of `Result` that only the caller knows.
     """
     history = shifted_history(records)
@@ -94,6 +103,7 @@ def make_result(
     steps = len(history["objective"])
     statuses = history["status"].reshape(steps, -1)[:, best] if steps else np.zeros(0, int)
     norm = float(stationarity(last)[best])
+    status = Status(int(max(statuses.max(initial=0), last["status"][best])))
     return Result(
         x=jax.tree.map(lambda leaf: leaf[best], best_x),
         objective=float(objectives[best]),
@@ -102,7 +112,8 @@ def make_result(
         hypergradient_norm=float(last["hypergradient_norm"][best]),
         projected_gradient_norm=norm,
         converged=norm < tolerance,
-        status=Status(int(max(statuses.max(initial=0), last["status"][best]))),
+        status=status,
+        advice=advise(status),
         best_start=best,
         start_x=best_x,
         start_objectives=objectives,

@@ -38,12 +38,16 @@ class Problem(Protocol):
 class Method(Protocol):
     """A way to get the hyper-gradient ∇φ(x): a record of two pure functions on pytrees.
 
-    Numbers in a method are pytree leaves, so that step sizes can be batched with `vmap`.
-    `objective_is_exact` says whether the `objective` that it reports is φ(x) itself, so that
-    iterates can be compared by it.
-    """
+    Numbers in a method are pytree leaves, so that step sizes can be batched with `vmap`. What it
+    may have beside these functions:
 
-    objective_is_exact: bool
+    * `objective_is_exact`: whether the `objective` that it reports is φ(x) itself, so that iterates
+      can be compared by it; False where it is missing.
+    * `advice(status)`: what to do about a `sobirl.Status`; None for the status's own advice.
+    * `needs`: what it asks of a problem, a `sobirl.hypergrad.Needs`.
+
+    `sobirl.testing.check_method` checks a method for all that is asked of it.
+    """
 
     def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> Any:
         """The method's state before the first estimate."""

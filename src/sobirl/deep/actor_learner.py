@@ -13,16 +13,16 @@ from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.envs.spec import Continuous, EnvSpec, Step
-from sobirl.deep.replay import Replay, ReplayState
-from sobirl.deep.sac import RewardFunction, SACState, SoftActorCritic
-from sobirl.prefs import Steps, stack_frames
+from sobirl.deep.follower import Follower, RewardFunction
+from sobirl.experience import Steps, first_frames, next_frames, seen
+from sobirl.experience.replay import Replay, ReplayState
 
 
 class LearnerState(eqx.Module):
     """Everything that the next step depends on, but the environments and the reward.
 
     Attributes:
-        follower: the networks and their optimizers.
+        follower: all that it has learned.
         replay: the ring of experience.
         frames: the latest k frames of every environment (N,k,*obs).
         live: whether the next call of the environments takes a step (N,).
@@ -33,7 +33,7 @@ class LearnerState(eqx.Module):
         key: for all that is random.
     """
 
-    follower: SACState
+    follower: PyTree
     replay: ReplayState
     frames: Num[Array, "N k *obs"]
     live: Bool[Array, "N"]
@@ -61,7 +61,7 @@ class ActorLearner(eqx.Module):
         InvalidInputError: numbers that cannot be.
     """
 
-    follower: SoftActorCritic
+    follower: Follower
     replay: Replay
     random_steps: int = eqx.field(default=1000, static=True)
     updates_per_step: float = eqx.field(default=1.0, static=True)
@@ -72,12 +72,13 @@ class ActorLearner(eqx.Module):
             raise InvalidInputError(
                 f"updates_per_step: must be positive, got {self.updates_per_step}"
             )
-        a_call = self.updates_per_step * self.replay.num_envs
-        whole = a_call if a_call >= 1 else 1 / a_call
+        per_call = self.updates_per_step * self.replay.num_envs
+        whole = per_call if per_call >= 1 else 1 / per_call
         if not math.isclose(whole, round(whole), rel_tol=1e-6):
             raise InvalidInputError(
-                f"updates_per_step: {self.updates_per_step} makes {a_call:g} updates for a step of "
-                f"all {self.replay.num_envs} environments; a whole number or one over one is needed"
+                f"updates_per_step: {self.updates_per_step} makes {per_call:g} updates for a step "
+                f"of all {self.replay.num_envs} environments; a whole number or one over one is "
+                "needed"
             )
         if self.random_steps < 0:
             raise InvalidInputError(f"random_steps: must not be negative, got {self.random_steps}")
@@ -92,9 +93,9 @@ class ActorLearner(eqx.Module):
         """
         key, follower_key = jax.random.split(key)
         count, k = self.replay.num_envs, self.replay.frame_stack
-        frames = jnp.repeat(observation[:, None], k, axis=1)
+        frames = first_frames(observation, k)
         follower = self.follower.init(follower_key)
-        action, log_prob = self.follower.act(follower.actor, _stacked(frames), follower_key)
+        action, log_prob = self.follower.act(follower, seen(frames), follower_key)
         flags = jnp.zeros((count, 1), bool)
         first = Steps(
             observation=observation[:, None],
@@ -122,9 +123,9 @@ class ActorLearner(eqx.Module):
         self, state: LearnerState, key: Key[Array, ""]
     ) -> tuple[Num[Array, "N *d"], Float[Array, "N"]]:
         """The next actions and their log-probabilities: at random first, then the policy's."""
-        observation = _stacked(state.frames)
+        observation = seen(state.frames)
         policy_key, random_key = jax.random.split(key)
-        action, log_prob = self.follower.act(state.follower.actor, observation, policy_key)
+        action, log_prob = self.follower.act(state.follower, observation, policy_key)
         anything, flat = self.follower.random_action(len(observation), random_key)
         random = state.steps < self.random_steps
         return jnp.where(random, anything, action), jnp.where(random, flat, log_prob)
@@ -176,8 +177,8 @@ class ActorLearner(eqx.Module):
             state=self._kept(environment),
         )
         # Where no step was taken a new episode begins, and its first frame fills the stack.
-        shifted = jnp.concatenate([state.frames[:, 1:], step.observation[:, None]], axis=1)
-        begun = jnp.repeat(step.observation[:, None], self.replay.frame_stack, axis=1)
+        shifted = next_frames(state.frames, step.observation)
+        begun = first_frames(step.observation, self.replay.frame_stack)
         live = _like(state.live, shifted)
         ended = step.terminated | step.truncated
         returns = state.returns + step.reward
@@ -212,8 +213,8 @@ class ActorLearner(eqx.Module):
         Returns:
             the next state, and sums: of `updates`, and of their metrics.
         """
-        a_call = self.updates_per_step * self.replay.num_envs
-        count, period = max(round(a_call), 1), max(round(1 / a_call), 1)
+        per_call = self.updates_per_step * self.replay.num_envs
+        count, period = max(round(per_call), 1), max(round(1 / per_call), 1)
 
         def update(follower, key):
             sample_key, update_key = jax.random.split(key)
@@ -249,10 +250,6 @@ def to_environment(spec: EnvSpec, action: Num[Array, "N *d"]) -> Num[Array, "N *
         return action
     low, high = (jnp.asarray(bound) for bound in (spec.actions.low, spec.actions.high))
     return low + (action + 1) / 2 * (high - low)
-
-
-def _stacked(frames: Num[Array, "N k *obs"]) -> Num[Array, "N *stack"]:
-    return stack_frames(frames, frames.shape[1])[:, 0]
 
 
 def _like(flags: Bool[Array, "N"], leaf: Num[Array, "N ..."]) -> Bool[Array, "N ..."]:

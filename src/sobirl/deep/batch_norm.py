@@ -19,7 +19,7 @@ class BatchNorm(eqx.Module):
     Attributes:
         scale: learned, as is ...
         offset: ... this.
-        mean: collected by `acquainted`; no gradient flows into it, nor into ...
+        mean: collected by `update_statistics`; no gradient flows into it, nor into ...
         variance: ... this.
 
     Source: Ioffe and Szegedy (2015).
@@ -43,7 +43,7 @@ class BatchNorm(eqx.Module):
         factor = self.scale / jnp.sqrt(variance + _EPS)
         return (hidden - _wide(mean)) * _wide(factor) + _wide(self.offset)
 
-    def acquainted(self, hidden: Float[Array, "C H W"], axis: str) -> "BatchNorm":
+    def update_statistics(self, hidden: Float[Array, "C H W"], axis: str) -> "BatchNorm":
         """With statistics that have moved a tenth of the way to those of a batch."""
         now = _statistics(hidden, axis)
         moved = jax.tree.map(

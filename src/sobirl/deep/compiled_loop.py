@@ -10,9 +10,8 @@ from jaxtyping import Array, Float, Key, PyTree
 from sobirl.deep.actor_learner import ActorLearner, LearnerState, to_environment
 from sobirl.deep.envs.compiled import CompiledEnvironments
 from sobirl.deep.envs.spec import EnvSpec
-from sobirl.deep.networks import Network
-from sobirl.deep.sac import RewardFunction, SoftActorCritic
-from sobirl.prefs import stack_frames
+from sobirl.deep.follower import Follower, RewardFunction
+from sobirl.experience import first_frames, next_frames, seen
 
 LoopState = tuple[LearnerState, PyTree]
 
@@ -65,8 +64,8 @@ class CompiledLoop:
 
     def evaluate(
         self,
-        follower: SoftActorCritic,
-        actor: Network,
+        follower: Follower,
+        state: PyTree,
         key: Key[Array, ""],
         most_steps: int,
         greedy: bool = False,
@@ -74,13 +73,13 @@ class CompiledLoop:
         """The true return of one episode in every environment that is there for it.
 
         Args:
-            follower: how the actor's output is read.
-            actor: the policy.
+            follower: how its state is read.
+            state: what it has learned.
             key: for all that is random.
             most_steps: episodes that are longer count as far as they came.
             greedy: take the most likely action instead of drawing one.
         """
-        return _evaluate(follower, actor, self.evaluation, key, most_steps, greedy)
+        return _evaluate(follower, state, self.evaluation, key, most_steps, greedy)
 
     def restore(self, state: LoopState) -> LoopState:
         """Go on from a saved state."""
@@ -114,11 +113,10 @@ def _advance(fixed, state):
 
 
 @eqx.filter_jit
-def _evaluate(follower, actor, environments, key, most_steps, greedy):
-    k = environments.spec.frame_stack
+def _evaluate(follower, learned, environments, key, most_steps, greedy):
     key, begin_key = jax.random.split(key)
     inner, observation = environments.init(begin_key)
-    frames = jnp.repeat(observation[:, None], k, axis=1)
+    frames = first_frames(observation, environments.spec.frame_stack)
 
     def goes_on(carry):
         _, _, running, _, count, _ = carry
@@ -127,13 +125,13 @@ def _evaluate(follower, actor, environments, key, most_steps, greedy):
     def body(carry):
         inner, frames, running, returns, count, key = carry
         key, act_key, step_key = jax.random.split(key, 3)
-        observation = stack_frames(frames, k)[:, 0]
+        observation = seen(frames)
         if greedy:
-            action = follower.mode(actor, observation)
+            action = follower.mode(learned, observation)
         else:
-            action, _ = follower.act(actor, observation, act_key)
+            action, _ = follower.act(learned, observation, act_key)
         inner, step = environments.step(inner, to_environment(environments.spec, action), step_key)
-        frames = jnp.concatenate([frames[:, 1:], step.observation[:, None]], axis=1)
+        frames = next_frames(frames, step.observation)
         returns = returns + jnp.where(running, step.reward, 0)
         running = running & ~(step.terminated | step.truncated)
         return inner, frames, running, returns, count + 1, key

@@ -5,21 +5,21 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from jaxtyping import Array, Key, UInt8
+from jaxtyping import Array, Key, PyTree, UInt8
 from PIL import Image
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.envs.host import HostEnvironments
 from sobirl.deep.envs.pictures import Stage
+from sobirl.deep.follower import Follower
 from sobirl.deep.host_loop import act_on_host, seed_of
-from sobirl.deep.networks import Network
-from sobirl.deep.sac import SoftActorCritic
+from sobirl.experience import first_frames, next_frames
 
 
 def film(
     environments: HostEnvironments | Stage,
-    follower: SoftActorCritic,
-    actor: Network,
+    follower: Follower,
+    state: PyTree,
     key: Key[Array, ""],
     most_steps: int,
     greedy: bool = False,
@@ -28,8 +28,8 @@ def film(
 
     Args:
         environments: one environment that can be drawn.
-        follower: how the actor's output is read.
-        actor: the policy.
+        follower: how its state is read.
+        state: what it has learned.
         key: for all that is random.
         most_steps: the episode is cut off after these.
         greedy: take the most likely action instead of drawing one.
@@ -39,13 +39,13 @@ def film(
     """
     key, reset_key = jax.random.split(key)
     observation = environments.reset(seed_of(reset_key))
-    frames = np.repeat(observation[:, None], environments.spec.frame_stack, axis=1)
+    frames = first_frames(observation, environments.spec.frame_stack)
     pictures = [environments.render_frame()]
     for _ in range(most_steps):
         key, act_key = jax.random.split(key)
-        action = act_on_host(follower, environments.spec, actor, frames, act_key, greedy)
+        action = act_on_host(follower, environments.spec, state, frames, act_key, greedy)
         step = environments.step(np.asarray(action))
-        frames = np.concatenate([frames[:, 1:], step.observation[:, None]], axis=1)
+        frames = next_frames(frames, step.observation)
         pictures.append(environments.render_frame())
         if step.terminated[0] or step.truncated[0]:
             break

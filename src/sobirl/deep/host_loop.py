@@ -12,9 +12,8 @@ from jaxtyping import Array, Float, Key, Num, PyTree
 from sobirl.deep.actor_learner import ActorLearner, LearnerState, to_environment
 from sobirl.deep.envs.host import HostEnvironments
 from sobirl.deep.envs.spec import EnvSpec, Step
-from sobirl.deep.networks import Network
-from sobirl.deep.sac import RewardFunction, SoftActorCritic
-from sobirl.prefs import stack_frames
+from sobirl.deep.follower import Follower, RewardFunction
+from sobirl.experience import first_frames, next_frames, seen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,22 +59,22 @@ class HostLoop:
         fixed, state = (learner, self.spec, reward), state[0]
         state, action, log_prob, outside = _first_action(fixed, state)
         programs = _Programs(fixed, (state, action, log_prob))
-        follower, rest = programs.apart(state, action, log_prob)
-        told = []
+        follower, rest = programs.split(state, action, log_prob)
+        metrics = []
         for _ in range(num_calls):
             step = self.environments.step(np.asarray(outside))
             rest, outside, key, episodes = programs.act(rest, follower, *step)
             # This goes on while the environments take their next step.
-            follower, metrics = programs.learn(follower, rest, key)
-            told.append({**episodes, **metrics})
-        state, _, _ = programs.together(follower, rest)
-        sums = {name: jnp.asarray(sum(float(m[name]) for m in told)) for name in told[0]}
+            follower, learned = programs.learn(follower, rest, key)
+            metrics.append({**episodes, **learned})
+        state, _, _ = programs.combine(follower, rest)
+        sums = {name: jnp.asarray(sum(float(row[name]) for row in metrics)) for name in metrics[0]}
         return (state, self._kept()), sums
 
     def evaluate(
         self,
-        follower: SoftActorCritic,
-        actor: Network,
+        follower: Follower,
+        state: PyTree,
         key: Key[Array, ""],
         most_steps: int,
         greedy: bool = False,
@@ -84,17 +83,17 @@ class HostLoop:
 
         See `CompiledLoop.evaluate`.
         """
-        k, environments = self.spec.frame_stack, self.evaluation
+        environments = self.evaluation
         key, reset_key = jax.random.split(key)
         observation = environments.reset(seed_of(reset_key))
-        frames = np.repeat(observation[:, None], k, axis=1)
+        frames = first_frames(observation, self.spec.frame_stack)
         running = np.ones(environments.num_envs, bool)
         returns = np.zeros(environments.num_envs, np.float32)
         for _ in range(most_steps):
             key, act_key = jax.random.split(key)
-            action = act_on_host(follower, self.spec, actor, frames, act_key, greedy)
+            action = act_on_host(follower, self.spec, state, frames, act_key, greedy)
             step = environments.step(np.asarray(action))
-            frames = np.concatenate([frames[:, 1:], step.observation[:, None]], axis=1)
+            frames = next_frames(frames, step.observation)
             returns += np.where(running, step.reward, 0)
             running &= ~(step.terminated | step.truncated)
             if not running.any():
@@ -108,7 +107,7 @@ class HostLoop:
             self.environments.set_state(jax.tree.map(np.asarray, kept))
             return state
         observation = self.environments.reset(seed_of(learner.key))
-        frames = jnp.repeat(jnp.asarray(observation)[:, None], self.spec.frame_stack, axis=1)
+        frames = first_frames(jnp.asarray(observation), self.spec.frame_stack)
         nothing = jnp.zeros_like(learner.returns), jnp.zeros_like(learner.lengths)
         new = eqx.tree_at(
             lambda s: (s.frames, s.live, s.returns, s.lengths),
@@ -156,11 +155,11 @@ class _Programs:
     def learn(self, follower, rest, key):
         return self._learn(follower, rest, self._arrays, key)
 
-    def apart(self, state, *more):
+    def split(self, state, *more):
         return jax.tree.leaves(state.follower), _leaves_of_rest(state, *more)
 
-    def together(self, follower, rest):
-        return _together(self._structures, follower, rest)
+    def combine(self, follower, rest):
+        return _combined(self._structures, follower, rest)
 
 
 @functools.cache
@@ -172,7 +171,7 @@ def _compiled(structures, others):
     @functools.partial(jax.jit, donate_argnums=0)
     def act(rest, follower, arrays, *step):
         learner, spec, _ = fixed_of(arrays)
-        state, action, log_prob = _together(structures, follower, rest)
+        state, action, log_prob = _combined(structures, follower, rest)
         key, learn_key, act_key = jax.random.split(state.key, 3)
         state, episodes = learner.remember(state, action, log_prob, Step(*step))
         state = eqx.tree_at(lambda s: s.key, state, key)
@@ -183,7 +182,7 @@ def _compiled(structures, others):
     @functools.partial(jax.jit, donate_argnums=0)
     def learn(follower, rest, arrays, key):
         learner, _, reward = fixed_of(arrays)
-        state, _, _ = _together(structures, follower, rest)
+        state, _, _ = _combined(structures, follower, rest)
         state, metrics = learner.learn(state, reward, key)
         return jax.tree.leaves(state.follower), metrics
 
@@ -202,7 +201,7 @@ def _structure_of_rest(state, *more):
     return jax.tree.structure(_rest(state, *more))
 
 
-def _together(structures, follower, rest):
+def _combined(structures, follower, rest):
     state, *more = jax.tree.unflatten(structures[1], rest)
     follower = jax.tree.unflatten(structures[0], follower)
     return eqx.tree_at(lambda s: s.follower, state, follower, is_leaf=lambda x: x is None), *more
@@ -210,18 +209,18 @@ def _together(structures, follower, rest):
 
 @eqx.filter_jit
 def act_on_host(
-    follower: SoftActorCritic,
+    follower: Follower,
     spec: EnvSpec,
-    actor: Network,
+    state: PyTree,
     frames: Num[Array | np.ndarray, "N k *obs"],
     key: Key[Array, ""],
     greedy: bool,
 ) -> Num[Array, "N *d"]:
     """Actions, as the environments take them, on the latest k frames of each."""
-    observation = stack_frames(frames, spec.frame_stack)[:, 0]
+    observation = seen(frames)
     if greedy:
-        return to_environment(spec, follower.mode(actor, observation))
-    return to_environment(spec, follower.act(actor, observation, key)[0])
+        return to_environment(spec, follower.mode(state, observation))
+    return to_environment(spec, follower.act(state, observation, key)[0])
 
 
 def seed_of(key: Key[Array, ""]) -> int:

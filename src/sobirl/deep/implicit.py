@@ -14,15 +14,14 @@ from typing import Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.deep.envs.compiled import CompiledEnvironments
-from sobirl.deep.networks import Network
+from sobirl.deep.follower import FollowerView
 from sobirl.deep.reward_model import RewardModel
-from sobirl.deep.sac import SoftActorCritic
 from sobirl.deep.tails import tail_rewards, tail_steps
-from sobirl.prefs import Fragment
+from sobirl.experience import Fragment, flat_steps
+from sobirl.hypergrad.score import Horizon, check_horizon, score_weights
 
 
 class ImplicitTerm(eqx.Module):
@@ -41,9 +40,10 @@ class ImplicitTerm(eqx.Module):
         recent: how old a fragment may be, in records of its stream.
         largest: the bound on importance weights.
         horizon: how many steps after a fragment's step count. 0 cuts ∇Q* - ∇V* down to
-            ∇r(s,a) - E_{a' ~ π} ∇r(s,a'), as the authors' deep code does; n adds n steps of walks
-            that begin anew from the environment's state; "full" as many as it takes until γ^n is
-            below 1e-3. Of B pairs, 4 B walks are made for an update.
+            ∇r(s,a) - E_{a' ~ π} ∇r(s,a'), as the authors' deep code does; n adds n steps of
+            rollouts that begin anew from the environment's state; "full" as many as it takes until
+            γ^n is below 1e-3. Of B pairs, 4 B rollouts are made for an update.
+        start: environment steps before which the term is left out.
 
     Raises:
         InvalidInputError: a number out of its range.
@@ -60,7 +60,8 @@ class ImplicitTerm(eqx.Module):
     off_policy: Literal["none", "recent", "importance"] = eqx.field(default="recent", static=True)
     recent: int = 10_000
     largest: float = 10.0
-    horizon: int | Literal["full"] = eqx.field(default=0, static=True)
+    horizon: Horizon = eqx.field(default=0, static=True)
+    start: int = 0
 
     def __check_init__(self):
         for name in ("actions", "recent", "largest"):
@@ -70,105 +71,72 @@ class ImplicitTerm(eqx.Module):
             raise InvalidInputError(
                 f"off_policy: must be none, recent or importance, got {self.off_policy!r}"
             )
-        if self.horizon != "full" and not (isinstance(self.horizon, int) and self.horizon >= 0):
-            raise InvalidInputError(
-                f"horizon: must be 'full' or a number of steps from 0, got {self.horizon!r}"
-            )
+        check_horizon(self.horizon)
+        if self.start < 0:
+            raise InvalidInputError(f"start: must not be negative, got {self.start}")
 
     @property
-    def walks(self) -> bool:
-        """Whether it needs environments to walk in and their states in the fragments."""
+    def needs_rollouts(self) -> bool:
+        """Whether it needs environments in JAX, and their states in the fragments."""
         return self.horizon != 0
 
     def surrogate(
         self,
         model: RewardModel,
-        follower: SoftActorCritic,
-        actor: Network,
-        temperature: Float[Array, ""],
+        view: FollowerView,
         pairs: Fragment,
         losses: Float[Array, "B"],
         weight: Float[Array, "B"],
-        now: Int[Array, ""],
         key: Key[Array, ""],
-        environments: CompiledEnvironments | None = None,
     ) -> Float[Array, ""]:
         """A number whose gradient in the model is the implicit term.
 
         Args:
             model: the reward.
-            follower: how the actor's output is read.
-            actor: the policy.
-            temperature: τ.
+            view: the follower, and environments for a horizon above 0.
             pairs: fragments with leading axes (B,2).
             losses: l of every pair.
             weight: 0 for pairs that do not count.
-            now: records that a stream has had, to reckon a fragment's age by.
-            key: for sampled actions and walks.
-            environments: to walk in, for a horizon above 0.
+            key: for sampled actions and rollouts.
 
         Raises:
-            InvalidInputError: there are no environments to walk in, or no states in the fragments.
+            InvalidInputError: there are no environments for rollouts, or no states in the
+                fragments.
         """
         action_key, tail_key = jax.random.split(key)
-        flat = _flat(pairs)
-        advantage, log_prob = self._advantage(model, follower, actor, *flat, action_key)
-        shape = pairs.mask.shape
-        score = jnp.sum(jnp.where(pairs.mask, advantage.reshape(shape), 0), axis=(1, 2))
-        if self.walks:
-            score += self._tail(model, follower, actor, environments, pairs, tail_key)
-        weight = weight * self._correction(pairs, log_prob.reshape(shape), now)
-        losses = jax.lax.stop_gradient(losses)
-        total = jnp.sum(weight)
-        if self.baseline:
-            others = jnp.sum(weight * losses) - weight * losses
-            losses = losses - others / jnp.maximum(total - weight, 1e-8)
-        score = jnp.sum(weight * losses * score) / jnp.maximum(total, 1e-8)
-        return self.weight / jax.lax.stop_gradient(temperature) * score
+        follower, shape = view.follower, pairs.mask.shape
+        observation, action = flat_steps(pairs)
+        reward = model.at(observation)
+        mean = follower.expectation(view.state, observation, reward, action_key, self.actions)
+        advantage = (reward(action) - mean).reshape(shape)
+        score = jnp.sum(jnp.where(pairs.mask, advantage, 0), axis=(1, 2))
+        if self.needs_rollouts:
+            score += self._tail(model, view, pairs, tail_key)
+        log_prob = follower.log_prob(view.state, observation, action).reshape(shape)
+        weight = weight * self._correction(pairs, log_prob, view.records)
+        temperature = follower.temperature_of(view.state)
+        weight = score_weights(losses, weight, temperature, self.baseline)
+        return self.weight * jnp.sum(weight * score)
 
-    def _advantage(self, model, follower, actor, observation, action, key):
-        """r(s,a) - E r(s,a') (T,), and log π(a|s) (T,)."""
-        if model.discrete:
-            log_policy = follower.log_policy(actor, observation)
-            table = jnp.mean(model.table(observation), axis=0)
-            mean = jnp.sum(jnp.exp(log_policy) * table, axis=-1)
-            here = action[:, None]
-            taken, log_prob = (
-                jnp.take_along_axis(both, here, axis=-1)[:, 0] for both in (table, log_policy)
-            )
-            return taken - mean, log_prob
-        drawn = jax.vmap(lambda key: follower.act(actor, observation, key)[0])(
-            jax.random.split(key, self.actions)
-        )
-        others = jax.vmap(lambda action: model(observation, action))(jax.lax.stop_gradient(drawn))
-        log_prob = follower.log_prob(actor, observation, action)
-        return model(observation, action) - jnp.mean(others, axis=0), log_prob
-
-    def _tail(self, model, follower, actor, environments, pairs, key):
+    def _tail(self, model, view, pairs, key):
         """What follows the steps of a pair's fragments (B,)."""
-        if environments is None or pairs.state is None:
+        if view.environments is None or pairs.state is None:
             raise InvalidInputError(
-                f"horizon: {self.horizon} needs environments in JAX to walk in, and their states "
-                "in the fragments (ActorLearner(keep_states=True)); without, only 0 will do"
+                f"horizon: {self.horizon} needs environments in JAX for its rollouts, and their "
+                "states in the fragments (ActorLearner(keep_states=True)); without, only 0 will do"
             )
         one_axis = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), pairs)
-        steps = tail_steps(self.horizon, follower.discount)
-        rewards = tail_rewards(model, follower, actor, environments, one_axis, steps, key)
+        steps = tail_steps(self.horizon, view.follower.discount)
+        rewards = tail_rewards(model, view, one_axis, steps, key)
         return jnp.sum(rewards.reshape(-1, 2), axis=1)
 
-    def _correction(self, pairs, log_prob, now):
+    def _correction(self, pairs, log_prob, records):
         """The weight of every pair (B,) by the age of its fragments."""
         if self.off_policy == "none":
             return jnp.ones(len(pairs.mask))
         if self.off_policy == "recent":
-            return jnp.all(now - pairs.taken_at <= self.recent, axis=1).astype(log_prob.dtype)
+            young = records - pairs.taken_at <= self.recent
+            return jnp.all(young, axis=1).astype(log_prob.dtype)
         ratio = jnp.where(pairs.mask, log_prob - pairs.log_prob, 0)
         weight = jnp.exp(jnp.minimum(jnp.sum(ratio, axis=(1, 2)), jnp.log(self.largest)))
         return jax.lax.stop_gradient(weight)
-
-
-def _flat(pairs: Fragment):
-    """Observations and actions of all steps, one after another."""
-    axes = pairs.mask.ndim
-    stacked = pairs.stacked
-    return (leaf.reshape(-1, *leaf.shape[axes:]) for leaf in (stacked, pairs.action))

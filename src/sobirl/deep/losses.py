@@ -1,4 +1,4 @@
-"""The losses of soft actor-critic, as functions of arrays: networks are applied elsewhere.
+"""The losses of soft followers, as functions of arrays: networks are applied elsewhere.
 
 Every loss is a mean over a batch, in which transitions may have weight 0.
 
@@ -21,6 +21,13 @@ def soft_value(
 ) -> Float[Array, "B"]:
     """V(s) = Σ_a π(a|s) (Q(s,a) - τ log π(a|s)), the expectation over discrete actions."""
     return jnp.sum(jnp.exp(log_policy) * (q - temperature * log_policy), axis=-1)
+
+
+def soft_maximum(
+    q: Float[Array, "B A"], temperature: float | Float[Array, ""]
+) -> Float[Array, "B"]:
+    """V(s) = τ log Σ_a exp(Q(s,a)/τ), the soft value of the policy that is best for Q."""
+    return temperature * jax.nn.logsumexp(q / temperature, axis=-1)
 
 
 def td_target(

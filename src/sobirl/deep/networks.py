@@ -133,8 +133,8 @@ class Network(eqx.Module):
         keys = None if key is None else jax.random.split(key, len(observation))
         return jax.vmap(self, axis_name=_BATCH)(observation, extra, keys)
 
-    def acquainted(self, observation: Num[Array, "B *obs"]) -> "Network":
-        """The network after it has met a batch: its statistics move towards the batch's."""
+    def update_statistics(self, observation: Num[Array, "B *obs"]) -> "Network":
+        """The network whose statistics have moved towards a batch's."""
         if not self.normalizations:
             return self
         normalizations = jax.vmap(
@@ -145,7 +145,7 @@ class Network(eqx.Module):
         return eqx.tree_at(lambda network: network.normalizations, self, normalizations)
 
     def _convolved(self, observation, key, axis):
-        """What the convolutions make of an observation, and normalizations that have met it."""
+        """What the convolutions make of an observation, and normalizations that have seen it."""
         hidden, normalizations = scaled(observation), []
         if not self.convolutions:
             return hidden, ()
@@ -155,7 +155,7 @@ class Network(eqx.Module):
             if self.normalizations:
                 normalize = self.normalizations[number]
                 if axis is not None:
-                    normalizations.append(normalize.acquainted(hidden, axis))
+                    normalizations.append(normalize.update_statistics(hidden, axis))
                 hidden = normalize(hidden, axis)
             layer_key = None if key is None else jax.random.fold_in(key, number)
             hidden = self._dropped(self.activation(hidden), layer_key)
@@ -214,7 +214,7 @@ class Ensemble(eqx.Module):
             ]
         )
 
-    def acquainted(self, observation: Num[Array, "B *obs"]) -> "Ensemble":
-        """Every member after it has met a batch, see `Network.acquainted`."""
-        members = tuple(member.acquainted(observation) for member in self.members)
+    def update_statistics(self, observation: Num[Array, "B *obs"]) -> "Ensemble":
+        """Every member with updated statistics, see `Network.update_statistics`."""
+        members = tuple(member.update_statistics(observation) for member in self.members)
         return eqx.tree_at(lambda ensemble: ensemble.members, self, members)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key, Num
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.networks import scaled
-from sobirl.deep.replay import Replay, ReplayState
+from sobirl.experience.replay import Replay, ReplayState
 
 POOL = 1024
 _TINY = 1e-6

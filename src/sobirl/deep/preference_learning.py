@@ -17,17 +17,11 @@ from jaxtyping import Array, Int, Key, PyTree
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.actor_learner import ActorLearner
 from sobirl.deep.compiled_loop import CompiledLoop
+from sobirl.deep.follower import FollowerView
 from sobirl.deep.novelty import POOL, Novelty
 from sobirl.deep.reward_learning import RewardLearner, RewardState
-from sobirl.deep.sac import SoftActorCritic
-from sobirl.prefs import (
-    Fragment,
-    PairQueue,
-    Questions,
-    sample_fragments,
-    select_pairs,
-    stack_frames,
-)
+from sobirl.experience import Fragment, sample_fragments, seen
+from sobirl.prefs import PairQueue, Questions, select_pairs
 
 Metrics = dict[str, int | float]
 
@@ -69,13 +63,12 @@ class PreferenceLearning:
         epochs: passes over the queue in every round ...
         first_epochs: ... and in the first one.
         capacity: labelled pairs that are kept.
-        implicit_from: environment steps before which the implicit term is left out.
         exploring_rounds: in the first so many rounds the follower's reward is `Novelty`; then its
             critics begin anew (PEBBLE).
         neighbors: of `Novelty`.
 
     Raises:
-        InvalidInputError: an implicit term with a horizon above 0 has nothing to walk in.
+        InvalidInputError: an implicit term with a horizon above 0 cannot make its rollouts.
     """
 
     loop: Any
@@ -91,12 +84,12 @@ class PreferenceLearning:
     epochs: int = 4
     first_epochs: int = 32
     capacity: int = 3000
-    implicit_from: int = 0
     exploring_rounds: int = 0
     neighbors: int = 5
 
     def __post_init__(self):
-        if self._walks and not (isinstance(self.loop, CompiledLoop) and self.learner.keep_states):
+        has_states = isinstance(self.loop, CompiledLoop) and self.learner.keep_states
+        if self._needs_rollouts and not has_states:
             raise InvalidInputError(
                 f"horizon: {self.rewards.implicit.horizon} of the implicit term needs environments "
                 "in JAX and a learner with keep_states=True; without, only 0 will do"
@@ -128,7 +121,7 @@ class PreferenceLearning:
         reward = self._reward_of_follower(state, novelty_key)
         loop, sums = self.loop.advance(self.learner, reward, state.loop, self.calls)
         if at == self.exploring_rounds - 1:
-            forgetful = _forget(self.learner.follower, loop[0].follower, values_key)
+            forgetful = _forget_values(self.learner.follower, loop[0].follower, values_key)
             loop = (eqx.tree_at(lambda s: s.follower, loop[0], forgetful), *loop[1:])
         learner_state = loop[0]
         metrics = {"environment_steps": int(learner_state.steps), **_means(sums)}
@@ -138,18 +131,14 @@ class PreferenceLearning:
             first = int(state.queue.added) == 0
             batches = -(-int(queue.size) // self.rewards.batch_size)
             updates = batches * (self.first_epochs if first else self.epochs)
-            reward, fitted = _fit(
-                self.rewards,
-                reward,
-                queue,
-                jnp.int32(updates),
+            view = FollowerView(
                 self.learner.follower,
                 learner_state.follower,
-                learner_state.vector_steps,
-                learner_state.steps >= self.implicit_from,
-                fit_key,
-                self.loop.environments if self._walks else None,
+                steps=learner_state.steps,
+                records=learner_state.vector_steps,
+                environments=self.loop.environments if self._needs_rollouts else None,
             )
+            reward, fitted = _fit(self.rewards, reward, queue, jnp.int32(updates), view, fit_key)
             metrics |= {"pairs": int(queue.added), "asked": asked}
             metrics |= {name: float(value) for name, value in fitted.items()}
         return LearningState(loop, reward, queue, state.round + 1, key), metrics
@@ -162,7 +151,7 @@ class PreferenceLearning:
         learner = state.loop[0]
         if at > 0:
             return _novelty(self.learner.replay, learner.replay, key, self.neighbors)
-        first = stack_frames(learner.frames, learner.frames.shape[1])[:, 0]
+        first = seen(learner.frames)
         return Novelty(jnp.resize(first, (POOL, *first.shape[1:])), self.neighbors)
 
     def _ask(self, state, learner_state, questions, key):
@@ -186,9 +175,9 @@ class PreferenceLearning:
         return queue, count
 
     @property
-    def _walks(self) -> bool:
+    def _needs_rollouts(self) -> bool:
         implicit = None if self.rewards is None else self.rewards.implicit
-        return implicit is not None and implicit.walks
+        return implicit is not None and implicit.needs_rollouts
 
     def _fragments(self, learner_state, key, num) -> Fragment:
         """Pairs of fragments (num,2) of what was experienced lately."""
@@ -205,6 +194,11 @@ class PreferenceLearning:
             frame_stack=replay.frame_stack,
             recent=self.recent,
         )
+
+
+@eqx.filter_jit
+def _forget_values(follower, state, key):
+    return follower.forget_values(state, key)
 
 
 @eqx.filter_jit
@@ -227,15 +221,7 @@ def _candidates(learning, learner_state, model, count, candidates, key):
 
 
 _novelty = eqx.filter_jit(Novelty.of_replay)
-_forget = eqx.filter_jit(SoftActorCritic.forget_values)
-
-
-@eqx.filter_jit
-def _fit(rewards, state, queue, updates, follower, networks, *rest):
-    temperature = jnp.exp(networks.log_temperature)
-    return rewards.fit(state, queue, updates, follower, networks.actor, temperature, *rest)
-
-
+_fit = eqx.filter_jit(RewardLearner.fit)
 _add = eqx.filter_jit(PairQueue.add)
 
 

@@ -4,15 +4,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.deep.envs.compiled import CompiledEnvironments
+from sobirl.deep.follower import FollowerView
 from sobirl.deep.implicit import ImplicitTerm
-from sobirl.deep.networks import Network
 from sobirl.deep.reward_model import RewardModel
-from sobirl.deep.sac import SoftActorCritic
-from sobirl.prefs import Fragment, PairQueue, fragment_return, preference_logit, preference_loss
+from sobirl.experience import Fragment, flat_steps
+from sobirl.prefs import Labelled, PairQueue, fragment_return, preference_logit, preference_loss
 
 METRICS = (
     "preference_loss",
@@ -75,11 +74,7 @@ class RewardLearner(eqx.Module):
         self, model: RewardModel, pairs: Fragment, key: Key[Array, ""] | None = None
     ) -> Float[Array, "K B"]:
         """The log-odds that the first of two fragments is preferred, for every member."""
-        axes = pairs.mask.ndim
-        observation, action = (
-            leaf.reshape(-1, *leaf.shape[axes:]) for leaf in (pairs.stacked, pairs.action)
-        )
-        reward = model.members(observation, action, key).reshape(-1, *pairs.mask.shape)
+        reward = model.members(*flat_steps(pairs), key).reshape(-1, *pairs.mask.shape)
         mask = jnp.broadcast_to(pairs.mask, reward.shape)
         returns = fragment_return(reward, mask, self.discount)
         return preference_logit(returns[..., 0], returns[..., 1], self.temperature)
@@ -87,38 +82,25 @@ class RewardLearner(eqx.Module):
     def terms(
         self,
         model: RewardModel,
-        pairs: Fragment,
-        label: Float[Array, "B"],
-        kept: Bool[Array, "B"],
-        follower: SoftActorCritic,
-        actor: Network,
-        temperature: Float[Array, ""],
-        now: Int[Array, ""],
-        implicit_on: Bool[Array, ""],
+        batch: Labelled,
+        view: FollowerView,
         key: Key[Array, ""],
-        environments: CompiledEnvironments | None = None,
     ) -> tuple[RewardModel, RewardModel | None, dict[str, Array]]:
         """The explicit and the implicit term of the hyper-gradient on a batch of labelled pairs.
 
         Args:
             model: the reward so far.
-            pairs: fragments with leading axes (B,2).
-            label: of each pair.
-            kept: which of them count.
-            follower: how the actor's output is read.
-            actor: the follower's policy.
-            temperature: the follower's τ.
-            now: records that a stream has had.
-            implicit_on: whether the implicit term counts yet.
-            key: for dropout, sampled actions and walks.
-            environments: for the walks of an implicit term with a horizon above 0.
+            batch: B pairs; those whose number is -1 do not count.
+            view: the follower whose policy the pairs depend on.
+            key: for dropout, sampled actions and rollouts.
 
         Returns:
             the gradient of the loss; the implicit term, None without one; and metrics: the
             `preference_loss`, and the `preference_accuracy` over pairs that are no ties.
         """
         dropout_key, implicit_key = jax.random.split(key)
-        weight = kept.astype(label.dtype)
+        pairs, label = batch.pair, batch.label
+        weight = (batch.number >= 0).astype(label.dtype)
         count = jnp.maximum(jnp.sum(weight), 1)
 
         def loss_of(model):
@@ -130,10 +112,10 @@ class RewardLearner(eqx.Module):
         (loss, (losses, logits)), explicit = jax.value_and_grad(loss_of, has_aux=True)(model)
         term = None
         if self.implicit is not None:
-            known = follower, actor, temperature, pairs, losses, weight, now, implicit_key
+            surrogate = jax.grad(self.implicit.surrogate)
             term = jax.lax.cond(
-                implicit_on,
-                lambda: jax.grad(self.implicit.surrogate)(model, *known, environments),
+                view.steps >= self.implicit.start,
+                lambda: surrogate(model, view, pairs, losses, weight, implicit_key),
                 lambda: jax.tree.map(jnp.zeros_like, model),
             )
         decided = weight * (label != 0.5)
@@ -145,21 +127,22 @@ class RewardLearner(eqx.Module):
         return explicit, term, metrics
 
     def update(
-        self, state: RewardState, pairs: Fragment, *known: PyTree
+        self, state: RewardState, batch: Labelled, view: FollowerView, key: Key[Array, ""]
     ) -> tuple[RewardState, dict[str, Array]]:
         """One step on a batch of labelled pairs.
 
         Args:
             state: the reward so far.
-            pairs: fragments with leading axes (B,2).
-            known: the other arguments of `terms`.
+            batch: as of `terms`, and so are ...
+            view: ... this and ...
+            key: ... this.
 
         Returns:
             the next state, and metrics: those of `terms`, the `implicit_ratio`, the norm of the
             implicit term over that of the explicit one, the `implicit_cosine` between the two, and
             the `hypergradient_norm` of both together.
         """
-        gradient, term, metrics = self.terms(state.model, pairs, *known)
+        gradient, term, metrics = self.terms(state.model, batch, view, key)
         ratio = cosine = jnp.zeros(())
         if term is not None:
             length = jnp.maximum(optax.tree.norm(gradient), 1e-12)
@@ -170,7 +153,7 @@ class RewardLearner(eqx.Module):
             gradient = jax.tree.map(lambda a, b: a + shortened * b, gradient, term)
         updates, optimizer = self._adam.update(gradient, state.optimizer, state.model)
         model = optax.apply_updates(state.model, updates)
-        model = model.acquainted(pairs.stacked.reshape(-1, *pairs.stacked.shape[pairs.mask.ndim :]))
+        model = model.update_statistics(flat_steps(batch.pair)[0])
         metrics |= {
             "implicit_ratio": ratio,
             "implicit_cosine": cosine,
@@ -183,13 +166,8 @@ class RewardLearner(eqx.Module):
         state: RewardState,
         queue: PairQueue,
         updates: int | Int[Array, ""],
-        follower: SoftActorCritic,
-        actor: Network,
-        temperature: Float[Array, ""],
-        now: Int[Array, ""],
-        implicit_on: Bool[Array, ""],
+        view: FollowerView,
         key: Key[Array, ""],
-        environments: CompiledEnvironments | None = None,
     ) -> tuple[RewardState, dict[str, Array]]:
         """Some updates on batches from a queue; the metrics are their means."""
 
@@ -197,20 +175,7 @@ class RewardLearner(eqx.Module):
             state, sums = carry
             sample_key, update_key = jax.random.split(jax.random.fold_in(key, number))
             batch = queue.sample(sample_key, self.batch_size)
-            kept = batch.number >= 0
-            state, metrics = self.update(
-                state,
-                batch.pair,
-                batch.label,
-                kept,
-                follower,
-                actor,
-                temperature,
-                now,
-                implicit_on,
-                update_key,
-                environments,
-            )
+            state, metrics = self.update(state, batch, view, update_key)
             return state, jax.tree.map(jnp.add, sums, metrics)
 
         nothing = {name: jnp.zeros(()) for name in METRICS}

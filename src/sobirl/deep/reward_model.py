@@ -4,6 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Num
 
+from sobirl.deep.discrete_policy import taken
+from sobirl.deep.follower import ActionFunction
 from sobirl.deep.networks import Architecture, Ensemble, Network
 
 
@@ -57,8 +59,7 @@ class RewardModel(eqx.Module):
     ) -> Float[Array, "K B"]:
         """What every member says; with a key, dropout is active."""
         if self.discrete:
-            table = self.table(observation, key)
-            return jnp.take_along_axis(table, action[None, :, None], axis=-1)[..., 0]
+            return taken(self.table(observation, key), action)
         return self._bounded(self.ensemble(observation, action, key)[..., 0])
 
     def table(
@@ -67,9 +68,16 @@ class RewardModel(eqx.Module):
         """What every member says of every discrete action."""
         return self._bounded(self.ensemble(observation, key=key))
 
-    def acquainted(self, observation: Num[Array, "B *obs"]) -> "RewardModel":
-        """The model after it has met a batch, see `Network.acquainted`."""
-        ensemble = self.ensemble.acquainted(observation)
+    def at(self, observation: Num[Array, "B *obs"]) -> ActionFunction:
+        """r_x(s,·) as a function of actions alone, for which s is looked at only once."""
+        if self.discrete:
+            mean = jnp.mean(self.table(observation), axis=0)
+            return lambda action: taken(mean, action)
+        return lambda action: self(observation, action)
+
+    def update_statistics(self, observation: Num[Array, "B *obs"]) -> "RewardModel":
+        """The model with updated statistics, see `Network.update_statistics`."""
+        ensemble = self.ensemble.update_statistics(observation)
         return eqx.tree_at(lambda model: model.ensemble, self, ensemble)
 
     def _bounded(self, reward: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -1,35 +1,27 @@
-"""Methods: ways to get the hyper-gradient, one file each."""
+"""Methods: ways to get the hyper-gradient, one file each; `methods.py` has the table of all."""
 
-from sobirl.hypergrad.advantage_trace import AdvantageTrace
-from sobirl.hypergrad.amd import AMD
-from sobirl.hypergrad.bchg import BCHG
-from sobirl.hypergrad.exact import Exact
-from sobirl.hypergrad.hpgd import HPGD
-from sobirl.hypergrad.leader_return import LeaderReturn
-from sobirl.hypergrad.m_sobirl import MSoBiRL
-from sobirl.hypergrad.naive import Naive
-from sobirl.hypergrad.pbrl import PBRL
-from sobirl.hypergrad.plug_in import PlugIn
-from sobirl.hypergrad.sobirl import SoBiRL
-from sobirl.hypergrad.stoc_sobirl import StocSoBiRL, tail_horizon
-from sobirl.hypergrad.trajectory_loss import Trajectories, TrajectoryLoss
-from sobirl.hypergrad.zero_order import ZeroOrder
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "AMD",
-    "BCHG",
-    "HPGD",
-    "PBRL",
-    "AdvantageTrace",
-    "Exact",
-    "LeaderReturn",
-    "MSoBiRL",
-    "Naive",
-    "PlugIn",
-    "SoBiRL",
-    "StocSoBiRL",
-    "Trajectories",
-    "TrajectoryLoss",
-    "ZeroOrder",
-    "tail_horizon",
-]
+from sobirl.core.lazy import lazy_names
+from sobirl.hypergrad.methods import METHODS, MethodEntry, Needs, as_method, methods_for
+
+_MODULES = {
+    **dict(entry.where.split(":")[::-1] for entry in METHODS.values()),
+    "HypergradMethod": "sobirl.hypergrad.base",
+    "LeaderReturn": "sobirl.hypergrad.leader_return",
+    "Trajectories": "sobirl.hypergrad.trajectory_loss",
+    "TrajectoryLoss": "sobirl.hypergrad.trajectory_loss",
+    "tail_horizon": "sobirl.hypergrad.stoc_sobirl",
+}
+
+if TYPE_CHECKING:
+    from sobirl.hypergrad.base import HypergradMethod as HypergradMethod
+    from sobirl.hypergrad.leader_return import LeaderReturn as LeaderReturn
+    from sobirl.hypergrad.methods import *  # noqa: F403
+    from sobirl.hypergrad.stoc_sobirl import tail_horizon as tail_horizon
+    from sobirl.hypergrad.trajectory_loss import Trajectories as Trajectories
+    from sobirl.hypergrad.trajectory_loss import TrajectoryLoss as TrajectoryLoss
+else:
+    __all__ = ["METHODS", "MethodEntry", "Needs", "as_method", "methods_for", *sorted(_MODULES)]
+
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -10,11 +10,11 @@ from jaxtyping import Array, Float, Key
 from sobirl.core.checks import check_number
 from sobirl.core.errors import InvalidInputError
 from sobirl.hypergrad.experience import Experience, Streams
-from sobirl.hypergrad.trajectory_method import Episodes, Implicit, TrajectoryMethod
+from sobirl.hypergrad.trajectory_method import Episodes, StepWeights, TrajectoryMethod
 from sobirl.hypergrad.transition_counts import TransitionCounts
 from sobirl.mdp import SoftMDP
 from sobirl.mdp.transition import invert
-from sobirl.solve import policy_value
+from sobirl.solvers import policy_value
 
 Advantage = Literal["fitted", "rollouts", "exact"]
 
@@ -75,7 +75,7 @@ class AdvantageTrace(TrajectoryMethod):
             return None
         return TransitionCounts.empty(*mdp.shape, mdp.reward.dtype)
 
-    def implicit(self, batch: Experience, memory: Any, key: Key[Array, ""]) -> Implicit:
+    def implicit(self, batch: Experience, memory: Any, key: Key[Array, ""]) -> StepWeights:
         """w_t = γ_u^t Â_u(s_t,a_t)."""
         if self.advantage == "rollouts":
             return self._branch_out(batch, key)
@@ -88,9 +88,9 @@ class AdvantageTrace(TrajectoryMethod):
             advantage = memory.evaluate(policy, batch.discount).advantage(batch.reward)
             kept = 1.0 if self.memory is None else self.memory
             seen = memory.add(*batch.transitions, kept)
-        return Implicit(batch, batch.weight * batch.along(advantage), seen)
+        return StepWeights(batch, batch.weight * batch.along(advantage), seen)
 
-    def _branch_out(self, batch: Experience, key: Key[Array, ""]) -> Implicit:
+    def _branch_out(self, batch: Experience, key: Key[Array, ""]) -> StepWeights:
         """Unbiased advantages at random steps, each from two independent returns."""
         step_key, action_key, branch_key = jax.random.split(key, 3)
         branches = 4 if self.branches is None else self.branches
@@ -114,4 +114,4 @@ class AdvantageTrace(TrajectoryMethod):
         (with_taken, steps), (with_other, more) = sampled_return(taken), sampled_return(other)
         advantage = (with_taken - with_other).reshape(draw.shape) * total / branches
         weight = jnp.zeros_like(batch.weight).at[envs, step].add(advantage)
-        return Implicit(batch, weight, extra_steps=steps + more)
+        return StepWeights(batch, weight, extra_steps=steps + more)

@@ -8,12 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.core.protocols import Problem
-from sobirl.core.status import Status
-from sobirl.hypergrad.requirements import soft_mdp
+from sobirl.hypergrad.base import ContextProblem, HypergradMethod
+from sobirl.hypergrad.methods import METHODS, Needs
 
 
-class AMD(eqx.Module):
+class AMD(HypergradMethod):
     """Adaptive mechanism design: the follower's T last soft Q updates are unrolled.
 
     V ← τ log Σ_a exp((r_x + γPV)/τ), T times from where the last outer step ended; the derivative
@@ -35,47 +34,38 @@ class AMD(eqx.Module):
 
     updates: int = eqx.field(default=100, static=True)
 
-    objective_is_exact: ClassVar[bool] = False
+    needs: ClassVar[Needs] = METHODS["amd"].needs
 
     def __check_init__(self):
         if self.updates < 1:
             raise InvalidInputError(f"updates: must be at least 1, got {self.updates}")
 
-    def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> Float[Array, "*C S"]:
+    def begin(
+        self, problem: ContextProblem, x: PyTree, key: Key[Array, ""] | None
+    ) -> Float[Array, "S"]:
         """V = 0."""
-        return problem.each_context(
-            lambda context: jnp.zeros_like(soft_mdp("AMD", problem, x, context).initial)
-        )
+        return jnp.zeros_like(problem.mdp(x).initial)
 
-    def estimate(
-        self, problem: Problem, x: PyTree, state: Float[Array, "*C S"], key: Key[Array, ""]
-    ) -> tuple[PyTree, Float[Array, "*C S"], dict[str, Array]]:
+    def estimate_one(
+        self,
+        problem: ContextProblem,
+        x: PyTree,
+        state: Float[Array, "S"],
+        key: Key[Array, ""] | None,
+    ) -> tuple[Float[Array, ""], PyTree, Float[Array, "S"], dict[str, Array]]:
         """The derivative through the next T updates."""
 
-        def one(context, value):
-            def objective(x):
-                mdp = soft_mdp("AMD", problem, x, context)
-                after, _ = jax.lax.scan(
-                    lambda v, _: (mdp.soft_value(mdp.action_value(v)), None),
-                    value,
-                    length=self.updates - 1,
-                )
-                # The policy is that of the last update.
-                response = mdp.respond(after)
-                residual = jnp.max(jnp.abs(response.value - after))
-                return problem.upper(x, response, context), (response.value, residual)
-
-            (objective, (value, residual)), gradient = jax.value_and_grad(objective, has_aux=True)(
-                x
+        def objective(x):
+            mdp = problem.mdp(x)
+            after, _ = jax.lax.scan(
+                lambda v, _: (mdp.soft_value(mdp.action_value(v)), None),
+                state,
+                length=self.updates - 1,
             )
-            return objective, gradient, value, residual
+            # The policy is that of the last update.
+            response = mdp.respond(after)
+            residual = jnp.max(jnp.abs(response.value - after))
+            return problem.upper(x, response), (response.value, residual)
 
-        objectives, gradients, value, residual = problem.each_context(one, state)
-        objective, hypergradient = problem.average((objectives, gradients))
-        finite = jnp.isfinite(objective)
-        metrics = {
-            "objective": objective,
-            "residual": jnp.max(residual),
-            "status": jnp.where(finite, Status.CONVERGED, Status.NOT_FINITE).astype(jnp.int32),
-        }
-        return hypergradient, value, metrics
+        (objective, (value, residual)), gradient = jax.value_and_grad(objective, has_aux=True)(x)
+        return objective, gradient, value, {"residual": residual}

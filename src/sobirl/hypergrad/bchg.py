@@ -1,12 +1,15 @@
 """BC-HG: the leader's action value is learned along the way, by SARSA."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from sobirl.core.checks import check_number
+from sobirl.hypergrad.budget import long_batches
 from sobirl.hypergrad.experience import Experience
-from sobirl.hypergrad.trajectory_method import Implicit, TrajectoryMethod
+from sobirl.hypergrad.trajectory_method import StepWeights, TrajectoryMethod
 from sobirl.mdp import SoftMDP
 
 
@@ -45,18 +48,23 @@ class BCHG(TrajectoryMethod):
             "learning_rate", self.learning_rate, "must lie in (0, 1]", lambda rate: 0 < rate <= 1
         )
 
+    @classmethod
+    def with_budget(cls, steps: int, **options: Any) -> "BCHG":
+        """Of so many environment steps: few environments that take many."""
+        return cls(**{**long_batches(steps), **options})
+
     def remember(self, mdp: SoftMDP) -> Float[Array, "S A"]:
         """Q_u = 0."""
         return jnp.zeros_like(mdp.reward)
 
     def implicit(
         self, batch: Experience, memory: Float[Array, "S A"], key: Key[Array, ""]
-    ) -> Implicit:
+    ) -> StepWeights:
         """w_t from the table, once it has learned from the batch."""
         rollout = batch.rollout
         q = self._learn(batch, memory)
         advantage = q - jnp.sum(batch.response.policy * q, axis=-1, keepdims=True)
-        return Implicit(batch, batch.weight * batch.along(advantage) * rollout.live, memory=q)
+        return StepWeights(batch, batch.weight * batch.along(advantage) * rollout.live, memory=q)
 
     def _learn(self, batch: Experience, q: Float[Array, "S A"]) -> Float[Array, "S A"]:
         """SARSA along the batch, all environments in step; the last action has no successor."""

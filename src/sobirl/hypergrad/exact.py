@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
-from sobirl.core.protocols import Problem
 from sobirl.core.status import Status
-from sobirl.hypergrad.requirements import soft_mdp
+from sobirl.hypergrad.base import ContextProblem, HypergradMethod
+from sobirl.hypergrad.methods import METHODS, Needs
 from sobirl.hypergrad.warm_start import WarmStart
-from sobirl.solve import PolicyIteration, Solver, pull_back
+from sobirl.solvers import PolicyIteration, Solver, pull_back
 
 
-class Exact(eqx.Module):
+class Exact(HypergradMethod):
     """∇φ(x) = ∂_x f + Σ_{s,a} μ(s,a) ∇_x r_x(s,a) with the exact signed occupancy μ.
 
     With g = ∂f/∂π: solve (I - γP_π)ᵀ w = b, b(s') = Σ_{s,a} (1[s=s'] - γP(s'|s,a)) π(a|s) g(s,a);
@@ -35,41 +35,30 @@ class Exact(eqx.Module):
     solver: Solver = PolicyIteration()
     rtol: float | Float[Array, ""] = 1e-12
 
+    needs: ClassVar[Needs] = METHODS["exact"].needs
     objective_is_exact: ClassVar[bool] = True
 
-    def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> WarmStart:
+    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""] | None) -> WarmStart:
         """Zero values, from which the first lower level is solved."""
+        return WarmStart.cold(problem.mdp(x), self.solver)
 
-        def one(context):
-            return WarmStart.cold(soft_mdp("Exact", problem, x, context), self.solver)
-
-        return problem.each_context(one)
-
-    def estimate(
-        self, problem: Problem, x: PyTree, state: WarmStart, key: Key[Array, ""]
-    ) -> tuple[PyTree, WarmStart, dict[str, Array]]:
+    def estimate_one(
+        self, problem: ContextProblem, x: PyTree, state: WarmStart, key: Key[Array, ""] | None
+    ) -> tuple[Float[Array, ""], PyTree, WarmStart, dict[str, Array]]:
         """The hyper-gradient at x, to the tolerances of the solver and of the adjoint."""
-
-        def one(context, start):
-            mdp, pull_follower = eqx.filter_vjp(lambda x: problem.lower(x, context), x)
-            solution, start = start.solve(mdp, self.solver)
-            response = solution.response
-            objective, (explicit, cotangent) = jax.value_and_grad(problem.upper, argnums=(0, 1))(
-                x, response, context
-            )
-            pulled = pull_back(mdp, response, cotangent, start.lu, self.rtol)
-            (implicit,) = pull_follower(pulled.mdp)
-            hypergradient = jax.tree.map(jnp.add, explicit, implicit)
-            adjoint_status = jnp.where(pulled.ok, Status.CONVERGED, Status.ADJOINT_RESIDUAL)
-            metrics = {
-                "residual": solution.residual,
-                "adjoint_residual": pulled.relative_residual,
-                "solver_steps": solution.stats.steps,
-                "status": jnp.maximum(solution.result, adjoint_status),
-            }
-            return objective, hypergradient, start, metrics
-
-        objectives, hypergradients, starts, metrics = problem.each_context(one, state)
-        objective, hypergradient = problem.average((objectives, hypergradients))
-        worst = jax.tree.map(jnp.max, metrics)
-        return hypergradient, starts, {"objective": objective, **worst}
+        mdp, pull_follower = eqx.filter_vjp(problem.mdp, x)
+        solution, start = state.solve(mdp, self.solver)
+        response = solution.response
+        objective, (explicit, cotangent) = jax.value_and_grad(problem.upper, argnums=(0, 1))(
+            x, response
+        )
+        pulled = pull_back(mdp, response, cotangent, start.lu, self.rtol)
+        (implicit,) = pull_follower(pulled.mdp)
+        adjoint_status = jnp.where(pulled.ok, Status.CONVERGED, Status.ADJOINT_RESIDUAL)
+        metrics = {
+            "residual": solution.residual,
+            "adjoint_residual": pulled.relative_residual,
+            "solver_steps": solution.stats.steps,
+            "status": jnp.maximum(solution.status_code, adjoint_status),
+        }
+        return objective, jax.tree.map(jnp.add, explicit, implicit), start, metrics

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from sobirl.core.errors import InvalidInputError
+from sobirl.hypergrad.budget import long_batches
 from sobirl.hypergrad.experience import Experience, Streams
-from sobirl.hypergrad.trajectory_method import Implicit, TrajectoryMethod
+from sobirl.hypergrad.trajectory_method import StepWeights, TrajectoryMethod
 from sobirl.mdp.rollouts import draw_states
 
 Sampling = Literal["on_policy", "uniform", "single_start"]
@@ -55,7 +56,12 @@ class HPGD(TrajectoryMethod):
                 f"sampling: must be 'on_policy', 'uniform' or 'single_start', got {self.sampling!r}"
             )
 
-    def implicit(self, batch: Experience, memory: Any, key: Key[Array, ""]) -> Implicit:
+    @classmethod
+    def with_budget(cls, steps: int, **options: Any) -> "HPGD":
+        """Of so many environment steps: few environments that take many."""
+        return cls(**{**long_batches(steps), **options})
+
+    def implicit(self, batch: Experience, memory: Any, key: Key[Array, ""]) -> StepWeights:
         """w_t from the tables of the batch, or of a second one."""
         extra_steps = 0
         if self.sampling != "on_policy":
@@ -69,7 +75,7 @@ class HPGD(TrajectoryMethod):
         advantage = _ratio(q, visits) - value[:, None]
         flow = batch.sums(batch.weight) * advantage  # c(s,a)
         means = _ratio(flow, visits) - _ratio(jnp.sum(flow, -1), jnp.sum(visits, -1))[:, None]
-        return Implicit(batch, batch.along(means) * rollout.live, extra_steps=extra_steps)
+        return StepWeights(batch, batch.along(means) * rollout.live, extra_steps=extra_steps)
 
     def _elsewhere(self, batch: Experience, key: Key[Array, ""]) -> Experience:
         """A batch whose episodes begin anywhere."""

@@ -11,7 +11,7 @@ from sobirl.core.checks import as_float_array
 from sobirl.core.response import Response
 from sobirl.hypergrad.trajectory_loss import TrajectoryLoss
 from sobirl.mdp.soft_mdp import SoftMDP, discount_table, reward_table
-from sobirl.solve import policy_return
+from sobirl.solvers import policy_return
 
 
 class LeaderReturn(eqx.Module):

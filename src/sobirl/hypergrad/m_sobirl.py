@@ -10,10 +10,10 @@ from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from sobirl.core.checks import check_shape
 from sobirl.core.errors import InvalidInputError
-from sobirl.core.protocols import Problem
 from sobirl.core.response import Response
 from sobirl.core.status import Status
-from sobirl.hypergrad.requirements import check_entry_points, soft_mdp
+from sobirl.hypergrad.base import ContextProblem, HypergradMethod
+from sobirl.hypergrad.methods import METHODS, Needs
 from sobirl.mdp.soft_mdp import SoftMDP
 
 
@@ -22,10 +22,10 @@ class MSoBiRLState(eqx.Module):
 
     value: Float[Array, "*C S"]
     adjoint: Float[Array, "*C S"]
-    first: Bool[Array, ""]
+    first: Bool[Array, "*C"]
 
 
-class MSoBiRL(eqx.Module):
+class MSoBiRL(HypergradMethod):
     """Model-based soft bilevel RL: per outer step a few value sweeps and one adjoint step.
 
     At outer step k, with Q_k = r_k + γ P V_k and g = ∂f/∂π at π_k:
@@ -68,7 +68,7 @@ class MSoBiRL(eqx.Module):
     sweep_tolerance: float | Float[Array, ""] = 1e-6
     initial_adjoint: Float[Array | np.ndarray, "S"] | None = None
 
-    objective_is_exact: ClassVar[bool] = False
+    needs: ClassVar[Needs] = METHODS["m-sobirl"].needs
 
     def __check_init__(self):
         if self.adjoint_step not in ("normal", "occupancy"):
@@ -78,64 +78,57 @@ class MSoBiRL(eqx.Module):
         if self.sweeps < 1:
             raise InvalidInputError(f"sweeps: must be at least 1, got {self.sweeps}")
 
-    def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> MSoBiRLState:
-        """V = 0 and the initial adjoint."""
-        check_entry_points(
-            "MSoBiRL", problem, x, key, ("reward", "transition", "discount", "initial")
-        )
-
-        def one(context):
-            mdp = soft_mdp("MSoBiRL", problem, x, context)
-            zeros = jnp.zeros(mdp.shape[0], mdp.reward.dtype)
-            if self.initial_adjoint is None:
-                return zeros, zeros
-            check_shape("initial_adjoint", self.initial_adjoint, zeros.shape)
-            return zeros, jnp.asarray(self.initial_adjoint, zeros.dtype)
-
-        value, adjoint = problem.each_context(one)
-        return MSoBiRLState(value, adjoint, jnp.array(True))
-
-    def estimate(
-        self, problem: Problem, x: PyTree, state: MSoBiRLState, key: Key[Array, ""]
-    ) -> tuple[PyTree, MSoBiRLState, dict[str, Array]]:
-        """The hyper-gradient that the current value and adjoint give; it sweeps V at x first."""
-
-        def one(context, value, adjoint):
-            mdp = problem.lower(x, context)
-            value = self._sweep(mdp, value, jnp.where(state.first, 0, self.sweeps))
-            q = mdp.action_value(value)
-            backed_up = mdp.soft_value(q)
-            log_policy = mdp.log_policy(q, backed_up)
-            normalized = jnp.exp(log_policy)
-            if not self.normalize:
-                uniform = jax.nn.log_softmax(mdp.log_reference)
-                log_policy = jnp.where(state.first, uniform, mdp.log_policy(q, value))
-            response = Response(value, q, log_policy)
-            objective, (explicit, cotangent) = jax.value_and_grad(problem.upper, argnums=(0, 1))(
-                x, response, context
+    def advice(self, status: Status) -> str | None:
+        """What to do if the loop diverges."""
+        if status is not Status.NOT_FINITE:
+            return None
+        others = "`Exact()` (`exact`), which solves both levels in every step"
+        if self.adjoint_step != "occupancy" or not self.normalize:
+            others = (
+                '`MSoBiRL(adjoint_step="occupancy", normalize=True)` (`m-sobirl-normalized` on the '
+                f"command line), whose adjoint step always contracts, or {others}"
             )
-            adjoint, relative_residual = self._adjoint_step(mdp, response, cotangent, adjoint)
-            mu = (cotangent.log_policy - adjoint[:, None] * normalized) / mdp.temperature
-            _, pull_q = jax.vjp(lambda x: problem.lower(x, context).action_value(value), x)
-            (implicit,) = pull_q(mu + cotangent.q)
-            hypergradient = jax.tree.map(jnp.add, explicit, implicit)
-            metrics = {
-                "residual": jnp.max(jnp.abs(backed_up - value)),
-                "adjoint_residual": relative_residual,
-            }
-            return objective, hypergradient, value, adjoint, metrics
-
-        objectives, hypergradients, value, adjoint, metrics = problem.each_context(
-            one, state.value, state.adjoint
+        return (
+            f"The single loop diverged: a value is NaN or infinite. Use {others}; or take smaller "
+            "steps in x."
         )
-        objective, hypergradient = problem.average((objectives, hypergradients))
-        finite = jnp.isfinite(objective)
+
+    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""] | None) -> MSoBiRLState:
+        """V = 0 and the initial adjoint."""
+        mdp = problem.mdp(x)
+        zeros = adjoint = jnp.zeros(mdp.shape[0], mdp.reward.dtype)
+        if self.initial_adjoint is not None:
+            check_shape("initial_adjoint", self.initial_adjoint, zeros.shape)
+            adjoint = jnp.asarray(self.initial_adjoint, zeros.dtype)
+        return MSoBiRLState(zeros, adjoint, jnp.array(True))
+
+    def estimate_one(
+        self, problem: ContextProblem, x: PyTree, state: MSoBiRLState, key: Key[Array, ""] | None
+    ) -> tuple[Float[Array, ""], PyTree, MSoBiRLState, dict[str, Array]]:
+        """The hyper-gradient that the current value and adjoint give; it sweeps V at x first."""
+        mdp = problem.mdp(x)
+        value = self._sweep(mdp, state.value, jnp.where(state.first, 0, self.sweeps))
+        q = mdp.action_value(value)
+        backed_up = mdp.soft_value(q)
+        log_policy = mdp.log_policy(q, backed_up)
+        normalized = jnp.exp(log_policy)
+        if not self.normalize:
+            uniform = jax.nn.log_softmax(mdp.log_reference)
+            log_policy = jnp.where(state.first, uniform, mdp.log_policy(q, value))
+        response = Response(value, q, log_policy)
+        objective, (explicit, cotangent) = jax.value_and_grad(problem.upper, argnums=(0, 1))(
+            x, response
+        )
+        adjoint, relative_residual = self._adjoint_step(mdp, response, cotangent, state.adjoint)
+        mu = (cotangent.log_policy - adjoint[:, None] * normalized) / mdp.temperature
+        _, pull_q = jax.vjp(lambda x: problem.mdp(x).action_value(value), x)
+        (implicit,) = pull_q(mu + cotangent.q)
         metrics = {
-            "objective": objective,
-            **jax.tree.map(jnp.max, metrics),
-            "status": jnp.where(finite, Status.CONVERGED, Status.NOT_FINITE).astype(jnp.int32),
+            "residual": jnp.max(jnp.abs(backed_up - value)),
+            "adjoint_residual": relative_residual,
         }
-        return hypergradient, MSoBiRLState(value, adjoint, jnp.array(False)), metrics
+        state = MSoBiRLState(value, adjoint, jnp.array(False))
+        return objective, jax.tree.map(jnp.add, explicit, implicit), state, metrics
 
     def _sweep(self, mdp: SoftMDP, value: Float[Array, "S"], limit) -> Float[Array, "S"]:
         """At most `limit` soft value sweeps, until they change V by less than the tolerance."""

@@ -1,6 +1,6 @@
 """PBRL: the follower's optimality as a penalty, both levels descend."""
 
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -9,16 +9,14 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from sobirl.core.checks import check_number
 from sobirl.core.errors import InvalidInputError
-from sobirl.core.protocols import Problem
 from sobirl.core.response import Response
-from sobirl.hypergrad.leader_return import LeaderReturn
-from sobirl.hypergrad.requirements import check_entry_points, known_objective, soft_mdp
-from sobirl.hypergrad.trajectory_method import summarize
+from sobirl.hypergrad.base import ContextProblem, HypergradMethod
+from sobirl.hypergrad.methods import METHODS, Needs
 from sobirl.mdp import SoftMDP
 from sobirl.mdp.rollouts import draw_states
 from sobirl.mdp.transition import invert
 from sobirl.mdp.visits import sample_visits_after
-from sobirl.solve import PolicyIteration, Solver, occupancy, policy_value, solve
+from sobirl.solvers import PolicyIteration, Solver, occupancy, policy_value, solve
 
 
 class PBRLState(NamedTuple):
@@ -29,7 +27,7 @@ class PBRLState(NamedTuple):
     step: Int[Array, "*C"]
 
 
-class PBRL(eqx.Module):
+class PBRL(HypergradMethod):
     """Penalty-based bilevel RL: minimize F(x, π) = f(x, π) + κ p(x, π) over both.
 
     p ≥ 0 measures how far π is from the follower's optimum:
@@ -68,8 +66,6 @@ class PBRL(eqx.Module):
     num_walks: int | None = eqx.field(default=None, static=True)
     solver: Solver = PolicyIteration()
 
-    objective_is_exact: ClassVar[bool] = False
-
     def __check_init__(self):
         if self.kind not in ("value", "bellman"):
             raise InvalidInputError(f"kind: must be 'value' or 'bellman', got {self.kind!r}")
@@ -85,71 +81,60 @@ class PBRL(eqx.Module):
             if count is not None and count < 1:
                 raise InvalidInputError(f"{name}: must be at least 1, got {count}")
 
-    def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> PBRLState:
+    @property
+    def needs(self) -> Needs:
+        """The model and any objective; with walks, a return and x in the reward alone."""
+        if self.num_walks is None:
+            return METHODS["pbrl"].needs
+        return Needs("return", ("reward",), samples=True)
+
+    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""] | None) -> PBRLState:
         """The reference policy, or the uniform one."""
-        if self.num_walks is not None:
-            known_objective("PBRL", problem, LeaderReturn)
-            check_entry_points("PBRL", problem, x, key, ("reward",))
+        mdp = problem.mdp(x)
+        log_policy = jax.nn.log_softmax(mdp.log_reference)
+        return PBRLState(log_policy, jnp.zeros_like(mdp.initial), jnp.zeros((), jnp.int32))
 
-        def one(context):
-            mdp = soft_mdp("PBRL", problem, x, context)
-            log_policy = jax.nn.log_softmax(mdp.log_reference)
-            return PBRLState(log_policy, jnp.zeros_like(mdp.initial), jnp.zeros((), jnp.int32))
-
-        return problem.each_context(one)
-
-    def estimate(
-        self, problem: Problem, x: PyTree, state: PBRLState, key: Key[Array, ""]
-    ) -> tuple[PyTree, PBRLState, dict[str, Array]]:
+    def estimate_one(
+        self, problem: ContextProblem, x: PyTree, state: PBRLState, key: Key[Array, ""] | None
+    ) -> tuple[Float[Array, ""], PyTree, PBRLState, dict[str, Array]]:
         """∂_x F at the policy that the mirror-descent steps lead to."""
+        mdp = problem.mdp(x)
+        solution = solve(mdp, self.solver, initial_value=state.value, throw=False)
+        kappa = self.penalty * (1 + self.penalty_growth * state.step)
 
-        def one(context, state, key):
-            mdp = soft_mdp("PBRL", problem, x, context)
-            solution = solve(mdp, self.solver, initial_value=state.value, throw=False)
-            kappa = self.penalty * (1 + self.penalty_growth * state.step)
+        def penalized(x, log_policy):
+            mdp = problem.mdp(x)
+            response = _evaluate(mdp, log_policy)
+            optimal = solve(mdp, self.solver, initial_value=solution.value, throw=False)
+            penalty = self._penalty(mdp, response, optimal.response)
+            objective = problem.upper(x, response)
+            return objective + kappa * penalty, (objective, penalty)
 
-            def penalized(x, log_policy):
-                mdp = problem.lower(x, context)
-                response = _evaluate(mdp, log_policy)
-                optimal = solve(mdp, self.solver, initial_value=solution.value, throw=False)
-                penalty = self._penalty(mdp, response, optimal.response)
-                objective = problem.upper(x, response, context)
-                return objective + kappa * penalty, (objective, penalty)
+        def objective(log_policy):
+            return problem.upper(x, _evaluate(mdp, log_policy))
 
-            def objective(log_policy):
-                return problem.upper(x, _evaluate(mdp, log_policy), context)
+        def descend(_, log_policy):
+            # Mirror descent on κp alone ends at log π_ref + Q/τ. In log π nothing underflows: an
+            # action that has become improbable can come back.
+            q = solution.q if self.kind == "bellman" else _evaluate(mdp, log_policy).q
+            goal = mdp.log_reference + q / mdp.temperature
+            policy = jnp.exp(log_policy)
+            slope = jax.grad(objective)(log_policy)  # in log π; divided by π that in π
+            slope = slope / jnp.maximum(policy, jnp.finfo(policy.dtype).tiny)
+            slope = slope / self._weight(mdp, policy)[:, None]
+            goal = goal - slope / (kappa * mdp.temperature)
+            step = self.policy_step_size
+            return jax.nn.log_softmax((1 - step) * log_policy + step * goal)
 
-            def descend(_, log_policy):
-                # Mirror descent on κp alone ends at log π_ref + Q/τ. In log π nothing underflows:
-                # an action that has become improbable can come back.
-                q = solution.q if self.kind == "bellman" else _evaluate(mdp, log_policy).q
-                goal = mdp.log_reference + q / mdp.temperature
-                policy = jnp.exp(log_policy)
-                slope = jax.grad(objective)(log_policy)  # in log π; divided by π that in π
-                slope = slope / jnp.maximum(policy, jnp.finfo(policy.dtype).tiny)
-                slope = slope / self._weight(mdp, policy)[:, None]
-                goal = goal - slope / (kappa * mdp.temperature)
-                step = self.policy_step_size
-                return jax.nn.log_softmax((1 - step) * log_policy + step * goal)
-
-            log_policy = jax.lax.fori_loop(0, self.policy_steps, descend, state.log_policy)
-            steps = jnp.zeros((), jnp.int32)
-            if self.num_walks is None:
-                gradient, (objective, penalty) = jax.grad(penalized, has_aux=True)(x, log_policy)
-            else:
-                _, (objective, penalty) = penalized(x, log_policy)
-                gradient, steps = self._sample(
-                    problem, x, context, mdp, log_policy, solution.policy, kappa, key
-                )
-            metrics = {"penalty": penalty, "environment_steps": steps, "status": solution.result}
-            state = PBRLState(log_policy, solution.value, state.step + 1)
-            return objective, gradient, state, metrics
-
-        objectives, gradients, state, metrics = problem.each_context(
-            one, state, problem.context_keys(key)
-        )
-        objective, hypergradient = problem.average((objectives, gradients))
-        return hypergradient, state, summarize(objective, metrics)
+        log_policy = jax.lax.fori_loop(0, self.policy_steps, descend, state.log_policy)
+        steps = jnp.zeros((), jnp.int32)
+        if self.num_walks is None:
+            gradient, (objective, penalty) = jax.grad(penalized, has_aux=True)(x, log_policy)
+        else:
+            _, (objective, penalty) = penalized(x, log_policy)
+            gradient, steps = self._sample(problem, x, mdp, log_policy, solution.policy, kappa, key)
+        metrics = {"penalty": penalty, "environment_steps": steps, "status": solution.status_code}
+        return objective, gradient, PBRLState(log_policy, solution.value, state.step + 1), metrics
 
     def _penalty(self, mdp: SoftMDP, response: Response, optimal: Response) -> Float[Array, ""]:
         """p(x, π)."""
@@ -163,13 +148,12 @@ class PBRL(eqx.Module):
             return jnp.full(len(policy), 1 / len(policy), policy.dtype)
         return jnp.maximum(jnp.sum(occupancy(mdp, policy), axis=-1), 1e-6)
 
-    def _sample(self, problem, x, context, mdp, log_policy, optimal, kappa, key):
+    def _sample(self, problem, x, mdp, log_policy, optimal, kappa, key):
         """∂_x F from walks, and the steps they took."""
         policy = jnp.exp(log_policy)
-        leader = known_objective("PBRL", problem, LeaderReturn)
-        args = () if context is None else (context,)
         keys = jax.random.split(key, 4)
-        from_leader = eqx.tree_at(lambda m: m.discount, mdp, leader.discount_table(mdp))
+        discount = problem.objective.discount_table(mdp)
+        from_leader = eqx.tree_at(lambda m: m.discount, mdp, discount)
         weight = jnp.full(self.num_walks, 1 / self.num_walks, policy.dtype)
 
         def visits(mdp, policy, starts, first_policy, key):
@@ -194,8 +178,8 @@ class PBRL(eqx.Module):
         mu = kappa * (best - own)
 
         def surrogate(x):
-            lower = problem.lower(x, context)
-            reward = leader.reward_table(lower, x, *args)
+            lower = problem.mdp(x)
+            reward = problem.leader_reward(lower, x)
             return jnp.sum(mu * lower.reward) - jnp.sum(of_leader * reward)
 
         return jax.grad(surrogate)(x), steps + more + most

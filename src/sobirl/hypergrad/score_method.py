@@ -9,14 +9,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.core.protocols import Problem
-from sobirl.hypergrad.requirements import check_entry_points, known_objective, soft_mdp
-from sobirl.hypergrad.trajectory_loss import Trajectories, TrajectoryLoss
-from sobirl.hypergrad.trajectory_method import summarize
+from sobirl.hypergrad.base import ContextProblem, HypergradMethod
+from sobirl.hypergrad.budget import episode_length
+from sobirl.hypergrad.methods import METHODS, Needs
+from sobirl.hypergrad.score import Horizon, check_horizon, score_weights
+from sobirl.hypergrad.trajectory_loss import Trajectories
 from sobirl.hypergrad.transition_counts import TransitionCounts
 from sobirl.mdp import SoftMDP
 from sobirl.mdp.visits import sample_visits_after
-from sobirl.solve.linear import linear_solve
+from sobirl.solvers.linear import linear_solve
 
 
 class ScoreState(NamedTuple):
@@ -26,7 +27,7 @@ class ScoreState(NamedTuple):
     counts: TransitionCounts | None
 
 
-class ScoreMethod(eqx.Module):
+class ScoreMethod(HypergradMethod):
     """∇φ = E[∇_x l] + 1/τ E[(l - b) Σ_i Σ_h (∇Q*(s_h^i,a_h^i) - ∇V*(s_h^i))], for `TrajectoryLoss`.
 
     Sampled with a signed occupancy μ: each step of each trajectory puts (l - b)/τ on the visits
@@ -35,12 +36,12 @@ class ScoreMethod(eqx.Module):
     """
 
     num_tuples: int = eqx.field(default=64, static=True)
-    horizon: int | Literal["full"] = eqx.field(default="full", static=True)
+    horizon: Horizon = eqx.field(default="full", static=True)
     tails: Literal["rollouts", "fitted"] = eqx.field(default="rollouts", static=True)
     baseline: bool = eqx.field(default=True, static=True)
     expectations: Literal["sampled", "exact"] = eqx.field(default="sampled", static=True)
 
-    objective_is_exact: ClassVar[bool] = False
+    needs: ClassVar[Needs] = METHODS["sobirl"].needs
 
     def __check_init__(self):
         least = 2 if self.baseline else 1
@@ -49,10 +50,7 @@ class ScoreMethod(eqx.Module):
                 f"num_tuples: must be at least {least}{' with a baseline' * self.baseline}, got "
                 f"{self.num_tuples}"
             )
-        if self.horizon != "full" and not (isinstance(self.horizon, int) and self.horizon >= 0):
-            raise InvalidInputError(
-                f"horizon: must be 'full' or a number of steps from 0, got {self.horizon!r}"
-            )
+        check_horizon(self.horizon)
         if self.tails not in ("rollouts", "fitted"):
             raise InvalidInputError(f"tails: must be 'rollouts' or 'fitted', got {self.tails!r}")
         if self.tails == "fitted" and self.horizon != "full":
@@ -62,27 +60,21 @@ class ScoreMethod(eqx.Module):
                 f"expectations: must be 'sampled' or 'exact', got {self.expectations!r}"
             )
 
-    @property
-    def name(self) -> str:
-        """The method's name in errors."""
-        return type(self).__name__
+    @classmethod
+    def with_budget(
+        cls, steps: int, tuple_steps: int | None = None, **options: Any
+    ) -> "ScoreMethod":
+        """Of so many environment steps, with tuples that take `tuple_steps` each.
 
-    def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> ScoreState:
-        """A follower that knows nothing."""
-        known_objective(self.name, problem, TrajectoryLoss)
-        check_entry_points(self.name, problem, x, key, ("reward",))
-
-        def one(context):
-            mdp = soft_mdp(self.name, problem, x, context)
-            counts = None
-            if self.tails == "fitted":
-                counts = TransitionCounts.empty(*mdp.shape, mdp.reward.dtype)
-            return ScoreState(self.begin(mdp), counts)
-
-        return problem.each_context(one)
+        Walks would take most of them: visits are reckoned from the transitions seen. Without
+        `tuple_steps`, a tuple is one trajectory as long as `episode_length`.
+        """
+        tuples = max(1, steps // (tuple_steps or episode_length(steps)))
+        sizes = {"num_tuples": tuples, "baseline": tuples > 1, "horizon": "full", "tails": "fitted"}
+        return cls(**{**sizes, **options})
 
     @abc.abstractmethod
-    def begin(self, mdp: SoftMDP) -> Any:
+    def start_follower(self, mdp: SoftMDP) -> Any:
         """What `follow` starts from at the first step."""
 
     @abc.abstractmethod
@@ -91,49 +83,42 @@ class ScoreMethod(eqx.Module):
     ) -> tuple[Float[Array, "S A"], Any, Int[Array, ""]]:
         """The policy to sample, what the next step starts from, and a status."""
 
-    def estimate(
-        self, problem: Problem, x: PyTree, state: ScoreState, key: Key[Array, ""]
-    ) -> tuple[PyTree, ScoreState, dict[str, Array]]:
-        """The estimate at x from `num_tuples` tuples a context."""
-        objective = known_objective(self.name, problem, TrajectoryLoss)
+    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""] | None) -> ScoreState:
+        """A follower that knows nothing."""
+        mdp, counts = problem.mdp(x), None
+        if self.tails == "fitted":
+            counts = TransitionCounts.empty(*mdp.shape, mdp.reward.dtype)
+        return ScoreState(self.start_follower(mdp), counts)
 
-        def one(context, state, key):
-            args = () if context is None else (context,)
-            batch_key, tail_key = jax.random.split(key)
-            mdp = soft_mdp(self.name, problem, x, context)
-            policy, follower, status = self.follow(mdp, state.follower)
-            counts, steps = state.counts, 0
-            if self.expectations == "exact":
-                tuples, probability = objective.enumerate(mdp, policy)
-            else:
-                tuples, next_state = objective.sample(mdp, policy, batch_key, self.num_tuples)
-                probability = jnp.full(self.num_tuples, 1 / self.num_tuples, policy.dtype)
-                steps = tuples.state.size
-                if counts is not None:
-                    counts = counts.add(tuples.state, tuples.action, next_state)
-            losses = objective.losses(x, tuples, *args)
-            weight = probability * self._centered(losses)
-            mu, extra = self._signed_occupancy(mdp, policy, tuples, weight, state.counts, tail_key)
+    def estimate_one(
+        self, problem: ContextProblem, x: PyTree, state: ScoreState, key: Key[Array, ""]
+    ) -> tuple[Float[Array, ""], PyTree, ScoreState, dict[str, Array]]:
+        """The estimate at x from `num_tuples` tuples."""
+        objective = problem.objective
+        batch_key, tail_key = jax.random.split(key)
+        mdp = problem.mdp(x)
+        policy, follower, status = self.follow(mdp, state.follower)
+        counts, steps = state.counts, 0
+        if self.expectations == "exact":
+            tuples, probability = objective.enumerate(mdp, policy)
+        else:
+            tuples, next_state = objective.sample(mdp, policy, batch_key, self.num_tuples)
+            probability = jnp.full(self.num_tuples, 1 / self.num_tuples, policy.dtype)
+            steps = tuples.state.size
+            if counts is not None:
+                counts = counts.add(tuples.state, tuples.action, next_state)
+        losses = problem.losses(x, tuples)
+        baseline = self.baseline and self.expectations == "sampled"
+        weight = score_weights(losses, probability, mdp.temperature, baseline)
+        mu, extra = self._signed_occupancy(mdp, policy, tuples, weight, state.counts, tail_key)
 
-            def surrogate(x):
-                explicit = probability @ objective.losses(x, tuples, *args)
-                return explicit + jnp.sum(mu * problem.lower(x, context).reward)
+        def surrogate(x):
+            explicit = probability @ problem.losses(x, tuples)
+            return explicit + jnp.sum(mu * problem.mdp(x).reward)
 
-            metrics = {"environment_steps": jnp.asarray(steps + extra), "status": status}
-            mean = probability @ losses
-            return mean, jax.grad(surrogate)(x), ScoreState(follower, counts), metrics
-
-        objectives, hypergradients, state, metrics = problem.each_context(
-            one, state, problem.context_keys(key)
-        )
-        mean, hypergradient = problem.average((objectives, hypergradients))
-        return hypergradient, state, summarize(mean, metrics)
-
-    def _centered(self, losses: Float[Array, "B"]) -> Float[Array, "B"]:
-        """Each loss less the mean of the others, if there is a baseline."""
-        if self.expectations == "exact" or not self.baseline:
-            return losses
-        return (losses - jnp.mean(losses)) * len(losses) / (len(losses) - 1)
+        metrics = {"environment_steps": jnp.asarray(steps + extra), "status": status}
+        state = ScoreState(follower, counts)
+        return probability @ losses, jax.grad(surrogate)(x), state, metrics
 
     def _signed_occupancy(
         self,
@@ -145,7 +130,7 @@ class ScoreMethod(eqx.Module):
         key: Key[Array, ""],
     ) -> tuple[Float[Array, "S A"], Int[Array, ""] | int]:
         """μ (S,A), and the steps that the walks took."""
-        weight = jnp.broadcast_to(weight[:, None, None] / mdp.temperature, tuples.state.shape)
+        weight = jnp.broadcast_to(weight[:, None, None], tuples.state.shape)
         state, action, weight = (jnp.ravel(a) for a in (tuples.state, tuples.action, weight))
         score = jnp.zeros_like(mdp.reward).at[state, action].add(weight)
         here = score - policy * jnp.sum(score, axis=-1, keepdims=True)

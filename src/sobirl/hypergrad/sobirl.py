@@ -5,7 +5,7 @@ from jaxtyping import Array, Float, Int
 from sobirl.hypergrad.score_method import ScoreMethod
 from sobirl.hypergrad.warm_start import WarmStart
 from sobirl.mdp import SoftMDP
-from sobirl.solve import PolicyIteration, Solver
+from sobirl.solvers import PolicyIteration, Solver
 
 
 class SoBiRL(ScoreMethod):
@@ -43,7 +43,7 @@ class SoBiRL(ScoreMethod):
 
     solver: Solver = PolicyIteration(rtol=1e-8, policy_tolerance=1e-6)
 
-    def begin(self, mdp: SoftMDP) -> WarmStart:
+    def start_follower(self, mdp: SoftMDP) -> WarmStart:
         """What `follow` starts from at the first step."""
         return WarmStart.cold(mdp, self.solver)
 
@@ -52,4 +52,4 @@ class SoBiRL(ScoreMethod):
     ) -> tuple[Float[Array, "S A"], WarmStart, Int[Array, ""]]:
         """The follower's policy, what the next step starts from, and a status."""
         solution, follower = follower.solve(mdp, self.solver)
-        return solution.policy, follower, solution.result
+        return solution.policy, follower, solution.status_code

@@ -13,7 +13,7 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.core.status import Status
 from sobirl.hypergrad.score_method import ScoreMethod
 from sobirl.mdp import SoftMDP
-from sobirl.solve import policy_return
+from sobirl.solvers import policy_return
 
 
 class StocSoBiRL(ScoreMethod):
@@ -62,7 +62,7 @@ class StocSoBiRL(ScoreMethod):
         if self.inner_steps < 1:
             raise InvalidInputError(f"inner_steps: must be at least 1, got {self.inner_steps}")
 
-    def begin(self, mdp: SoftMDP) -> Float[Array, "..."]:
+    def start_follower(self, mdp: SoftMDP) -> Float[Array, "..."]:
         """V = 0 (S,), or the logits of the reference policy (S,A)."""
         if self.inner == "sweep":
             return jnp.zeros(mdp.shape[0], mdp.reward.dtype)

@@ -9,21 +9,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.core.protocols import Problem
-from sobirl.core.status import Status
+from sobirl.hypergrad.base import ContextProblem, HypergradMethod
+from sobirl.hypergrad.budget import short_batches
 from sobirl.hypergrad.experience import Experience, Streams
-from sobirl.hypergrad.leader_return import LeaderReturn
-from sobirl.hypergrad.requirements import check_entry_points, known_objective, soft_mdp
+from sobirl.hypergrad.methods import METHODS, Needs
 from sobirl.hypergrad.warm_start import WarmStart
 from sobirl.mdp import SoftMDP
 from sobirl.mdp.rollouts import draw_states
 from sobirl.mdp.traces import eligibility_trace
-from sobirl.solve import PolicyIteration, Solver
+from sobirl.solvers import PolicyIteration, Solver
 
 Episodes = Literal["single", "autoreset", "continued"]
 
 
-class Implicit(NamedTuple):
+class StepWeights(NamedTuple):
     """A method's answer: how much each step's action matters to the leader.
 
     Attributes:
@@ -53,7 +52,7 @@ class TrajectoryState(NamedTuple):
     memory: Any
 
 
-class TrajectoryMethod(eqx.Module):
+class TrajectoryMethod(HypergradMethod):
     """∇φ = -∇J with J the leader's return, from trajectories of π* alone:
 
         ∇J ≈ 1/N Σ γ_u^t ∇r_u(s_t,a_t) + 1/(τN) Σ e_t ∇r(s_t,a_t),   e_t = γ e_{t-1} + w_t
@@ -70,8 +69,7 @@ class TrajectoryMethod(eqx.Module):
     episodes: Episodes = eqx.field(default="autoreset", static=True)
     solver: Solver = PolicyIteration(rtol=1e-8, policy_tolerance=1e-6)
 
-    objective_is_exact: ClassVar[bool] = False
-    differentiates: ClassVar[tuple[str, ...]] = ("reward", "transition")
+    needs: ClassVar[Needs] = METHODS["naive"].needs
 
     def __check_init__(self):
         for name in ("num_envs", "num_steps"):
@@ -83,86 +81,60 @@ class TrajectoryMethod(eqx.Module):
             )
 
     @abc.abstractmethod
-    def implicit(self, batch: Experience, memory: Any, key: Key[Array, ""]) -> Implicit | None:
+    def implicit(self, batch: Experience, memory: Any, key: Key[Array, ""]) -> StepWeights | None:
         """The weights w_t of the implicit term; None for none."""
 
     def remember(self, mdp: SoftMDP) -> Any:
         """The memory before the first step, for one context."""
         return None
 
-    @property
-    def name(self) -> str:
-        """The method's name in errors."""
-        return type(self).__name__
+    @classmethod
+    def with_budget(cls, steps: int, **options: Any) -> "TrajectoryMethod":
+        """Of so many environment steps: many environments that take few."""
+        return cls(**{**short_batches(steps), **options})
 
-    def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> TrajectoryState:
+    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""]) -> TrajectoryState:
         """Zero values, from which the first lower level is solved, and an empty memory."""
-        known_objective(self.name, problem, LeaderReturn)
-        check_entry_points(self.name, problem, x, key, self.differentiates)
+        mdp = problem.mdp(x)
+        streams = self._begin(key, mdp) if self.episodes == "continued" else None
+        return TrajectoryState(WarmStart.cold(mdp, self.solver), streams, self.remember(mdp))
 
-        def one(context, key):
-            mdp = soft_mdp(self.name, problem, x, context)
-            streams = self._begin(key, mdp) if self.episodes == "continued" else None
-            return TrajectoryState(WarmStart.cold(mdp, self.solver), streams, self.remember(mdp))
+    def estimate_one(
+        self, problem: ContextProblem, x: PyTree, state: TrajectoryState, key: Key[Array, ""]
+    ) -> tuple[Float[Array, ""], PyTree, TrajectoryState, dict[str, Array]]:
+        """The estimate at x from `num_envs` times `num_steps` steps."""
+        begin_key, batch_key, implicit_key = jax.random.split(key, 3)
+        mdp = problem.mdp(x)
+        solution, start = state.start.solve(mdp, self.solver)
+        reward = problem.leader_reward(mdp, x)
+        discount = problem.objective.discount_table(mdp)
+        follower = Experience(mdp, solution.response, reward, discount)
+        goes_on = self.episodes == "continued"
+        streams = state.streams if goes_on else self._begin(begin_key, mdp)
+        restart = None if self.episodes == "single" else mdp.initial
+        batch, streams = follower.sample(batch_key, streams, self.num_steps, restart)
 
-        return problem.each_context(one, problem.context_keys(key))
-
-    def estimate(
-        self, problem: Problem, x: PyTree, state: TrajectoryState, key: Key[Array, ""]
-    ) -> tuple[PyTree, TrajectoryState, dict[str, Array]]:
-        """The estimate at x from `num_envs` times `num_steps` steps a context."""
-
-        def one(context, state, key):
-            begin_key, batch_key, implicit_key = jax.random.split(key, 3)
-            mdp = soft_mdp(self.name, problem, x, context)
-            solution, start = state.start.solve(mdp, self.solver)
-            leader = known_objective(self.name, problem, LeaderReturn)
-            reward = leader.reward_table(mdp, x, *_given(context))
-            follower = Experience(mdp, solution.response, reward, leader.discount_table(mdp))
-            goes_on = self.episodes == "continued"
-            streams = state.streams if goes_on else self._begin(begin_key, mdp)
-            restart = None if self.episodes == "single" else mdp.initial
-            batch, streams = follower.sample(batch_key, streams, self.num_steps, restart)
-
-            steps, memory, signed = jnp.sum(batch.rollout.live), None, None
-            implicit = self.implicit(batch, state.memory, implicit_key)
-            if implicit is not None:
-                memory, steps = implicit.memory, steps + implicit.extra_steps
-                signed, trace = _signed_occupancy(implicit)
-                streams = eqx.tree_at(lambda s: s.trace, streams, trace)
-            hypergradient = _differentiate(problem, x, context, batch, signed)
-            objective = -jnp.sum(batch.weight * batch.along(reward)) / batch.episodes
-            metrics = {
-                "environment_steps": steps,
-                "truncation": jnp.sum(streams.weight * streams.environments.live) / batch.episodes,
-                "status": solution.result,
-            }
-            state = TrajectoryState(start, streams if goes_on else None, memory)
-            return objective, hypergradient, state, metrics
-
-        objectives, hypergradients, state, metrics = problem.each_context(
-            one, state, problem.context_keys(key)
-        )
-        objective, hypergradient = problem.average((objectives, hypergradients))
-        return hypergradient, state, summarize(objective, metrics)
+        steps, memory, signed = jnp.sum(batch.rollout.live), None, None
+        weights = self.implicit(batch, state.memory, implicit_key)
+        if weights is not None:
+            memory, steps = weights.memory, steps + weights.extra_steps
+            signed, trace = _signed_occupancy(weights)
+            streams = eqx.tree_at(lambda s: s.trace, streams, trace)
+        hypergradient = _differentiate(problem, x, batch, signed)
+        objective = -jnp.sum(batch.weight * batch.along(reward)) / batch.episodes
+        metrics = {
+            "environment_steps": steps,
+            "truncation": jnp.sum(streams.weight * streams.environments.live) / batch.episodes,
+            "status": solution.status_code,
+        }
+        state = TrajectoryState(start, streams if goes_on else None, memory)
+        return objective, hypergradient, state, metrics
 
     def _begin(self, key: Key[Array, ""], mdp: SoftMDP) -> Streams:
         """New episodes from ρ."""
         states = draw_states(key, mdp.initial, (self.num_envs,))
         begin = Streams.stagger if self.episodes == "continued" else Streams.begin
         return begin(states, mdp.reward.dtype)
-
-
-def summarize(objective: Float[Array, ""], metrics: dict[str, Array]) -> dict[str, Array]:
-    """Metrics over contexts: the steps of all, otherwise the worst."""
-    worst = jax.tree.map(jnp.max, metrics)
-    failed = ~jnp.isfinite(objective)
-    return {
-        **worst,
-        "objective": objective,
-        "environment_steps": jnp.sum(metrics["environment_steps"]),
-        "status": jnp.where(failed, jnp.int32(Status.NOT_FINITE), worst["status"]),
-    }
 
 
 class SignedOccupancy(NamedTuple):
@@ -172,18 +144,18 @@ class SignedOccupancy(NamedTuple):
     mu: Float[Array, "N T"]
 
 
-def _signed_occupancy(implicit: Implicit) -> tuple[SignedOccupancy, Float[Array, "N"]]:
+def _signed_occupancy(weights: StepWeights) -> tuple[SignedOccupancy, Float[Array, "N"]]:
     """μ_t = e_t/(τN), and the trace that the next batch begins with."""
-    experience = implicit.experience
+    experience = weights.experience
     mdp = experience.mdp
     discount = experience.along(jnp.broadcast_to(mdp.discount, mdp.shape))
-    trace = eligibility_trace(implicit.weight, discount, experience.rollout.first, experience.trace)
+    trace = eligibility_trace(weights.weight, discount, experience.rollout.first, experience.trace)
     mu = trace * experience.rollout.live / (mdp.temperature * experience.episodes)
     return SignedOccupancy(experience, mu), trace[:, -1] * discount[:, -1]
 
 
 def _differentiate(
-    problem: Problem, x: PyTree, context: PyTree, batch: Experience, signed: SignedOccupancy | None
+    problem: ContextProblem, x: PyTree, batch: Experience, signed: SignedOccupancy | None
 ) -> PyTree:
     """-∇J: the gradient of a sum over steps whose weights stay fixed."""
     # What the leader gets after each step.
@@ -191,7 +163,7 @@ def _differentiate(
     to_come = batch.leader_return_to_go() - reward
 
     def explicit(x, mdp):
-        reward = problem.objective.reward_table(mdp, x, *_given(context))
+        reward = problem.leader_reward(mdp, x)
         gains = batch.along(reward) + to_come * _log_law(mdp, batch)
         return jnp.sum(batch.weight * gains) / batch.episodes
 
@@ -207,7 +179,7 @@ def _differentiate(
         return jnp.sum(mu * gains)
 
     def surrogate(x):
-        mdp = problem.lower(x, context)
+        mdp = problem.mdp(x)
         return -explicit(x, mdp) - (0.0 if signed is None else implicit(mdp))
 
     return jax.grad(surrogate)(x)
@@ -217,8 +189,3 @@ def _log_law(mdp: SoftMDP, experience: Experience) -> Float[Array, "N T"]:
     """log P(s_{t+1}|s_t,a_t) along the trajectories."""
     rollout = experience.rollout
     return jnp.log(mdp.transition.probability(rollout.state, rollout.action, rollout.next_state))
-
-
-def _given(context: PyTree) -> tuple:
-    """The context as the problem's own functions take it: not at all, if there is none."""
-    return () if context is None else (context,)

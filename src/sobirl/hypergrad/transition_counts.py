@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from sobirl.solve.linear import LU, factorize, linear_solve
+from sobirl.solvers.linear import LU, factorize, linear_solve
 
 
 class TransitionCounts(eqx.Module):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sobirl.mdp import SoftMDP
-from sobirl.solve import LU, Implicit, Solution, Solver, solve_with_factors
+from sobirl.solvers import LU, Implicit, Solution, Solver, solve_with_factors
 
 
 class WarmStart(eqx.Module):
@@ -22,6 +22,6 @@ class WarmStart(eqx.Module):
         return cls(value, lu)
 
     def solve(self, mdp: SoftMDP, solver: Solver) -> tuple[Solution, "WarmStart"]:
-        """The response, which may have missed its tolerance (see `Solution.result`)."""
+        """The response, which may have missed its tolerance (see `Solution.status`)."""
         solution, lu = solve_with_factors(mdp, solver, Implicit(), self.value, self.lu)
         return solution, WarmStart(solution.value, lu)

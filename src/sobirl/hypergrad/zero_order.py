@@ -1,6 +1,6 @@
 """Zero-order: differences of the leader's objective at random points nearby."""
 
-from typing import ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,16 +11,16 @@ from jaxtyping import Array, Float, Key, PyTree
 from sobirl.core.checks import check_number
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.protocols import Problem
+from sobirl.hypergrad.base import ContextProblem, HypergradMethod, summarize
+from sobirl.hypergrad.budget import episode_length
 from sobirl.hypergrad.experience import Experience, Streams
-from sobirl.hypergrad.leader_return import LeaderReturn
-from sobirl.hypergrad.requirements import known_objective, soft_mdp
-from sobirl.hypergrad.trajectory_method import summarize
+from sobirl.hypergrad.methods import METHODS, Needs
 from sobirl.hypergrad.warm_start import WarmStart
 from sobirl.mdp.rollouts import draw_states
-from sobirl.solve import PolicyIteration, Solver
+from sobirl.solvers import PolicyIteration, Solver
 
 
-class ZeroOrder(eqx.Module):
+class ZeroOrder(HypergradMethod):
     """Two-point Gaussian smoothing: ∇φ ≈ mean over u of (φ(x + σu) - φ(x - σu))/(2σ) u.
 
     The directions u are standard normal. The follower is solved anew at both points of each; where
@@ -49,8 +49,6 @@ class ZeroOrder(eqx.Module):
     num_steps: int = eqx.field(default=200, static=True)
     solver: Solver = PolicyIteration(rtol=1e-8, policy_tolerance=1e-6)
 
-    objective_is_exact: ClassVar[bool] = False
-
     def __check_init__(self):
         for name in ("directions", "num_envs", "num_steps"):
             count = getattr(self, name)
@@ -58,19 +56,29 @@ class ZeroOrder(eqx.Module):
                 raise InvalidInputError(f"{name}: must be at least 1, got {count}")
         check_number("scale", self.scale, "must be positive", lambda scale: scale > 0)
 
-    def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> WarmStart:
+    @property
+    def needs(self) -> Needs:
+        """A return to sample; or, without environments, any objective."""
+        sampled = METHODS["zero-order"].needs
+        return sampled if self.num_envs is not None else Needs()
+
+    @classmethod
+    def with_budget(cls, steps: int, **options: Any) -> "ZeroOrder":
+        """Of so many environment steps: single episodes, shared by the two points."""
+        length = episode_length(steps)
+        sizes = {"num_envs": max(1, steps // length // 2), "num_steps": length}
+        return cls(**{**sizes, **options})
+
+    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""] | None) -> WarmStart:
         """Zero values, from which the first lower level is solved."""
-        if self.num_envs is not None:
-            known_objective("ZeroOrder", problem, LeaderReturn)
-        return problem.each_context(
-            lambda context: WarmStart.cold(soft_mdp("ZeroOrder", problem, x, context), self.solver)
-        )
+        return WarmStart.cold(problem.mdp(x), self.solver)
 
     def estimate(
         self, problem: Problem, x: PyTree, state: WarmStart, key: Key[Array, ""]
     ) -> tuple[PyTree, WarmStart, dict[str, Array]]:
-        """The estimate from two points a direction."""
+        """The estimate from two points a direction, the same in all contexts."""
         point, unravel = ravel_pytree(x)
+        evaluate = super().estimate
 
         def along(key):
             direction_key, sample_key = jax.random.split(key)
@@ -78,9 +86,10 @@ class ZeroOrder(eqx.Module):
 
             def at(sign):
                 moved = unravel(point + sign * self.scale * direction)
-                return self._objective(problem, moved, state, sample_key)
+                return evaluate(problem, moved, state, sample_key)[1:]
 
-            (above, below), starts, metrics = jax.vmap(at)(jnp.array([1.0, -1.0], point.dtype))
+            starts, metrics = jax.vmap(at)(jnp.array([1.0, -1.0], point.dtype))
+            above, below = metrics.pop("objective")
             slope = (above - below) / (2 * self.scale)
             # Either point is a start as good as the other.
             start = jax.tree.map(lambda leaf: leaf[0], starts)
@@ -92,27 +101,21 @@ class ZeroOrder(eqx.Module):
         metrics = summarize(jnp.mean(objectives), metrics)
         return unravel(jnp.mean(estimates, axis=0)), state, metrics
 
-    def _objective(self, problem: Problem, x: PyTree, state: WarmStart, key: Key[Array, ""]):
-        """φ at one point, exact or sampled; where its solves ended; metrics."""
-
-        def one(context, start, key):
-            mdp = soft_mdp("ZeroOrder", problem, x, context)
-            solution, start = start.solve(mdp, self.solver)
-            if self.num_envs is None:
-                objective = problem.upper(x, solution.response, context)
-                return objective, start, jnp.zeros((), jnp.int32), solution.result
-            leader = known_objective("ZeroOrder", problem, LeaderReturn)
-            reward = leader.reward_table(mdp, x, *(() if context is None else (context,)))
-            follower = Experience(mdp, solution.response, reward, leader.discount_table(mdp))
-            start_key, key = jax.random.split(key)
-            states = draw_states(start_key, mdp.initial, (self.num_envs,))
-            streams = Streams.begin(states, reward.dtype)
-            batch, _ = follower.sample(key, streams, self.num_steps)
-            objective = -jnp.sum(batch.weight * batch.along(reward)) / self.num_envs
-            return objective, start, jnp.sum(batch.rollout.live), solution.result
-
-        objectives, starts, steps, status = problem.each_context(
-            one, state, problem.context_keys(key)
-        )
-        metrics = {"environment_steps": jnp.sum(steps), "status": jnp.max(status)}
-        return problem.average(objectives), starts, metrics
+    def estimate_one(
+        self, problem: ContextProblem, x: PyTree, state: WarmStart, key: Key[Array, ""] | None
+    ) -> tuple[Float[Array, ""], None, WarmStart, dict[str, Array]]:
+        """φ at one point, exact or sampled, where its solve ended, and no hyper-gradient."""
+        mdp = problem.mdp(x)
+        solution, start = state.solve(mdp, self.solver)
+        metrics = {"environment_steps": jnp.zeros((), jnp.int32), "status": solution.status_code}
+        if self.num_envs is None:
+            return problem.upper(x, solution.response), None, start, metrics
+        reward = problem.leader_reward(mdp, x)
+        discount = problem.objective.discount_table(mdp)
+        follower = Experience(mdp, solution.response, reward, discount)
+        start_key, key = jax.random.split(key)
+        states = draw_states(start_key, mdp.initial, (self.num_envs,))
+        batch, _ = follower.sample(key, Streams.begin(states, reward.dtype), self.num_steps)
+        metrics["environment_steps"] = jnp.sum(batch.rollout.live)
+        objective = -jnp.sum(batch.weight * batch.along(reward)) / self.num_envs
+        return objective, None, start, metrics

@@ -1,8 +1,8 @@
-"""Preferences: fragments of experience, teachers who compare them, and what they said.
+"""Preferences: teachers who compare fragments of experience, and what they said.
 
 Everything here is arrays: environments and networks are in `sobirl.deep`. A pair to compare is a
-`Fragment` with leading axes (2,), M pairs have (M,2), and a label is the probability that the first
-one is preferred.
+`sobirl.experience.Fragment` with leading axes (2,), M pairs have (M,2), and a label is the
+probability that the first one is preferred.
 """
 
 from sobirl.prefs.bradley_terry import (
@@ -11,7 +11,6 @@ from sobirl.prefs.bradley_terry import (
     preference_loss,
     preference_probability,
 )
-from sobirl.prefs.fragments import Fragment, Steps, sample_fragments, stack_frames
 from sobirl.prefs.questions import Questions
 from sobirl.prefs.queue import Labelled, PairQueue
 from sobirl.prefs.schedules import SCHEDULES, constant, hyperbolic, pairs_per_round
@@ -22,14 +21,12 @@ from sobirl.prefs.teachers import Oracle, OracleTeacher, StoredTeacher, Teacher
 __all__ = [
     "SCHEDULES",
     "SELECTIONS",
-    "Fragment",
     "Labelled",
     "Oracle",
     "OracleTeacher",
     "PairQueue",
     "PreferenceStore",
     "Questions",
-    "Steps",
     "StoredTeacher",
     "Teacher",
     "constant",
@@ -41,8 +38,6 @@ __all__ = [
     "preference_logit",
     "preference_loss",
     "preference_probability",
-    "sample_fragments",
     "select_pairs",
-    "stack_frames",
     "uniform",
 ]

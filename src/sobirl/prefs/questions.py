@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sobirl.prefs.fragments import Fragment
+from sobirl.experience import Fragment
 from sobirl.prefs.teachers import Teacher
 
 

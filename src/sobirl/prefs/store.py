@@ -19,7 +19,7 @@ import numpy as np
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.files import atomic_file
 from sobirl.core.locks import lock
-from sobirl.prefs.fragments import Fragment
+from sobirl.experience import Fragment
 from sobirl.prefs.label_log import Entry, LabelLog
 
 FORMAT = 1

@@ -10,8 +10,8 @@ from jaxtyping import Array, Bool, Float, Key
 
 from sobirl.core.checks import check_number
 from sobirl.core.errors import InvalidInputError
+from sobirl.experience import Fragment
 from sobirl.prefs.bradley_terry import fragment_return
-from sobirl.prefs.fragments import Fragment
 from sobirl.prefs.store import PreferenceStore
 
 Label = float | None  # 1: the first is preferred, 0: the second, 1/2: a tie, None: skipped

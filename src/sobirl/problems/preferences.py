@@ -14,7 +14,6 @@ Source: Yang, Gao, Yuan (2025), section 2.2; Christiano et al. (2017).
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -22,6 +21,7 @@ from jaxtyping import Array, Float
 from sobirl.bilevel import BilevelProblem
 from sobirl.hypergrad import Trajectories, TrajectoryLoss
 from sobirl.mdp import Dense, SoftMDP
+from sobirl.prefs import preference_logit, preference_loss, preference_probability
 from sobirl.problems.random_mdp import random_transitions
 
 
@@ -81,12 +81,10 @@ class Preferences:
 
     def loss(self, x: Float[Array | np.ndarray, "n"], pair: Trajectories) -> Float[Array, ""]:
         """The cross-entropy of the learned preference relative to the teacher's."""
-        preferred = jax.nn.sigmoid(_gap(jnp.asarray(self.truth), pair))
-        gap = _gap(jnp.asarray(self.features) @ x, pair)
-        return -preferred * jax.nn.log_sigmoid(gap) - (1 - preferred) * jax.nn.log_sigmoid(-gap)
+        answer = preference_probability(_logit(jnp.asarray(self.truth), pair))
+        return preference_loss(_logit(jnp.asarray(self.features) @ x, pair), answer)
 
 
-def _gap(reward: Float[Array | np.ndarray, "S A"], pair: Trajectories) -> Float[Array, ""]:
-    """How much more reward the first trajectory has."""
-    first, second = reward[pair.state, pair.action].sum(axis=-1)
-    return first - second
+def _logit(reward: Float[Array, "S A"], pair: Trajectories) -> Float[Array, ""]:
+    """The log-odds that the first trajectory is preferred: how much more reward it has."""
+    return preference_logit(*reward[pair.state, pair.action].sum(axis=-1))

@@ -20,9 +20,6 @@ Sources: Rust, Optimal Replacement of GMC Bus Engines, Econometrica 55 (1987), t
 Estimating it as a bilevel problem: Yang, Gao, Yuan (2025), section 2.
 """
 
-import dataclasses
-from collections.abc import Callable
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -34,17 +31,17 @@ from sobirl.core.checks import as_float_array, check, check_shape
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.response import Response
 from sobirl.mdp import SoftMDP, SuccessorList
+from sobirl.problems.rust_costs import COSTS, DISCOUNT, GROUP4_ESTIMATES, STATES, Cost
 from sobirl.problems.rust_data import (
     INCREMENTS,
     NOT_RECORDED,
-    STATES,
     Panel,
     check_estimable,
     group4,
     load_panel,
     to_csv,
 )
-from sobirl.solve import solve
+from sobirl.solvers import solve
 
 __all__ = [
     "COSTS",
@@ -64,63 +61,7 @@ __all__ = [
 ]
 
 KEEP, REPLACE = 0, 1
-DISCOUNT = 0.9999
 GROUP4_PROBABILITIES = np.array([1682, 2555, 55]) / 4292
-
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """An operating cost c(s; θ) = Σ_i scale_i θ_i g_i(s) per period, s in mileage bins.
-
-    Attributes:
-        scales: one a parameter; they keep the parameters and their errors within a few orders
-            of magnitude of 1.
-        functions: the g_i.
-        formula: c in print.
-    """
-
-    scales: tuple[float, ...]
-    functions: tuple[Callable[[np.ndarray], np.ndarray], ...]
-    formula: str
-
-    @property
-    def num_parameters(self) -> int:
-        """The length of θ."""
-        return len(self.scales)
-
-    @property
-    def basis(self) -> Float[np.ndarray, "k 90"]:
-        """scale_i g_i(s) for every parameter and state."""
-        states = np.arange(STATES, dtype=np.float64)
-        terms = zip(self.scales, self.functions, strict=True)
-        return np.stack([scale * function(states) for scale, function in terms])
-
-
-def _identity(states: np.ndarray) -> np.ndarray:
-    return states
-
-
-# The scales of the quadratic and the cubic are free; these make the terms alike in size.
-COSTS = {
-    "linear": Cost((1e-3,), (_identity,), "0.001 θ₁ s"),
-    "sqrt": Cost((1e-2,), (np.sqrt,), "0.01 θ₁ √s"),
-    "quadratic": Cost((1e-3, 1e-5), (_identity, lambda s: s**2), "1e-3 θ₁ s + 1e-5 θ₂ s²"),
-    "cubic": Cost(
-        (1e-3, 1e-5, 1e-7),
-        (_identity, lambda s: s**2, lambda s: s**3),
-        "1e-3 θ₁ s + 1e-5 θ₂ s² + 1e-7 θ₃ s³",
-    ),
-    "hyperbolic": Cost((0.1,), (lambda s: 1 / (91 - s),), "0.1 θ₁/(91 - s)"),
-}
-
-# RC and θ that maximize the likelihood of group 4: sensible true values for simulations.
-GROUP4_ESTIMATES: dict[str, tuple[float, tuple[float, ...]]] = {
-    "linear": (10.07494, (2.29309,)),
-    "sqrt": (11.42996, (3.23089,)),
-    "quadratic": (11.48144, (4.76350, -2.31462)),
-    "cubic": (17.58781, (28.8161, -51.7382, 31.5538)),
-    "hyperbolic": (8.10754, (22.9398,)),
-}
 
 
 class BusFollower(eqx.Module):

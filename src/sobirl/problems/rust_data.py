@@ -26,8 +26,8 @@ from jaxtyping import Float, Int, Shaped
 from sobirl.core.checks import check, check_shape
 from sobirl.core.errors import InvalidInputError
 from sobirl.problems.reading import read_table, shown
+from sobirl.problems.rust_costs import STATES
 
-STATES = 90
 INCREMENTS = 3
 COLUMNS = ("Bus_ID", "period", "state", "usage", "decision")
 NOT_RECORDED = -1

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from sobirl.bilevel import BilevelProblem
 from sobirl.bilevel.newton import NewtonResult, minimize_newton
 from sobirl.core.errors import ConvergenceError
+from sobirl.core.status import Status
 from sobirl.problems.rust_bus import (
     DISCOUNT,
     REPLACE,
@@ -20,7 +21,7 @@ from sobirl.problems.rust_bus import (
     cost_named,
     problem,
 )
-from sobirl.solve import solve
+from sobirl.solvers import solve
 
 RANDOM_STARTS = 3
 
@@ -242,7 +243,7 @@ def _profile_point(
 @eqx.filter_jit
 def _objective(problem, x):
     solution = solve(problem.lower(x), throw=False)
-    return jnp.where(solution.result == 0, problem.upper(x, solution), jnp.nan)
+    return jnp.where(solution.status == Status.CONVERGED, problem.upper(x, solution), jnp.nan)
 
 
 def _as_parameters(values) -> dict:

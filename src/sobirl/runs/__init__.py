@@ -1,1 +1,1 @@
-"""Experiments: options in, a run directory out."""
+"""The engine of run directories: options in, a directory out. It knows no problem by name."""

@@ -4,51 +4,78 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import math
 import platform
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-from sobirl.runs.arguments import to_arguments
+from sobirl.core.errors import InvalidInputError
+from sobirl.runs.decoding import decode, encode, typed
 from sobirl.runs.files import plain
-from sobirl.runs.options import RunOptions
+
+if TYPE_CHECKING:
+    from sobirl.runs.options import RunOptions
+    from sobirl.runs.saved import SavedRun
+
+Options = TypeVar("Options")
 
 FORMAT = 1
 _PACKAGES = ("sobirl", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy")
 
 
-def configuration(options: RunOptions) -> dict:
+def configuration(options: "RunOptions") -> dict:
     """Every option, the command that gives them, the input files, and the versions."""
-    chosen = dataclasses.asdict(options)
-    own = {name: value for name, value in chosen.items() if name not in ("out", "force")}
     return {
         "format": FORMAT,
         "problem": options.problem,
-        "command": shlex.join(["sobirl", "run", options.problem, *to_arguments(options, own)]),
-        "options": {name: _storable(value) for name, value in chosen.items()},
+        "command": shlex.join(options.command),
+        **options.program,
+        "options": encode(options),
         "inputs": {
-            name: {"path": str(value.resolve()), "sha256": sha256(value)}
-            for name, value in chosen.items()
-            if isinstance(value, Path) and value.is_file()
+            name: {"path": str(path.resolve()), "sha256": sha256(path)}
+            for name, path in vars(options).items()
+            if isinstance(path, Path) and path.is_file()
         },
         "versions": versions(),
     }
 
 
-def fingerprint(config: dict) -> str:
+def fingerprint(options: "RunOptions", config: dict) -> str:
     """What the steps of a run depend on; a checkpoint belongs to the run that has the same."""
-    aside = ("out", "force", "quiet", "tensorboard", "checkpoint_seconds")
-    chosen = {name: value for name, value in config["options"].items() if name not in aside}
+    chosen = {
+        field.name: config["options"][field.name]
+        for field in dataclasses.fields(options)
+        if not field.metadata.get("aside") and field.name in config["options"]
+    }
     inputs = {name: entry["sha256"] for name, entry in config["inputs"].items()}
     text = json.dumps(plain([config["problem"], chosen, inputs]), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _storable(value):
-    """Infinities as text, which JSON has no numbers for; the options' parser reads it."""
-    if isinstance(value, (list, tuple)):
-        return [_storable(entry) for entry in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+def options_of(run: "SavedRun", kind: type[Options]) -> Options:
+    """The options with which a run began, for going on with it.
+
+    Raises:
+        InvalidInputError: its configuration does not fit this sobirl, or an input file is gone or
+            has changed.
+    """
+    inputs = {name: _input(name, entry) for name, entry in run.config["inputs"].items()}
+    values = {**run.config["options"], **inputs, "out": run.path, "force": False}
+    try:
+        return decode(kind, values)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{run.path / 'config.json'}: {error}") from error
+
+
+def _input(name: str, entry: dict) -> Path:
+    path = Path(str(entry["path"]))
+    if not path.is_file():
+        raise InvalidInputError(f"{typed(name)} {path}: is gone; the run cannot go on without it")
+    if sha256(path) != entry["sha256"]:
+        raise InvalidInputError(
+            f"{typed(name)} {path}: has changed since the run began; start a new run with it"
+        )
+    return path
 
 
 def versions() -> dict[str, str]:

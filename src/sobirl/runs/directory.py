@@ -11,13 +11,15 @@ from pathlib import Path
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.files import atomic_file
 from sobirl.core.locks import is_locked, lock
-from sobirl.runs.checkpoint import Checkpoint
+from sobirl.runs.clock import Clock, Seconds
 from sobirl.runs.configuration import configuration, fingerprint
 from sobirl.runs.files import csv_header, csv_rows, write_file, write_json
+from sobirl.runs.journal import Journal
 from sobirl.runs.metrics import CsvStream, TensorBoardStream
 from sobirl.runs.options import RunOptions, StepwiseOptions
 from sobirl.runs.outcome import Outcome
-from sobirl.runs.saved import CHECKPOINT, CONFIG, METRICS, SUMMARY, is_run, read_config
+from sobirl.runs.saved import CHECKPOINT, CONFIG, ERROR, METRICS, SUMMARY, X, is_run, read_config
+from sobirl.runs.solution import solution_bytes
 
 _REPLACED = ".replaced"
 
@@ -64,7 +66,7 @@ class RunDirectory:
                     raise
             yield cls(path, options)
 
-    def recorder(self) -> Checkpoint | None:
+    def recorder(self) -> Journal | None:
         """What records the steps of the run; None for one that has no steps to resume."""
         if not isinstance(self.options, StepwiseOptions):
             return None
@@ -75,7 +77,7 @@ class RunDirectory:
             self.path / CHECKPOINT,
             self.options.checkpoint_seconds,
             streams,
-            fingerprint(read_config(self.path)),
+            fingerprint(self.options, read_config(self.path)),
         )
 
     @property
@@ -88,18 +90,36 @@ class RunDirectory:
         """Whether everything that was found is written."""
         return (self.path / SUMMARY).exists()
 
-    def finish(self, outcome: Outcome) -> None:
-        """Write everything that the run found; `summary.json` last, which marks it as complete."""
+    def finish(self, outcome: Outcome, clock: Clock | None = None) -> Seconds:
+        """Write everything that the run found; `summary.json` last, which marks it as complete.
+
+        Returns:
+            where the run's time went, which the summary has too.
+        """
         for name, content in outcome.files.items():
             (self.path / name).parent.mkdir(exist_ok=True)
             write_file(self.path / name, content)
+        if outcome.x is not None:
+            write_file(self.path / X, solution_bytes(outcome.x))
         (self.path / "figures").mkdir(exist_ok=True)
         for name, draw in outcome.figures.items():
             with atomic_file(self.path / "figures" / f"{name}.png") as file:
                 draw().savefig(file, format="png", dpi=150)
         write_file(self.path / METRICS, csv_header(outcome.history) + csv_rows(outcome.history))
-        write_json(self.path / SUMMARY, outcome.summary)
+        (self.path / ERROR).unlink(missing_ok=True)
+        seconds = (clock or Clock()).seconds()
+        times = {
+            "compile_seconds": round(seconds.compile, 3),
+            "run_seconds": round(seconds.run, 3),
+            "wall_seconds": round(seconds.wall, 3),
+        }
+        write_json(self.path / SUMMARY, outcome.summary | times)
         clean(self.path)
+        return seconds
+
+    def write_error(self, details: str) -> None:
+        """Keep what is known of an error that ended the run, for its author to read."""
+        write_file(self.path / ERROR, details)
 
     def abandon(self) -> None:
         """Undo `create`: remove the directory, and put back the run that it replaced."""

@@ -6,10 +6,12 @@ import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from sobirl.core.files import atomic_file
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def write_file(path: Path, content: str | bytes) -> None:
@@ -25,6 +27,8 @@ def write_json(path: Path, content: dict) -> None:
 
 def plain(value):
     """`value` in the types that JSON has."""
+    import numpy as np
+
     if isinstance(value, dict):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -40,6 +44,8 @@ def plain(value):
 
 def csv_text(header: Iterable[str] | None, rows: Iterable[Iterable]) -> str:
     """A table, with every digit that its numbers have."""
+    import numpy as np
+
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if header is not None:
@@ -49,12 +55,12 @@ def csv_text(header: Iterable[str] | None, rows: Iterable[Iterable]) -> str:
     return text.getvalue()
 
 
-def csv_rows(columns: dict[str, np.ndarray], first_step: int = 1) -> str:
+def csv_rows(columns: "dict[str, np.ndarray]", first_step: int = 1) -> str:
     """One line a step."""
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
     return csv_text(None, ([step, *row] for step, row in enumerate(rows, start=first_step)))
 
 
-def csv_header(columns: dict[str, np.ndarray]) -> str:
+def csv_header(columns: "dict[str, np.ndarray]") -> str:
     """The first line: `step` and the names of the columns."""
     return csv_text(["step", *columns], [])

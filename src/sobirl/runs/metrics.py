@@ -4,13 +4,15 @@ import abc
 import shutil
 import time
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING, TypeAlias
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.runs.files import csv_header, csv_rows
 
-Columns = dict[str, np.ndarray]  # (steps,) each
+if TYPE_CHECKING:
+    import numpy as np
+
+Columns: TypeAlias = "dict[str, np.ndarray]"  # (steps,) each
 
 
 class MetricsStream(abc.ABC):

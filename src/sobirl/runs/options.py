@@ -1,17 +1,42 @@
-"""The options that every run has; each experiment adds its own."""
+"""The options that every run has; each experiment adds its own.
+
+An option is a field: its constraint stands in its type, its help text below it. Nothing here, and
+nothing in a module of options, loads JAX: `sobirl run X --help` answers at once.
+"""
 
 import abc
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from sobirl.bilevel.recorder import Recorder
+from annotated_types import Ge, Gt, Lt
+
 from sobirl.core.errors import InvalidInputError
-from sobirl.runs.checkpoint import Checkpoint
-from sobirl.runs.journal import Journal
+from sobirl.runs.arguments import to_arguments
+from sobirl.runs.curves import Curve
+from sobirl.runs.decoding import check_fields, encode
 from sobirl.runs.metrics import require_tensorboard
-from sobirl.runs.outcome import Outcome
+
+if TYPE_CHECKING:
+    from sobirl.bilevel.recorder import Recorder
+    from sobirl.runs.journal import Journal
+    from sobirl.runs.outcome import Outcome
+
+Count = Annotated[int, Ge(1), Lt(2**31)]
+Whole = Annotated[int, Ge(0), Lt(2**31)]
+Seed = Annotated[int, Ge(0), Lt(2**32)]
+Positive = Annotated[float, Gt(0), Lt(math.inf)]
+PositiveOrInf = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0), Lt(math.inf)]
+Finite = Annotated[float, Gt(-math.inf), Lt(math.inf)]
+Discount = Annotated[float, Ge(0), Lt(1)]
+
+
+def aside(default: Any) -> Any:
+    """A field that says how a run is carried out, not what is computed."""
+    return dataclasses.field(default=default, metadata={"aside": True})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,30 +44,49 @@ class RunOptions(abc.ABC):
     """Options of `sobirl run PROBLEM`."""
 
     problem: ClassVar[str]
+    """The name by which the command line knows it."""
+    curves: ClassVar[Sequence[Curve]] = (
+        Curve("objective"),
+        Curve("projected_gradient_norm", "hypergradient_norm", label="norm of ∇φ", log=True),
+    )
+    """What a report draws of such runs."""
+    values: ClassVar[Sequence[str]] = ()
+    """The metrics of `summary.json` that a report shows; all of them by default."""
 
-    out: Path | None = None
+    out: Path | None = aside(None)
     """Directory of the run, made new. By default runs/PROBLEM-N with the first free N."""
-    force: bool = False
+    force: bool = aside(False)
     """Replace the run that is already in that directory."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of everything random: the same seed gives the same run."""
-    quiet: bool = False
+    quiet: bool = aside(False)
     """Show no progress bar."""
 
     @property
+    def command(self) -> list[str]:
+        """The words of the command that repeats the run."""
+        own = {name: value for name, value in encode(self).items() if name not in ("out", "force")}
+        return ["sobirl", "run", self.problem, *to_arguments(type(self), own)]
+
+    @property
+    def program(self) -> dict[str, Any]:
+        """What `config.json` says of the program that made the run, beside the command line."""
+        return {}
+
+    @property
     def progress(self) -> bool | None:
-        """What `minimize` is told: no bar, or one on a terminal."""
+        """What `minimize` is given: no bar, or one on a terminal."""
         return False if self.quiet else None
 
     def validate(self) -> None:
         """Raise InvalidInputError for options that no run can have; nothing is computed yet.
 
-        Experiments add their own checks.
+        Experiments add their own checks, of what goes together and of files.
         """
-        require("--seed", self.seed, 0 <= self.seed < 2**32, "must lie between 0 and 2^32 - 1")
+        check_fields(self)
 
     @abc.abstractmethod
-    def run(self, recorder: Recorder | None = None) -> Outcome:
+    def run(self, recorder: "Recorder | None" = None) -> "Outcome":
         """Compute everything; write nothing but what the recorder keeps of a run of many steps."""
 
 
@@ -50,23 +94,50 @@ class RunOptions(abc.ABC):
 class StepwiseOptions(RunOptions):
     """Options of the runs that take many steps: they are recorded and can be resumed."""
 
-    journal: ClassVar[type[Checkpoint]] = Journal
-
-    tensorboard: bool = False
+    tensorboard: bool = aside(False)
     """Write the metrics as TensorBoard events too, into the folder tensorboard of the run."""
-    checkpoint_seconds: float = 10.0
+    checkpoint_seconds: NotNegative = aside(10.0)
     """The least time between two checkpoints; 0 makes one after every few steps."""
+
+    @property
+    def journal(self) -> "type[Journal]":
+        """What records the steps."""
+        from sobirl.runs.journal import BestStartJournal
+
+        return BestStartJournal
 
     def validate(self) -> None:
         """Check the options."""
         super().validate()
-        valid = 0 <= self.checkpoint_seconds < math.inf
-        require("--checkpoint-seconds", self.checkpoint_seconds, valid, "must not be negative")
         if self.tensorboard:
             require_tensorboard()
 
 
-def require(name: str, value, holds: bool, requirement: str) -> None:
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """A constraint on text: one of some names, which are asked for when they are needed.
+
+    A table that others may add to, such as `METHODS`, thus says what an option may be:
+
+        method: Annotated[str, Choices(lambda: methods_for("return"))] = "exact"
+    """
+
+    names: Callable[[], Sequence[str]]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        """How pydantic checks it."""
+        from pydantic_core import PydanticCustomError, core_schema
+
+        def check(value: str) -> str:
+            names = self.names()
+            if value not in names:
+                raise PydanticCustomError("choice", f"should be one of {', '.join(names)}")
+            return value
+
+        return core_schema.no_info_after_validator_function(check, core_schema.str_schema())
+
+
+def require(name: str, value: Any, holds: bool, requirement: str) -> None:
     """Raise unless an option holds, naming it as it is typed.
 
     Raises:
@@ -74,13 +145,3 @@ def require(name: str, value, holds: bool, requirement: str) -> None:
     """
     if not holds:
         raise InvalidInputError(f"{name} {requirement}, got {value}")
-
-
-def require_positive(name: str, value: float) -> None:
-    """Raise unless a number is positive and finite."""
-    require(name, value, math.isfinite(value) and value > 0, "must be a positive number")
-
-
-def require_count(name: str, value: int) -> None:
-    """Raise unless a count is at least 1."""
-    require(name, value, value >= 1, "must be at least 1")

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import RenderableType
 
-from sobirl.bilevel import Result
 from sobirl.core.status import Status
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from rich.console import RenderableType
+
+    from sobirl.bilevel import Result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,20 +22,24 @@ class Outcome:
     Attributes:
         summary: the contents of `summary.json`; see `summarize`.
         history: the columns of `metrics.csv`, one row a step: `objective`, `hypergradient_norm`
-            and whatever else the method tells.
+            and whatever else the method reports.
         report: what to print, for example rich tables.
         figures: file stem -> a function that draws the figure (so that matplotlib loads late).
         files: further files of the run, file name -> contents; the name may begin with a folder.
+        x: what was found, a pytree of arrays, written as `x.npz`; None where there is no such x.
+        result: what `minimize` returned, for a caller in Python.
     """
 
     summary: dict[str, Any]
     history: dict[str, np.ndarray]
-    report: list[RenderableType]
-    figures: dict[str, Callable[[], "Figure"]]
+    report: "list[RenderableType]"
+    figures: "dict[str, Callable[[], Figure]]"
     files: dict[str, str | bytes] = dataclasses.field(default_factory=dict)
+    x: Any = None
+    result: "Result | None" = None
 
 
-def best_history(result: Result) -> dict[str, np.ndarray]:
+def best_history(result: "Result") -> dict[str, np.ndarray]:
     """The rows of the best start."""
     return {
         name: rows.reshape(result.steps, -1)[:, result.best_start]
@@ -42,9 +47,17 @@ def best_history(result: Result) -> dict[str, np.ndarray]:
     }
 
 
-def warnings(status: Status) -> list[str]:
-    """What to print of how the followers were solved: nothing if all went well."""
-    return [] if status is Status.CONVERGED else [f"warning: {status.advice}"]
+def warnings(status: Status, result: "Result | None" = None) -> list[str]:
+    """What to print of how the followers were solved: nothing if all went well.
+
+    Args:
+        status: how.
+        result: of a run whose method may have advice of its own.
+    """
+    if status is Status.CONVERGED:
+        return []
+    advice = result.advice if result is not None and result.status is status else status.advice
+    return [f"warning: {advice}"]
 
 
 def summarize(
@@ -56,12 +69,10 @@ def summarize(
     hypergradient_norm: float,
     steps: int,
     starts: int,
-    compile_seconds: float,
-    run_seconds: float,
     converged: bool,
     **more: Any,
 ) -> dict[str, Any]:
-    """A `summary.json` with the entries that every run has."""
+    """A `summary.json` with the entries that every run has; the engine adds the seconds."""
     return {
         "problem": problem,
         "method": method,
@@ -70,15 +81,13 @@ def summarize(
         "hypergradient_norm": hypergradient_norm,
         "steps": steps,
         "starts": starts,
-        "compile_seconds": round(compile_seconds, 3),
-        "run_seconds": round(run_seconds, 3),
         "converged": converged,
         **more,
     }
 
 
 def summarize_result(
-    result: Result, status: Status, *, objective: float, **entries: Any
+    result: "Result", status: Status, *, objective: float, **entries: Any
 ) -> dict[str, Any]:
     """A `summary.json` of what `minimize` found.
 
@@ -95,8 +104,6 @@ def summarize_result(
         hypergradient_norm=result.hypergradient_norm,
         steps=result.steps,
         starts=len(result.start_objectives),
-        compile_seconds=result.compile_seconds,
-        run_seconds=result.run_seconds,
         converged=result.converged,
         status=status.name.lower(),
         **entries,

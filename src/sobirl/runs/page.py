@@ -2,6 +2,7 @@
 
 import base64
 import html
+from typing import NamedTuple
 
 from sobirl.runs.saved import SavedRun
 
@@ -10,24 +11,36 @@ _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
 h1, h2, h3 { line-height: 1.2; }
-table { border-collapse: collapse; }
-.wide { overflow-x: auto; }
-th, td { border-bottom: 1px solid #8886; padding: .25rem .75rem; text-align: left; }
+table { border-collapse: collapse; margin-bottom: 1.5rem; table-layout: fixed; width: 100%; }
+th, td { border-bottom: 1px solid #8886; overflow-wrap: anywhere; padding: .25rem .75rem;
+  text-align: left; vertical-align: top; }
 td { font-variant-numeric: tabular-nums; }
 code { font-size: .9em; }
 img { background: white; max-width: 100%; }
 """
 
-Section = tuple[str, list[dict[str, str]], bytes, list[SavedRun]]
+_BESIDE = 4  # runs that fit beside one another on a page of 72rem
+
+
+class Section(NamedTuple):
+    """What the page says of a problem.
+
+    Attributes:
+        problem: its name.
+        rows: one a run, of the table.
+        curves: the figure as PNG.
+        runs: the runs.
+    """
+
+    problem: str
+    rows: list[dict[str, str]]
+    curves: bytes
+    runs: list[SavedRun]
 
 
 def page(sections: list[Section]) -> str:
-    """The whole page.
-
-    Args:
-        sections: for every problem its name, the rows of its table, its curves as PNG, its runs.
-    """
-    body = "".join(_section(*section) for section in sections)
+    """The whole page."""
+    body = "".join(map(_section, sections))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width">\n'
@@ -37,19 +50,24 @@ def page(sections: list[Section]) -> str:
     )
 
 
-def _section(problem: str, rows: list[dict[str, str]], curves: bytes, runs: list[SavedRun]) -> str:
+def _section(section: Section) -> str:
     return (
-        f"<h2>{html.escape(problem)}</h2>\n{_table(rows)}\n"
-        f"{_image(curves, f'curves of {problem}')}\n" + "".join(_run(run) for run in runs)
+        f"<h2>{html.escape(section.problem)}</h2>\n{_tables(section.rows)}\n"
+        f"{_image(section.curves, f'curves of {section.problem}')}\n"
+        + "".join(map(_run, section.runs))
     )
 
 
-def _table(rows: list[dict[str, str]]) -> str:
-    """A line for every number, a column for every run."""
+def _tables(rows: list[dict[str, str]]) -> str:
+    """A line for every number, a column for every run, as many as fit beside one another."""
     head, *names = list(rows[0])
-    lines = [_line("th", "", [row[head] for row in rows])]
-    lines += [_line("td", name, [row[name] for row in rows]) for name in names]
-    return f'<div class="wide"><table>\n{"".join(lines)}</table></div>'
+    tables = []
+    for first in range(0, len(rows), _BESIDE):
+        beside = rows[first : first + _BESIDE]
+        lines = [_line("th", "", [row[head] for row in beside])]
+        lines += [_line("td", name, [row[name] for row in beside]) for name in names]
+        tables.append(f"<table>\n{''.join(lines)}</table>")
+    return "\n".join(tables)
 
 
 def _line(kind: str, name: str, entries: list[str]) -> str:

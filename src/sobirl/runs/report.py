@@ -2,20 +2,23 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.runs.figures import report as figures
-from sobirl.runs.figures import rlhf
-from sobirl.runs.page import TITLE, page
+from sobirl.runs.curves import draw_curves
+from sobirl.runs.options import RunOptions
+from sobirl.runs.page import TITLE, Section, page
 from sobirl.runs.saved import SavedRun
 from sobirl.runs.show import facts, shown, state
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
 PAGE = "report.html"
+_TERMINAL = 2  # runs beside one another in 80 columns
 
 
 def choose_report(out: Path | None, force: bool) -> Path:
@@ -45,8 +48,15 @@ def _is_report(path: Path) -> bool:
     return own and PAGE in names and TITLE in (path / PAGE).read_text(errors="replace")
 
 
-def write_report(runs: list[SavedRun], out: Path) -> list[RenderableType]:
+def write_report(
+    runs: list[SavedRun], out: Path, kind_of: Callable[[SavedRun], type[RunOptions]]
+) -> "list[RenderableType]":
     """Write the page and its figures as PNG into a new folder, in one step.
+
+    Args:
+        runs: what is compared, each problem by itself.
+        out: the folder.
+        kind_of: finds the options' type of a run, which says what curves and values it has.
 
     Returns:
         what to print.
@@ -63,14 +73,13 @@ def write_report(runs: list[SavedRun], out: Path) -> list[RenderableType]:
         draft.chmod(0o755)
         tables, sections = [], []
         for problem, group in by_problem.items():
-            rows = comparison(group)
+            kind = kind_of(group[0])
+            rows = comparison(group, kind.values)
             curves = draft / f"curves-{problem}.png"
             metrics = {_name(run, runs): run.metrics() for run in group}
-            learned = any("eval_return" in columns for columns in metrics.values())
-            draw = rlhf.comparison if learned else figures.curves
-            draw(problem, metrics).savefig(curves, dpi=150)
-            tables.append(_table(problem, rows))
-            sections.append((problem, rows, curves.read_bytes(), group))
+            draw_curves(problem, kind.curves, metrics).savefig(curves, dpi=150)
+            tables += _tables(problem, rows)
+            sections.append(Section(problem, rows, curves.read_bytes(), group))
         (draft / PAGE).write_text(page(sections), encoding="utf-8")
         if out.exists():
             shutil.rmtree(out)
@@ -81,30 +90,37 @@ def write_report(runs: list[SavedRun], out: Path) -> list[RenderableType]:
     return tables
 
 
-def comparison(runs: list[SavedRun]) -> list[dict[str, str]]:
+def comparison(runs: list[SavedRun], values: Sequence[str] = ()) -> list[dict[str, str]]:
     """One row a run of the same problem: what was asked, and the numbers that it found."""
-    rows = []
-    for run in runs:
-        numbers = {
-            name: shown(value)
-            for name, value in facts(run).items()
-            if isinstance(value, (int, float, str))
+    rows = [
+        {
+            "run": str(run.path),
+            "options": run.asked,
+            "state": state(run),
+            **{name: shown(value) for name, value in facts(run, values).items()},
         }
-        asked = run.command.removeprefix(f"sobirl run {run.problem}").strip()
-        rows.append({"run": str(run.path), "options": asked, "state": state(run), **numbers})
+        for run in runs
+    ]
     columns = dict.fromkeys(name for row in rows for name in row)
     return [{name: row.get(name, "") for name in columns} for row in rows]
 
 
-def _table(problem: str, rows: list[dict[str, str]]) -> Table:
-    """A row for every number, a column for every run: runs are few, their numbers many."""
-    table = Table(title=problem)
-    table.add_column("")
-    for row in rows:
-        table.add_column(Text(row["run"]), overflow="fold")
-    for name in list(rows[0])[1:]:
-        table.add_row(Text(name), *(Text(row[name]) for row in rows))
-    return table
+def _tables(problem: str, rows: list[dict[str, str]]) -> "list[Table]":
+    """A row for every number, a column for every run, as many as fit into a terminal."""
+    from rich.table import Table
+    from rich.text import Text
+
+    tables = []
+    for first in range(0, len(rows), _TERMINAL):
+        beside = rows[first : first + _TERMINAL]
+        table = Table(title=problem if first == 0 else None, show_lines=False)
+        table.add_column("", overflow="fold")
+        for row in beside:
+            table.add_column(Text(row["run"]), overflow="fold")
+        for name in list(rows[0])[1:]:
+            table.add_row(Text(name), *(Text(row[name]) for row in beside))
+        tables.append(table)
+    return tables
 
 
 def _name(run: SavedRun, runs: list[SavedRun]) -> str:

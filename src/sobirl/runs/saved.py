@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.runs.checkpoint import read_checkpoint, steps_in
 from sobirl.runs.configuration import FORMAT
 
-CONFIG, SUMMARY, METRICS, CHECKPOINT = (
+CONFIG, SUMMARY, METRICS, CHECKPOINT, X, ERROR = (
     "config.json",
     "summary.json",
     "metrics.csv",
     "checkpoint.npz",
+    "x.npz",
+    "error.txt",
 )
 
 
@@ -67,6 +68,22 @@ class SavedRun:
         return str(self.config.get("command", f"sobirl run {self.problem}"))
 
     @property
+    def asked(self) -> str:
+        """The options of that command."""
+        return self.command.removeprefix(f"sobirl run {self.problem}").strip()
+
+    @property
+    def script(self) -> dict[str, Any] | None:
+        """The program that recorded it from Python: its path, arguments and folder."""
+        script = self.config.get("script")
+        return script if isinstance(script, dict) else None
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether `sobirl.record` made it, of a problem that only a program knows."""
+        return "script" in self.config
+
+    @property
     def resume_command(self) -> str:
         """The command that goes on with the run."""
         return shlex.join(["sobirl", "resume", str(self.path)])
@@ -79,6 +96,8 @@ class SavedRun:
         """
         if self.summary is not None:
             return self.summary["steps"]
+        from sobirl.bilevel.checkpoint import read_checkpoint, steps_in
+
         path = self.path / CHECKPOINT
         return steps_in(read_checkpoint(path)) if path.exists() else 0
 

@@ -1,17 +1,20 @@
 """What `sobirl show` prints of a run."""
 
-from collections.abc import Iterator
-
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from sobirl.core.locks import is_locked
 from sobirl.runs.saved import SavedRun
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
-def show(run: SavedRun) -> Iterator[RenderableType]:
+
+def show(run: SavedRun) -> "Iterator[RenderableType]":
     """The run's command, how far it came, and what it found."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(title=Text(str(run.path)), show_header=False, title_justify="left")
     table.add_column("entry", style="bold")
     table.add_column("value", overflow="fold")
@@ -36,8 +39,13 @@ def state(run: SavedRun) -> str:
     return f"{done}; running now" if is_locked(run.path) else f"{done}; {run.resume_command}"
 
 
-def facts(run: SavedRun) -> dict:
-    """The numbers that `summary.json` has; of an unfinished run the last row of its metrics."""
+def facts(run: SavedRun, values: Sequence[str] = ()) -> dict:
+    """The numbers that `summary.json` has; of an unfinished run the last row of its metrics.
+
+    Args:
+        run: the run.
+        values: the metrics that count; all of them by default.
+    """
     if run.summary is None:
         return {name: column[-1] for name, column in run.metrics().items() if len(column)}
     known = ("objective", "hypergradient_norm", "projected_gradient_norm", "converged")
@@ -46,7 +54,9 @@ def facts(run: SavedRun) -> dict:
     status = run.summary.get("status", "converged")
     own |= {} if status == "converged" else {"follower": status}
     seconds = {"run_seconds": run.summary.get("run_seconds")}
-    return {"method": run.summary["method"], **run.summary["metrics"], **own, **seconds}
+    metrics = run.summary["metrics"]
+    chosen = {name: metrics[name] for name in values if name in metrics} if values else metrics
+    return {"method": run.summary["method"], **chosen, **own, **seconds}
 
 
 def shown(value) -> str:

@@ -75,17 +75,75 @@ def test_numbers_may_begin_anywhere():
 @pytest.mark.parametrize(
     "kind, message",
     [
-        ({"observation_space": spaces.Dict({"a": BOX})}, "Dict space; flatten it"),
-        ({"observation_space": spaces.Tuple([BOX])}, "Tuple space; flatten it"),
-        ({"observation_space": spaces.Text(3)}, "Text space; flatten it"),
-        ({"action_space": spaces.MultiDiscrete([2, 2])}, "MultiDiscrete action"),
-        ({"action_space": spaces.Box(-np.inf, 1.0, (2,))}, "not bounded"),
+        ({"observation_space": spaces.Dict({"a": BOX})}, "Dict space; .*FlattenObservation"),
+        ({"observation_space": spaces.Tuple([BOX])}, "Tuple space; .*FlattenObservation"),
+        ({"observation_space": spaces.Text(3)}, "Text space; .*FlattenObservation"),
+        ({"observation_space": spaces.Sequence(BOX)}, "no fixed size; .*TransformObservation"),
+        ({"action_space": spaces.MultiDiscrete([2, 2])}, "MultiDiscrete actions.*TransformAction"),
+        ({"action_space": spaces.Dict({"a": BOX})}, "Dict actions.*TransformAction"),
+        ({"action_space": spaces.Box(-np.inf, 1.0, (2,))}, "not bounded; .*TransformAction"),
         ({"mode": AutoresetMode.SAME_STEP}, "autoreset_mode: fixed must begin"),
     ],
 )
 def test_what_cannot_be_learned_from(kind, message):
     with pytest.raises(InvalidInputError, match=message):
         fixed(**kind)
+
+
+def wrapped(wrapper, **spaces_and_more):
+    """What a user makes who follows the advice: the wrapper is Gymnasium's own."""
+    made = gymnasium.vector.SyncVectorEnv(
+        [lambda: wrapper(Fixed(**spaces_and_more))], autoreset_mode=AutoresetMode.NEXT_STEP
+    )
+    return GymnasiumEnvironments(made, "fixed")
+
+
+def test_the_advice_on_observations_helps():
+    flat = gymnasium.wrappers.FlattenObservation
+    parts = spaces.Dict({"a": BOX, "b": spaces.Discrete(3)})
+    shows = {"a": np.full(2, 0.5, np.float32), "b": 1}
+    environments = wrapped(flat, observation_space=parts, shows=shows)
+    np.testing.assert_array_equal(environments.reset(0), [[0.5, 0.5, 0, 1, 0]])
+    several = spaces.Sequence(spaces.Discrete(9))
+    environments = wrapped(
+        lambda env: gymnasium.wrappers.TransformObservation(
+            env, lambda seen: np.array([len(seen), 0], np.float32), BOX
+        ),
+        observation_space=several,
+        shows=(3, 4),
+    )
+    np.testing.assert_array_equal(environments.reset(0), [[2, 0]])
+
+
+@pytest.mark.parametrize(
+    ("space", "func", "learned", "given", "taken"),
+    [
+        (
+            spaces.Box(-np.inf, np.inf, (2,)),
+            lambda action: action,
+            spaces.Box(-2.0, 2.0, (2,)),
+            [1.5, -2],
+            [1.5, -2],
+        ),
+        (
+            spaces.MultiDiscrete([2, 3]),
+            lambda number: np.array(np.unravel_index(number, (2, 3))),
+            spaces.Discrete(6),
+            5,
+            [1, 2],
+        ),
+    ],
+    ids=["unbounded", "MultiDiscrete"],
+)
+def test_the_advice_on_actions_helps(space, func, learned, given, taken):
+    def wrapper(env):
+        return gymnasium.wrappers.TransformAction(env, func, learned)
+
+    environments = wrapped(wrapper, action_space=space)
+    environments.reset(0)
+    environments.step(np.array([given]))
+    (inner,) = environments.vector_env.envs
+    np.testing.assert_array_equal(inner.unwrapped.actions, [taken])
 
 
 def test_misuse():
@@ -125,7 +183,8 @@ def test_misuse():
         ("HalfChetah-v5", {}, "closest names are HalfCheetah-v5"),
         ("HalfCheetah-v99", {}, "closest names are HalfCheetah-v"),
         ("SpaceWar", {}, "Atari games are named like ALE/BeamRider-v5"),
-        ("nowhere:Pendulum-v1", {}, "needs a package that is not installed"),
+        ("nowhere:Pendulum-v1", {}, "there is no module nowhere, neither in the current folder"),
+        ("nowhere.at.all:Pendulum-v1", {}, "there is no module nowhere, neither"),
         ("Pendulum-v1", {"color": "red"}, "unexpected keyword argument 'color'"),
         ("Pendulum-v1", {"vectorization_mode": "both"}, "Invalid vectorization mode: 'both'"),
         ("Pendulum-v1", {"max_episode_steps": 0}, "max_episode_steps: must be at least 1, got 0"),

@@ -16,11 +16,14 @@ from jaxtyping import Shaped
 from sobirl.core.checks import check_number
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.envs import restore
+from sobirl.deep.envs.failures import current_folder, failing_as, import_module_of
 from sobirl.deep.envs.host import HostEnvironments
 from sobirl.deep.envs.names import unknown_name
 from sobirl.deep.envs.spec import Continuous, Discrete, EnvSpec
 
 _HINT = "; Atari games are named like ALE/BeamRider-v5, MinAtar games like Breakout-MinAtar"
+# Where wrappers go.
+_WHERE = "in the function that you register, or in make(..., wrappers=[...])"
 
 
 class GymnasiumEnvironments(HostEnvironments):
@@ -100,7 +103,8 @@ def make(
     """Environments of Gymnasium by name, for example `HalfCheetah-v5`.
 
     Args:
-        name: a name that Gymnasium has, or `module:name` to import a module that registers it.
+        name: a name that Gymnasium has, or `module:name` for one that a module registers, which is
+            looked for in the current folder first, as Python does for a script.
         num_envs: the number of environments.
         vectorization_mode: "sync" steps them one after another, "async" in a process each (scripts
             then need the guard `if __name__ == "__main__":`), "vector_entry_point" through the
@@ -114,32 +118,26 @@ def make(
         InvalidInputError: there is no such environment, it does not take an option, it needs a
             package that is not installed, or its observations or actions are of a kind that cannot
             be learned from.
+        EnvironmentFailedError: the module that registers it, or the environment as it is made,
+            raised another exception.
     """
     check_number("num_envs", num_envs, "must be at least 1", lambda n: n >= 1)
     check_number("max_episode_steps", max_episode_steps, "must be at least 1", lambda n: n >= 1)
     if render_mode is not None and sys.platform == "linux":
         os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo draws without a display, if told so
     _log_warnings_of_mujoco(name)
-    limit = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
-    try:
-        vector_env = gymnasium.make_vec(
+    # What is None is not said: environments need not have such arguments.
+    limits = {"max_episode_steps": max_episode_steps, "render_mode": render_mode}
+    options |= {option: value for option, value in limits.items() if value is not None}
+    with current_folder(), failing_as(name, "__init__"):
+        import_module_of(name)
+        vector_env = _made(
             name,
             num_envs,
             vectorization_mode=vectorization_mode,
             vector_kwargs=_vector_options(vectorization_mode),
-            render_mode=render_mode,
-            **limit,
             **options,
         )
-    except gymnasium.error.UnregisteredEnv as error:
-        raise unknown_name(name, "Gymnasium", gymnasium.registry, _HINT) from error
-    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
-        raise InvalidInputError(
-            f"name: {name} needs a package that is not installed: {error} (for MuJoCo "
-            "pip install 'sobirl[mujoco]')"
-        ) from error
-    except (gymnasium.error.Error, TypeError, ValueError) as error:
-        raise InvalidInputError(f"options: {name} cannot be made with these: {error}") from error
     return GymnasiumEnvironments(
         vector_env,
         name,
@@ -149,6 +147,22 @@ def make(
         ),
         can_restore=not options.get("wrappers") and restore.restorable(vector_env),
     )
+
+
+def _made(name: str, num_envs: int, **options: Any) -> VectorEnv:
+    module, _, identifier = name.rpartition(":")
+    try:
+        return gymnasium.make_vec(name, num_envs, **options)
+    except gymnasium.error.UnregisteredEnv as error:
+        hint = f"; {module} was imported and registers none" if module else _HINT
+        raise unknown_name(identifier, "Gymnasium", gymnasium.registry, hint) from error
+    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+        raise InvalidInputError(
+            f"name: {name} needs a package that is not installed: {error} (for MuJoCo "
+            "pip install 'sobirl[mujoco]')"
+        ) from error
+    except (gymnasium.error.Error, TypeError, ValueError) as error:
+        raise InvalidInputError(f"options: {name} cannot be made with these: {error}") from error
 
 
 def _vector_options(vectorization_mode):
@@ -183,9 +197,15 @@ def _observation(name, space):
     if isinstance(space, spaces.Box):
         image = space.dtype == np.uint8
         return space.shape, np.dtype(np.uint8 if image else np.float32)
+    kind = type(space).__name__
+    if space.is_np_flattenable:
+        raise InvalidInputError(
+            f"name: {name} shows a {kind} space; make it a vector with "
+            f"gymnasium.wrappers.FlattenObservation, {_WHERE}"
+        )
     raise InvalidInputError(
-        f"name: {name} shows a {type(space).__name__} space; flatten it to a vector with "
-        "wrappers=[gymnasium.wrappers.FlattenObservation]"
+        f"name: {name} shows a {kind} space, which has no fixed size; make it a Box with "
+        f"gymnasium.wrappers.TransformObservation, {_WHERE}"
     )
 
 
@@ -194,12 +214,14 @@ def _actions(name, space):
         return Discrete(int(space.n))
     if not isinstance(space, spaces.Box):
         raise InvalidInputError(
-            f"name: {name} takes a {type(space).__name__} action; only Discrete and Box actions "
-            "can be learned: turn it into one with a gymnasium.ActionWrapper in wrappers=[...]"
+            f"name: {name} takes {type(space).__name__} actions, and only Discrete and Box ones "
+            "can be learned; give it one of these with gymnasium.wrappers.TransformAction, whose "
+            f"func makes of it what the environment takes, {_WHERE}"
         )
     if not np.isfinite([space.low, space.high]).all():
         raise InvalidInputError(
-            f"name: the actions of {name} are not bounded; bound them with a "
-            "gymnasium.wrappers.RescaleAction in wrappers=[...]"
+            f"name: the actions of {name} are not bounded; bound them with "
+            "gymnasium.wrappers.TransformAction(env, lambda action: action, "
+            f"gymnasium.spaces.Box(low, high, {space.shape})), {_WHERE}"
         )
     return Continuous(space.low, space.high)

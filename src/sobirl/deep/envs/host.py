@@ -10,6 +10,7 @@ from jaxtyping import ArrayLike, Shaped, UInt8
 
 from sobirl.core.checks import check, check_number, check_shape
 from sobirl.core.errors import InvalidInputError
+from sobirl.deep.envs.failures import failing_as
 from sobirl.deep.envs.spec import Discrete, EnvSpec, Step
 
 
@@ -53,13 +54,16 @@ class HostEnvironments(contextlib.AbstractContextManager):
 
         Raises:
             InvalidInputError: the seed is negative, or the environments are closed.
+            EnvironmentFailedError: an environment raised an exception.
         """
         self._check_open()
         check_number("seed", seed, "must not be negative", lambda seed: seed >= 0)
         seeds = np.random.SeedSequence(seed).generate_state(self.num_envs) >> 1  # 31 bits
-        observation, info = self._reset(seeds.astype(np.int32))
+        with failing_as(self.spec.name, "reset"):
+            observation, info = self._reset(seeds.astype(np.int32))
+            frames = self._frames(observation, info)
         self._ended = np.zeros(self.num_envs, bool)
-        return self._frames(observation, info)
+        return frames
 
     def step(self, action: Shaped[ArrayLike, "N ..."]) -> Step:
         """One step, or the beginning of the next episode, in every environment.
@@ -70,16 +74,18 @@ class HostEnvironments(contextlib.AbstractContextManager):
         Raises:
             InvalidInputError: `reset` or `set_state` was not called before, the environments are
                 closed, or an action is none of theirs or not finite.
+            EnvironmentFailedError: an environment raised an exception.
         """
         self._check_begun()
         action = self._checked(np.asarray(action))
-        observation, reward, terminated, truncated, info = self._step(action)
-        step = Step(
-            self._frames(observation, info),
-            np.asarray(reward, np.float32),
-            np.asarray(terminated, bool),
-            np.asarray(truncated, bool),
-        )
+        with failing_as(self.spec.name, "step"):
+            observation, reward, terminated, truncated, info = self._step(action)
+            step = Step(
+                self._frames(observation, info),
+                np.asarray(reward, np.float32),
+                np.asarray(terminated, bool),
+                np.asarray(truncated, bool),
+            )
         self._ended = step.terminated | step.truncated
         return step
 

@@ -65,4 +65,6 @@ def default_backend(name: str) -> str:
     """The back end that an environment comes from unless another is asked for."""
     if name.startswith("ALE/"):
         return "atari"
+    if ":" in name:  # a module of Gymnasium environments
+        return "gymnasium"
     return "gymnax" if name in _GYMNAX_CONTROL or name.endswith(_GYMNAX_SUFFIXES) else "gymnasium"

@@ -1,8 +1,9 @@
 """What a learner has to know of its environments, and what one step of them gives."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +25,15 @@ class Discrete:
     """
 
     num: int
+    kind: ClassVar[str] = "discrete"
 
     def __post_init__(self):
         check_number("num", self.num, "must be at least 1", lambda num: num >= 1)
+
+    @property
+    def size(self) -> dict[str, int]:
+        """What networks are told of the actions."""
+        return {"num_actions": self.num}
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -57,6 +64,7 @@ class Continuous:
 
     low: np.ndarray | Sequence[float | int]
     high: np.ndarray | Sequence[float | int]
+    kind: ClassVar[str] = "continuous"
 
     def __post_init__(self):
         for name in ("low", "high"):
@@ -66,6 +74,11 @@ class Continuous:
             object.__setattr__(self, name, bound)
         check_shape("high", self.high, self.low.shape)
         check("high", self.high, self.high > self.low, "must be above low")
+
+    @property
+    def size(self) -> dict[str, int]:
+        """What networks are told of the actions."""
+        return {"action_size": math.prod(self.shape)}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Continuous) and self._content() == other._content()
@@ -128,6 +141,12 @@ class EnvSpec:
         object.__setattr__(self, "observation_dtype", np.dtype(self.observation_dtype))
         for name in ("frame_stack", "max_episode_steps"):
             check_number(name, getattr(self, name), "must be at least 1", lambda n: n >= 1)
+
+    @property
+    def stacked_shape(self) -> tuple[int, ...]:
+        """The shape of what networks see: a frame, or k of them with k as the last axis."""
+        stack = (self.frame_stack,) if self.frame_stack > 1 else ()
+        return (*self.observation_shape, *stack)
 
 
 class Step(NamedTuple):

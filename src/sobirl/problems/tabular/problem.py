@@ -14,7 +14,7 @@ from sobirl.core.response import Response
 from sobirl.mdp import Dense, SoftMDP, SuccessorList
 from sobirl.problems.reading import listed, shown, suggestion
 from sobirl.problems.tabular.checks import RESERVED, SCALARS, as_scalar, check_names, check_size
-from sobirl.solve import policy_return
+from sobirl.solvers import policy_return
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,66 @@
+"""Options of `sobirl run four-rooms`."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from sobirl.hypergrad.methods import methods_for
+from sobirl.runs.options import (
+    Choices,
+    Count,
+    NotNegative,
+    Positive,
+    StepwiseOptions,
+    require,
+)
+
+if TYPE_CHECKING:
+    from sobirl.bilevel import Recorder
+    from sobirl.runs.outcome import Outcome
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FourRoomsRun(StepwiseOptions):
+    """Four Rooms incentive design (Thoma et al. 2024): any method, many starts.
+
+    The default is the first cell of the published table with exact hyper-gradients; try
+    --temperature 0.003 --cost-weight 3, or --method plug-in, which sees trajectories only.
+    """
+
+    problem = "four-rooms"
+    values = (
+        "leader_value",
+        "leader_value_mean",
+        "leader_value_worst",
+        "leader_value_without_incentives",
+    )
+
+    temperature: Positive = 0.001
+    """The walker's entropy weight; published: 0.001, 0.003, 0.005."""
+    cost_weight: NotNegative = 1.0
+    """The designer's price of penalty budget; published: 1 to 5."""
+    goals: Literal[1, 2] = 2
+    """Both goals (Thoma et al. 2024), or the first alone (Kudo et al. 2026, with cost weight 5)."""
+    method: Annotated[str, Choices(lambda: methods_for("return", "loss"))] = "exact"
+    """How to get the hyper-gradient; exact, amd and pbrl use the model, the others sample."""
+    environment_steps: Count = 10_000
+    """Steps that a method which samples takes for each of its estimates, all goals together."""
+    starts: Count = 24
+    """Starts that run side by side; they take turns in a portfolio of recipes."""
+    num_steps: Count = 300
+    """Adam steps of every start."""
+    step_size: Positive = 0.5
+    """First step size of Adam; it decays to 0 along a cosine."""
+    tolerance: Positive = 1e-6
+    """`converged` means that the hyper-gradient's norm fell below this."""
+
+    def validate(self) -> None:
+        """Check the options."""
+        super().validate()
+        enough = self.environment_steps >= 2 * self.goals
+        require("--environment-steps", self.environment_steps, enough, "should be 2 a goal or more")
+
+    def run(self, recorder: "Recorder | None" = None) -> "Outcome":
+        """Optimize the portfolio and compare the best start with the published values."""
+        from sobirl.experiments.four_rooms.run import run
+
+        return run(self, recorder)

@@ -1,0 +1,66 @@
+"""Options of `sobirl run random-mdp`."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import Ge
+
+from sobirl.hypergrad.methods import methods_for
+from sobirl.runs.options import Choices, Count, Positive, StepwiseOptions, require
+
+if TYPE_CHECKING:
+    from sobirl.bilevel import Recorder
+    from sobirl.runs.outcome import Outcome
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RandomMDPRun(StepwiseOptions):
+    """Random MDPs: the synthetic problem of Yang, Gao, Yuan (2025), or a harder variant.
+
+    The paper's run: sobirl run random-mdp --method m-sobirl --num-steps 3000
+    """
+
+    problem = "random-mdp"
+
+    instance: Path | None = None
+    """An .npz that holds an instance of the paper's problem; otherwise one is drawn."""
+    variant: Literal["paper", "target-policy"] = "paper"
+    """What to draw: the paper's problem (optimum at x = 0), or an unattainable target policy."""
+    states: Annotated[int, Ge(2)] | None = None
+    """Number of states S of a drawn instance: 10, for target-policy 100."""
+    actions: Count | None = None
+    """Number of actions A of a drawn instance: 5."""
+    dimension: Count | None = None
+    """Number of entries n of the leader's x in a drawn instance: 100."""
+    method: Annotated[str, Choices(methods_for)] = "m-sobirl"
+    """How to get the hyper-gradient: exactly; by the paper's single loop (m-sobirl), that loop with
+    the other adjoint step (-occupancy), or that one with a normalized policy (-normalized); ..."""
+    num_steps: Count = 3000
+    """Outer steps."""
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    """Plain gradient descent as in the paper, or Adam."""
+    step_size: Positive | None = None
+    """Step size on x; by default the instance's own (0.008 in the paper), for Adam 0.01."""
+    tolerance: Positive = 1e-6
+    """`converged` means that the hyper-gradient's norm fell below this."""
+
+    def validate(self) -> None:
+        """Check the options, and the instance file if there is one."""
+        super().validate()
+        if self.instance is None:
+            return
+        for name in ("states", "actions", "dimension"):
+            size = getattr(self, name)
+            require(f"--{name}", size, size is None, "does not go with --instance")
+        paper = self.variant == "paper"
+        require("--variant", self.variant, paper, "must be paper with --instance")
+        from sobirl.problems.random_mdp import RandomMDP
+
+        RandomMDP.load(self.instance)
+
+    def run(self, recorder: "Recorder | None" = None) -> "Outcome":
+        """Minimize from the instance's own first x."""
+        from sobirl.experiments.random_mdp.run import run
+
+        return run(self, recorder)

@@ -1,0 +1,47 @@
+"""Clips of what a follower has learned."""
+
+import contextlib
+
+import jax
+
+from sobirl.core.errors import InvalidInputError
+from sobirl.deep.compiled_loop import CompiledLoop
+from sobirl.deep.envs import default_backend, make
+from sobirl.deep.envs.pictures import Stage
+from sobirl.deep.film import film, webp
+from sobirl.deep.preference_learning import LearningState, PreferenceLearning
+from sobirl.experiments.rlhf.settings import Settings
+
+
+def clips(
+    settings: Settings, learning: PreferenceLearning, state: LearningState, key
+) -> dict[str, bytes]:
+    """File name -> animation, of as many episodes as are asked for.
+
+    Raises:
+        InvalidInputError: the environment cannot be drawn here.
+    """
+    files = {}
+    with _stage(settings, learning.loop) as stage:
+        for number in range(settings.clips):
+            pictures = film(
+                stage,
+                learning.learner.follower,
+                state.loop[0].follower,
+                jax.random.fold_in(key, number),
+                settings.clip_steps,
+                settings.eval_greedy,
+            )
+            files[f"clips/episode-{number + 1}.webp"] = webp(pictures, stage.frames_per_second)
+    return files
+
+
+def _stage(settings: Settings, loop):
+    """One environment that can be drawn."""
+    if isinstance(loop, CompiledLoop):
+        return contextlib.nullcontext(Stage(loop.evaluation))
+    backend = settings.backend or default_backend(settings.env)
+    try:
+        return make(settings.env, 1, backend, render_mode="rgb_array")
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{settings.env}: cannot be drawn: {error}") from error

@@ -1,0 +1,63 @@
+"""Options of `sobirl run rlhf`."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from sobirl.core.errors import InvalidInputError
+from sobirl.experiments.rlhf.settings import Settings
+from sobirl.runs.curves import Curve
+from sobirl.runs.options import NotNegative, StepwiseOptions, aside, require
+
+if TYPE_CHECKING:
+    from sobirl.bilevel import Recorder
+    from sobirl.runs.journal import Journal
+    from sobirl.runs.outcome import Outcome
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RLHFRun(StepwiseOptions, Settings):
+    """Learn a reward from preferences between fragments, while a follower learns on it.
+
+    sobirl run rlhf --env CartPole-v1 --method sobirl --pairs 300 --steps 300000
+
+    A simulated teacher who knows the environment's reward compares the fragments. Where an option
+    has no default, a preset for the kind of environment decides; summary.json has what was chosen.
+    """
+
+    problem = "rlhf"
+    curves = (
+        Curve("eval_return", label="true return", x="environment_steps", by="seed"),
+        Curve(
+            "preference_accuracy",
+            label="preferences predicted",
+            x="environment_steps",
+            by="seed",
+        ),
+    )
+
+    checkpoint_seconds: NotNegative = aside(60.0)
+    """The least time between two checkpoints, each of which holds the whole replay."""
+
+    @property
+    def journal(self) -> "type[Journal]":
+        """What records the rounds."""
+        from sobirl.runs.journal import Journal
+
+        return Journal
+
+    def validate(self) -> None:
+        """Check the options."""
+        super().validate()
+        if self.target_entropy is not None and self.temperature not in (None, "auto"):
+            require("--temperature", self.temperature, False, "must be auto with --target-entropy")
+
+    def run(self, recorder: "Recorder | None" = None) -> "Outcome":
+        """Learn with every seed, one after another."""
+        try:
+            from sobirl.experiments.rlhf.run import run
+        except ImportError as error:
+            # The deep world needs packages that the rest of sobirl does without.
+            raise InvalidInputError(
+                f"rlhf needs further packages ({error}): pip install 'sobirl[envs]'"
+            ) from error
+        return run(self, recorder)

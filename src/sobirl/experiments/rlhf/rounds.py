@@ -1,0 +1,136 @@
+"""The rounds of `sobirl run rlhf`: seed after seed, a row of metrics each."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from sobirl.deep.compiled_loop import CompiledLoop
+from sobirl.deep.envs import CompiledEnvironments, default_backend, make
+from sobirl.deep.host_loop import HostLoop
+from sobirl.deep.preference_learning import LearningState, PreferenceLearning
+from sobirl.experiments.rlhf.clips import clips
+from sobirl.experiments.rlhf.learning import learning_of
+from sobirl.experiments.rlhf.settings import Settings
+from sobirl.prefs import OracleTeacher, Questions
+
+_SLOWEST_EPISODE = 10_000  # steps of an evaluation, where episodes have no limit
+
+
+class RoundState(eqx.Module):
+    """Everything that the next round depends on.
+
+    Attributes:
+        step: rounds done so far, of all seeds.
+        learning: of the seed that is under way.
+    """
+
+    step: Int[Array, ""]
+    learning: LearningState
+
+
+class Rounds:
+    """All rounds of a run.
+
+    Args:
+        settings: what is run; an attribute has it with the presets filled in.
+        seed: of the first seed.
+        loop: the environments.
+    """
+
+    def __init__(self, settings: Settings, seed: int, loop):
+        self.settings, self.seed = settings.resolved(loop.spec), seed
+        self.learning: PreferenceLearning = learning_of(self.settings, loop)
+        self.rounds_per_seed = len(self.learning.pairs)
+        self.total = settings.seeds * self.rounds_per_seed
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, settings: Settings, seed: int) -> Iterator["Rounds"]:
+        """The rounds, with environments that are closed at the end.
+
+        Raises:
+            InvalidInputError: the options do not go together, or there is no such environment.
+        """
+        with contextlib.ExitStack() as held:
+            yield cls(settings, seed, _loop(settings, held))
+
+    def begin(self) -> RoundState:
+        """Before the first round."""
+        return RoundState(jnp.zeros((), jnp.int32), self._fresh(0))
+
+    def restore(self, state: RoundState) -> RoundState:
+        """Go on from a saved state, whose arrays are NumPy's."""
+        learner, environments = state.learning.loop
+        state = eqx.tree_at(lambda s: s.learning.loop, state, (learner, ()))
+        state = jax.tree.map(jnp.array, state)
+        # What environments on the host keep stays as it is: it has integers of 64 bits.
+        loop = self.learning.loop.restore((state.learning.loop[0], environments))
+        return eqx.tree_at(lambda s: s.learning.loop, state, loop)
+
+    def round(self, state: RoundState) -> tuple[RoundState, dict[str, int | float]]:
+        """One round, and its row."""
+        number, at = divmod(int(state.step), self.rounds_per_seed)
+        learning = state.learning if at or not number else self._fresh(number)
+        key = jax.random.fold_in(self._key(number), at)
+        teacher_key, evaluation_key = jax.random.split(key)
+        # A teacher for every round: what it says depends on seed and round alone.
+        questions = Questions(OracleTeacher(self.settings.oracle, teacher_key))
+        learning, metrics = self.learning.round(learning, questions)
+        is_last = at == self.rounds_per_seed - 1
+        value = math.nan
+        if is_last or at % self.settings.eval_every == self.settings.eval_every - 1:
+            value = self._evaluate(learning, evaluation_key)
+        row = {
+            "objective": metrics.pop("preference_loss", math.nan),
+            "hypergradient_norm": metrics.pop("hypergradient_norm", math.nan),
+            "seed": float(self.seed + number),
+            "eval_return": value,
+            **metrics,
+        }
+        return RoundState(state.step + 1, learning), row
+
+    def clips(self, state: RoundState) -> dict[str, bytes]:
+        """Clips of the policy of the seed that is under way, file name -> contents.
+
+        Raises:
+            InvalidInputError: the environment cannot be drawn here.
+        """
+        key = jax.random.fold_in(self._key(self.settings.seeds - 1), self.rounds_per_seed)
+        return clips(self.settings, self.learning, state.learning, key)
+
+    def _evaluate(self, learning: LearningState, key) -> float:
+        loop, spec = self.learning.loop, self.learning.loop.spec
+        follower = self.learning.learner.follower
+        most = self.settings.eval_steps or spec.max_episode_steps or _SLOWEST_EPISODE
+        greedy = self.settings.eval_greedy
+        returns = loop.evaluate(follower, learning.loop[0].follower, key, most, greedy)
+        return float(np.mean(returns))
+
+    def _fresh(self, number: int) -> LearningState:
+        return self.learning.init(self._key(number))
+
+    def _key(self, number: int):
+        return jax.random.key(self.seed + number)
+
+
+def _loop(settings: Settings, held: contextlib.ExitStack):
+    backend = settings.backend or default_backend(settings.env)
+
+    def made(count, **options):
+        environments = make(settings.env, count, backend, **options)
+        compiled = isinstance(environments, CompiledEnvironments)
+        return environments if compiled else held.enter_context(environments)
+
+    chosen = settings.resolved(made(1).spec)
+    learning = {"episodic_life": chosen.episodic_life} if backend == "atari" else {}
+    environments = made(chosen.num_envs, **learning)
+    evaluation = made(chosen.eval_episodes)
+    if isinstance(environments, CompiledEnvironments):
+        return CompiledLoop(environments, evaluation)
+    return HostLoop(environments, evaluation)

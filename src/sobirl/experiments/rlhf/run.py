@@ -1,0 +1,175 @@
+"""`sobirl run rlhf`: a reward from preferences, and a policy from the reward."""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+from rich.table import Table
+
+from sobirl.bilevel.driver import Drive, drive
+from sobirl.bilevel.recorder import Recorder
+from sobirl.experiments.rlhf import figures
+from sobirl.experiments.rlhf.options import RLHFRun
+from sobirl.experiments.rlhf.rounds import Rounds, RoundState
+from sobirl.experiments.rlhf.settings import Settings
+from sobirl.runs.outcome import Outcome, summarize
+
+History = dict[str, np.ndarray]
+
+# What the progress bar says: metric -> word and format.
+_SHOWN = {
+    "eval_return": ("evaluation", ".4g"),
+    "true_return": ("return", ".4g"),
+    "preference_accuracy": ("accuracy", ".0%"),
+    "implicit_ratio": ("implicit/explicit", ".2g"),
+    "temperature": ("τ", ".3g"),
+    "steps_per_second": ("steps/s", ",.0f"),
+}
+
+
+def run(options: RLHFRun, recorder: Recorder | None = None) -> Outcome:
+    """Learn with every seed, one after another."""
+    # Networks are in single precision.
+    with jax.enable_x64(False), Rounds.open(options, options.seed) as rounds:
+        end = _learn(options, rounds, recorder)
+        files, notes = _clips(options, rounds, end.state)
+        return _outcome(options, rounds, end, files, notes)
+
+
+def _learn(options: RLHFRun, rounds: Rounds, recorder: Recorder | None) -> Drive[RoundState]:
+    """All rounds.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; what was done is kept.
+    """
+    latest: dict[str, float] = {}
+
+    def describe(rows: History) -> str:
+        last = {name: float(column[-1]) for name, column in rows.items()}
+        latest.update({name: value for name, value in last.items() if math.isfinite(value)})
+        return ", ".join(
+            f"{word} {latest[name]:{form}}"
+            for name, (word, form) in _SHOWN.items()
+            if name in latest
+        )
+
+    def advance(state: RoundState, count: int) -> tuple[RoundState, History]:
+        state, row = rounds.round(state)
+        return state, {name: np.array([value]) for name, value in row.items()}
+
+    return drive(
+        advance,
+        rounds.begin(),
+        columns=None,
+        num_steps=rounds.total,
+        chunk_size=1,
+        recorder=recorder,
+        revive=rounds.restore,
+        progress=options.progress,
+        label="rounds",
+        describe=describe,
+    )
+
+
+def _clips(
+    options: RLHFRun, rounds: Rounds, state: RoundState
+) -> tuple[dict[str, bytes], list[str]]:
+    """The clips by file name, or why there are none."""
+    if not options.clips:
+        return {}, []
+    try:
+        return rounds.clips(state), []
+    except Exception as error:  # drivers fail in many ways; hours of learning must not be lost
+        return {}, [f"note: there is no clip: {error}"]
+
+
+def _outcome(
+    options: RLHFRun,
+    rounds: Rounds,
+    end: Drive[RoundState],
+    files: dict[str, bytes],
+    notes: list[str],
+) -> Outcome:
+    chosen, history = rounds.settings, end.records
+    finals = _last_evaluations(history)
+    metrics = {
+        "true_return": float(np.mean(finals)),
+        "true_return_error": _standard_error(finals),
+        "true_returns": finals.tolist(),
+        "best_evaluation": float(np.nanmax(history["eval_return"])),
+        "preference_accuracy": _last(history, "preference_accuracy"),
+        "implicit_ratio": _last(history, "implicit_ratio"),
+        "steps_per_second": float(sum(_steps_of_seeds(history)) / end.seconds),
+    }
+    loop = rounds.learning.loop
+    restored = [] if loop.can_restore else [_NOT_EXACT.format(name=loop.spec.name)]
+    return Outcome(
+        summary=summarize(
+            problem=options.problem,
+            method=options.method,
+            objective=_last(history, "objective"),
+            metrics=metrics,
+            hypergradient_norm=_last(history, "hypergradient_norm"),
+            steps=rounds.total,
+            starts=options.seeds,
+            converged=False,
+            settings={field: _plain(getattr(chosen, field)) for field in _SETTINGS},
+            resumes_exactly=loop.can_restore,
+        ),
+        history=history,
+        report=[_table(options, chosen, metrics), *restored, *notes],
+        figures={"learning": lambda: figures.learning(options.env, options.method, history)},
+        files=files,
+    )
+
+
+def _table(options: RLHFRun, chosen: Settings, metrics: dict) -> Table:
+    asked = "" if options.method == "ground-truth" else f"{chosen.pairs} pairs, "
+    table = Table(title=f"{options.env}, {options.method}, {asked}{chosen.steps} steps")
+    table.add_column("")
+    table.add_column("value", justify="right")
+    spread = f" ± {metrics['true_return_error']:.3g}" if options.seeds > 1 else ""
+    table.add_row(
+        f"true return at the end, {options.seeds} seed{'s' * (options.seeds > 1)}",
+        f"[bold]{metrics['true_return']:.4g}{spread}[/bold]",
+    )
+    table.add_row("best evaluation", f"{metrics['best_evaluation']:.4g}")
+    if options.method != "ground-truth":
+        table.add_row("preferences predicted", f"{metrics['preference_accuracy']:.1%}")
+    if options.method == "sobirl":
+        table.add_row("implicit over explicit gradient", f"{metrics['implicit_ratio']:.3g}")
+    table.add_row("environment steps a second", f"{metrics['steps_per_second']:,.0f}")
+    return table
+
+
+_SETTINGS = tuple(field.name for field in dataclasses.fields(Settings))
+_NOT_EXACT = (
+    "note: the state of {name} cannot be saved; a resumed run keeps what was learned and begins "
+    "new episodes"
+)
+
+
+def _last_evaluations(history: History) -> np.ndarray:
+    """The last evaluation of every seed."""
+    seeds, values = history["seed"], history["eval_return"]
+    return np.array(
+        [values[(seeds == seed) & np.isfinite(values)][-1] for seed in np.unique(seeds)]
+    )
+
+
+def _steps_of_seeds(history: History) -> list[float]:
+    seeds, steps = history["seed"], history["environment_steps"]
+    return [float(steps[seeds == seed].max()) for seed in np.unique(seeds)]
+
+
+def _standard_error(values: np.ndarray) -> float:
+    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def _last(history: History, name: str) -> float:
+    return float(history[name][-1]) if name in history else math.nan
+
+
+def _plain(value):
+    return list(value) if isinstance(value, tuple) else value

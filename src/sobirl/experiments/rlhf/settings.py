@@ -1,0 +1,197 @@
+"""What can be set of learning from preferences."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from sobirl.deep.followers import FOLLOWERS
+from sobirl.runs.options import (
+    Choices,
+    Count,
+    Discount,
+    NotNegative,
+    Positive,
+    PositiveOrInf,
+    Whole,
+)
+
+if TYPE_CHECKING:
+    from sobirl.deep.envs import EnvSpec
+    from sobirl.prefs import Oracle
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The options of learning from preferences.
+
+    Where an option is None a preset decides: `rlhf_presets` has one for every kind of environment,
+    and those that have a name.
+    """
+
+    env: str = "CartPole-v1"
+    """CartPole-v1, Breakout-MinAtar, HalfCheetah-v5, ALE/BeamRider-v5, any of Gymnasium, or
+    my_module:MyEnv-v0 for one that my_module.py in the current folder registers."""
+    backend: Literal["gymnax", "gymnasium", "atari"] | None = None
+    """Where the environment comes from; gymnax, which is fastest, where it has it."""
+    method: Literal["sobirl", "drlhf", "ground-truth"] = "sobirl"
+    """sobirl has both terms of the hyper-gradient; drlhf (Christiano et al. 2017) the explicit one
+    alone; ground-truth gives the follower the true reward, which is the ceiling."""
+    follower: Annotated[str, Choices(lambda: list(FOLLOWERS))] = "sac"
+    """Who learns on the reward; docs/rlhf.md says what each of them is."""
+    preset: Literal["paper"] | None = None
+    """paper: the settings of Yang et al. (2025) for --env ALE/BeamRider-v5. Without, a preset for
+    the kind of environment fills what is None below; what you set always counts."""
+    steps: Count | None = None
+    """Environment steps, for every seed; 300,000 unless a preset says otherwise."""
+    seeds: Count = 1
+    """Runs with the seeds seed, seed + 1, ..., one after another."""
+
+    pairs: Count | None = None
+    """Pairs of fragments that the teacher is asked about, in all (300)."""
+    initial_pairs: Whole | None = None
+    """Those asked about in the first round, on random actions; by default a sixth."""
+    schedule: Literal["constant", "hyperbolic"] | None = None
+    """How the other pairs are spread over the rounds; hyperbolic asks more at first."""
+    schedule_rounds: Count | None = None
+    """Rounds over which they are spread, if more than there are: then not all are asked about."""
+    selection: Literal["uniform", "disagreement", "entropy"] = "uniform"
+    """Which candidates the teacher is asked about; disagreement needs several members."""
+    candidates: Count = 4
+    """Candidates for each pair that is asked about."""
+    fragment_length: Count | None = None
+    """Steps in a fragment (25)."""
+    queue: Count | None = None
+    """Answered pairs that are learned from, the latest (3000)."""
+
+    teacher_temperature: float = 1.0
+    """Of the teacher's choices, in units of the true reward; 0 makes no mistakes."""
+    teacher_discount: float = 1.0
+    """Below 1 the teacher minds the last steps of a fragment most."""
+    teacher_mistake: float = 0.0
+    """How often the teacher says the opposite."""
+    teacher_skip_below: float | None = None
+    """The teacher skips pairs whose returns are both below this."""
+    teacher_tie_within: float | None = None
+    """Returns that differ by less are a tie."""
+    teacher_clips: bool | None = None
+    """The teacher judges by the signs of rewards, as in the paper's Atari runs."""
+
+    members: Count = 1
+    """Reward networks in the ensemble."""
+    reward_bound: Positive | None = None
+    """Learned rewards lie within ± this."""
+    reward_normalization: bool | None = None
+    """Batch normalization and dropout in reward networks for screens, as in the paper."""
+    reward_learning_rate: Positive | None = None
+    """Of AdamW, for the reward."""
+    reward_weight_decay: NotNegative | None = None
+    """Of AdamW, for the reward (0.01)."""
+    reward_batch: Count | None = None
+    """Pairs in an update of the reward (64)."""
+    epochs: Count | None = None
+    """Passes over all labelled pairs in every round (4)."""
+    first_epochs: Count | None = None
+    """Passes in the first round (32)."""
+    label_noise: float = 0.0
+    """The share of labels that the loss takes to be chance."""
+
+    horizon: Literal["full"] | Whole = 0
+    """Steps after each step of a fragment that the implicit term looks at; 0, as in the authors'
+    code, or with environments of gymnax a number or "full"."""
+    implicit_weight: float = 1.0
+    """Factor of the implicit term; 1 is the hyper-gradient's own, which has 1/τ already."""
+    implicit_from: Whole | None = None
+    """Environment steps before which the implicit term is left out (0; 100,000 in the paper)."""
+    implicit_ratio: PositiveOrInf = 1.0
+    """The implicit term is at most so many times as long as the explicit one; the paper's code has
+    no such bound, for which you may say inf."""
+    implicit_actions: Count = 2
+    """Actions that stand for the expectation under the policy, where they are continuous."""
+    baseline: bool = True
+    """Subtract the mean loss of the other pairs in the implicit term."""
+    off_policy: Literal["none", "recent", "importance"] = "recent"
+    """What the implicit term does about fragments of older policies: it takes them as they are,
+    leaves out those of before the last 4 rounds, or weighs them by how likely they have become."""
+    largest_weight: Positive = 10.0
+    """The bound on importance weights."""
+
+    pretrain_steps: Whole = 0
+    """Environment steps at the beginning in which the follower, before the first question or any
+    reward, learns to go where it has not been (PEBBLE, Lee et al. 2021)."""
+    pretrain_neighbors: Count = 5
+    """A state is as new as its distance to the so-many-th nearest."""
+
+    num_envs: Count | None = None
+    """Environments side by side."""
+    episodic_life: bool | None = None
+    """Atari: a lost life ends an episode of learning. Evaluations play whole games."""
+    round_steps: Count | None = None
+    """Environment steps between two rounds of questions."""
+    random_steps: Whole | None = None
+    """Steps of random actions at the beginning."""
+    batch: Count | None = None
+    """Transitions in an update of the follower."""
+    replay: Count | None = None
+    """Steps that are kept for learning."""
+    updates_per_step: Positive | None = None
+    """Updates of the follower for every environment step."""
+    learning_rate: Positive | None = None
+    """Of Adam, for the follower."""
+    decay_steps: Count | None = None
+    """Environment steps over which that rate falls linearly to 0; by default it does not fall."""
+    adam_eps: Positive | None = None
+    """ε of Adam, for the follower (1e-8)."""
+    target_rate: Positive | None = None
+    """How fast the target critics follow ..."""
+    target_period: Count | None = None
+    """... or updates after which they are copied, if this is given."""
+    temperature: Literal["auto"] | Positive | None = None
+    """The follower's entropy weight; auto adjusts it so that the policy keeps --target-entropy."""
+    initial_temperature: Positive | None = None
+    """Where an adjusted temperature begins (1)."""
+    target_entropy: float | None = None
+    """In nats, for an adjusted temperature; presets have 0.2 and 0.4, or else 0.89 log A, or minus
+    the action's size."""
+    reward_clip: PositiveOrInf | None = None
+    """Rewards are clipped to ± this when the critics learn: 1 for screens; inf clips nothing."""
+    widths: tuple[Count, ...] | None = None
+    """Of the follower's fully connected layers, and of the reward's unless it sees screens."""
+    discount: Discount = 0.99
+    """The follower's."""
+
+    eval_every: Count | None = None
+    """Rounds from one evaluation to the next (4)."""
+    eval_episodes: Count | None = None
+    """Episodes in an evaluation, in environments of their own (32; 8 for screens)."""
+    eval_steps: Count | None = None
+    """Steps after which these are cut off; by default the environment's own limit."""
+    eval_greedy: bool = False
+    """Evaluate the most likely actions, not the policy that is learned."""
+    clips: Whole = 1
+    """Episodes of the last seed's policy to film at the end, as clips/episode-1.webp and so on."""
+    clip_steps: Count = 500
+    """Steps after which a clip is cut off."""
+
+    def resolved(self, spec: "EnvSpec") -> "Settings":
+        """With nothing None that a preset decides."""
+        from sobirl.experiments.rlhf.presets import FAMILIES, GENERAL, NAMED, family
+
+        preset = GENERAL | FAMILIES[family(spec)] | (NAMED[self.preset] if self.preset else {})
+        if self.target_entropy is not None:
+            preset["temperature"] = "auto"
+        return dataclasses.replace(
+            self, **{name: value for name, value in preset.items() if getattr(self, name) is None}
+        )
+
+    @property
+    def oracle(self) -> "Oracle":
+        """The teacher."""
+        from sobirl.prefs import Oracle
+
+        return Oracle(
+            temperature=self.teacher_temperature,
+            discount=self.teacher_discount,
+            mistake=self.teacher_mistake,
+            skip_below=self.teacher_skip_below,
+            tie_within=self.teacher_tie_within,
+            clip_rewards=self.teacher_clips,
+        )

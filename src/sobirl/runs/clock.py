@@ -1,0 +1,88 @@
+"""Where the time of a run goes: compilation, running, and the rest add up to the wall time."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@dataclasses.dataclass(frozen=True)
+class Seconds:
+    """Wall time, in seconds, of this process; an earlier part of a resumed run is not in it.
+
+    Attributes:
+        compile: tracing and compiling.
+        run: computing, without that.
+        other: starting, loading packages, reading, drawing and writing.
+    """
+
+    compile: float
+    run: float
+    other: float
+
+    @property
+    def wall(self) -> float:
+        """All of it."""
+        return self.compile + self.run + self.other
+
+    def __str__(self) -> str:
+        return (
+            f"{self.wall:.1f} s: {self.compile:.1f} s compiling, {self.run:.1f} s running, "
+            f"{self.other:.1f} s for the rest"
+        )
+
+
+class Clock:
+    """Measures a run.
+
+    Args:
+        started: when it began, as `time.perf_counter` has it; by default now.
+    """
+
+    def __init__(self, started: float | None = None):
+        self.started = time.perf_counter() if started is None else started
+        self._compiling = self._computing = 0.0
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Within it, time is either compilation, which JAX reports, or running."""
+        _listen()
+        _spans.clear()
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._compiling += _covered(_spans)
+            self._computing += time.perf_counter() - began
+
+    def seconds(self) -> Seconds:
+        """What was measured so far."""
+        wall = time.perf_counter() - self.started
+        compiling = min(self._compiling, self._computing)
+        return Seconds(compiling, self._computing - compiling, wall - self._computing)
+
+
+_spans: list[tuple[float, float]] = []  # of compilations, since somebody last asked
+
+
+@functools.cache
+def _listen() -> None:
+    """Have JAX report compilations, from now on: listeners cannot be taken back everywhere."""
+    import jax
+
+    def on_duration(event: str, duration: float, **more) -> None:
+        if event.startswith("/jax/core/compile/"):
+            now = time.perf_counter()
+            _spans.append((now - duration, now))
+
+    jax.monitoring.register_event_duration_secs_listener(on_duration)
+
+
+def _covered(intervals: list[tuple[float, float]]) -> float:
+    """The length of the union: programs are traced while others are."""
+    total, end = 0.0, float("-inf")
+    for start, stop in sorted(intervals):
+        total += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    return total

@@ -1,1 +1,0 @@
-"""Figures of the experiments; the only place that loads matplotlib."""

@@ -1,0 +1,188 @@
+"""Run directories from Python: `sobirl.record` is `minimize` with a directory of its own."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sobirl.core.errors import InvalidInputError
+from sobirl.runs.curves import draw_history
+from sobirl.runs.options import Count, StepwiseOptions
+
+if TYPE_CHECKING:
+    from sobirl.bilevel import BilevelProblem, Recorder, Result
+    from sobirl.runs.outcome import Outcome
+    from sobirl.runs.saved import SavedRun
+
+
+def record(
+    problem: "BilevelProblem",
+    x0: Any,
+    *,
+    out: Path | str,
+    name: str = "problem",
+    num_steps: int = 500,
+    starts: int = 1,
+    key: int = 0,
+    force: bool = False,
+    tensorboard: bool = False,
+    checkpoint_seconds: float = 10.0,
+    metrics: "Callable[[Result], Mapping[str, float]] | None" = None,
+    **options: Any,
+) -> "Result":
+    """`minimize`, in a run directory: metrics to watch, checkpoints, `sobirl show` and `report`.
+
+    The same call made again goes on where an interrupted one stopped, bit for bit, and returns at
+    once what a complete one has found. `sobirl resume` runs the script again that made the call.
+
+    Args:
+        problem: follower and objective.
+        x0: as for `minimize`.
+        out: the directory, for example "runs/tolls"; it gets `config.json`, `metrics.csv`,
+            `checkpoint.npz`, and at the end `summary.json`, `x.npz` and `figures/`.
+        name: what reports call the problem.
+        num_steps: as for `minimize`.
+        starts: as for `minimize`.
+        key: an integer seed.
+        force: replace the run that is in the directory.
+        tensorboard: write the metrics as TensorBoard events too.
+        checkpoint_seconds: the least time between two checkpoints.
+        metrics: what to say of the result in natural units, for example
+            `lambda result: {"toll_revenue": -result.objective}`.
+        options: the other arguments of `minimize`.
+
+    Returns:
+        what `minimize` returns.
+
+    Raises:
+        InvalidInputError: as `minimize`; or the directory holds something else.
+        KeyboardInterrupt: Ctrl-C; what was done is kept.
+    """
+    from sobirl.runs import engine
+    from sobirl.runs.directory import RunDirectory
+    from sobirl.runs.saved import SavedRun, is_run
+
+    run = Recorded(
+        out=Path(out),
+        name=name,
+        force=force,
+        seed=key,
+        num_steps=num_steps,
+        starts=starts,
+        tensorboard=tensorboard,
+        checkpoint_seconds=checkpoint_seconds,
+        call=_Call(problem, x0, metrics, options),
+    )
+    path = Path(out)
+    if force or not is_run(path):
+        return engine.carry_out(run).outcome.result
+    run.validate()
+    _refuse_other_options(run, SavedRun.load(path))
+    finished = engine.resume(path, lambda saved: run)
+    if finished is not None:
+        return finished.outcome.result
+    return run.run(RunDirectory(path, run).recorder()).result
+
+
+@dataclasses.dataclass(frozen=True)
+class _Call:
+    """What a file cannot hold."""
+
+    problem: "BilevelProblem"
+    x0: Any
+    metrics: "Callable[[Result], Mapping[str, float]] | None"
+    options: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recorded(StepwiseOptions):
+    """A problem of a user's own, recorded from Python."""
+
+    name: str = "problem"
+    """What reports call it."""
+    num_steps: Count = 500
+    """Outer steps."""
+    starts: Count = 1
+    """Starts that run side by side."""
+    call: _Call | None = dataclasses.field(default=None, metadata={"unstored": True})
+
+    @property
+    def problem(self) -> str:  # type: ignore[override]
+        """The problem's name."""
+        return self.name
+
+    @property
+    def command(self) -> list[str]:
+        """The script that called."""
+        script = _script()
+        return ["python", script["path"], *script["arguments"]] if script else ["sobirl.record"]
+
+    @property
+    def program(self) -> dict[str, Any]:
+        """The script that called, for `sobirl resume` to run again."""
+        return {"script": _script()}
+
+    def run(self, recorder: "Recorder | None" = None) -> "Outcome":
+        """Minimize."""
+        from sobirl.bilevel import minimize
+        from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
+
+        if self.call is None:
+            raise InvalidInputError(
+                f"{self.out}: was recorded from Python; make the same call of sobirl.record again"
+            )
+        problem, x0 = self.call.problem, self.call.x0
+        result = minimize(
+            problem,
+            x0,
+            num_steps=self.num_steps,
+            starts=self.starts,
+            key=self.seed,
+            recorder=recorder,
+            **self.call.options,
+        )
+        history = best_history(result)
+        return Outcome(
+            summary=summarize_result(
+                result,
+                result.status,
+                objective=result.objective,
+                problem=self.name,
+                method=type(self.call.options.get("method")).__name__,
+                metrics=dict(self.call.metrics(result)) if self.call.metrics else {},
+            ),
+            history=history,
+            report=[str(result), *warnings(result.status, result)],
+            figures={"convergence": lambda: draw_history(self.curves, self.name, history)},
+            x=result.x,
+            result=result,
+        )
+
+
+def _script() -> dict[str, Any] | None:
+    """The program's file, arguments and folder; None of an interactive session."""
+    path = getattr(sys.modules["__main__"], "__file__", None)
+    if path is None or not Path(path).is_file():
+        return None
+    return {"path": str(path), "arguments": sys.argv[1:], "folder": str(Path.cwd())}
+
+
+def _refuse_other_options(run: Recorded, saved: "SavedRun") -> None:
+    """Raise where the directory holds the run of another call.
+
+    Raises:
+        InvalidInputError: naming the first option that differs.
+    """
+    from sobirl.runs.decoding import encode
+
+    now = encode(run)
+    for field in dataclasses.fields(run):
+        if field.metadata.get("aside") or field.metadata.get("unstored"):
+            continue
+        then = saved.config["options"].get(field.name)
+        if then != now[field.name]:
+            raise InvalidInputError(
+                f"{saved.path}: holds a run with {field.name} {then}, not {now[field.name]}; "
+                "choose another directory, or replace it with force=True"
+            )

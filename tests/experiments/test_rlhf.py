@@ -1,0 +1,331 @@
+"""`sobirl run rlhf`: what it writes, how it is stopped and goes on, and what it refuses."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import gymnasium
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from arguments import options_from
+from runs.conftest import sobirl
+from sobirl.deep.envs import Discrete, EnvSpec, make
+from sobirl.deep.followers import FOLLOWERS
+from sobirl.deep.host_loop import HostLoop
+from sobirl.experiments.rlhf import RLHFRun
+from sobirl.experiments.rlhf.learning import learning_of
+from sobirl.experiments.rlhf.rounds import Rounds
+from sobirl.experiments.rlhf.settings import Settings
+
+SMALL = "run rlhf --quiet --num-envs 4 --round-steps 40 --fragment-length 5 --random-steps 20"
+SMALL += " --batch 8 --replay 200 --pairs 12 --steps 120 --epochs 1 --first-epochs 1"
+SMALL += " --eval-episodes 2 --eval-steps 9 --eval-every 2 --checkpoint-seconds 0 --clips 0"
+ALWAYS = "step objective hypergradient_norm seed eval_return environment_steps episodes true_return"
+ALWAYS += " episode_length critic_loss entropy q temperature"
+OF_REWARDS = "pairs asked implicit_ratio implicit_cosine preference_accuracy"
+
+
+def small(out, *more):
+    return sobirl(*SMALL.split(), *more, "--out", out)
+
+
+def rows_of(run):
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def summary_of(run):
+    return json.loads((run / "summary.json").read_text())
+
+
+def outcome(run):
+    """All that must not depend on what happened on the way."""
+    summary = summary_of(run)
+    del summary["metrics"]["steps_per_second"]
+    return {k: v for k, v in summary.items() if not k.endswith("_seconds")}, (
+        run / "metrics.csv"
+    ).read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Two seeds of three rounds each."""
+    run = tmp_path_factory.mktemp("rlhf") / "run"
+    code, printed, error = small(run, "--seeds", 2, "--seed", 5)
+    assert (code, error) == (0, "")
+    assert "CartPole-v1, sobirl, 12 pairs, 120 steps" in printed
+    return run
+
+
+def test_what_a_run_leaves(whole):
+    summary = summary_of(whole)
+    assert (summary["problem"], summary["method"]) == ("rlhf", "sobirl")
+    assert (summary["steps"], summary["starts"]) == (6, 2)
+    assert summary["resumes_exactly"]
+    settings = summary["settings"]  # the options, and what the preset chose
+    assert settings["pairs"] == 12 and settings["temperature"] == "auto"
+    assert settings["widths"] == [64, 64]
+    metrics = summary["metrics"]
+    assert metrics["true_return"] == np.mean(metrics["true_returns"]) == 9  # of 9 steps
+    assert metrics["best_evaluation"] == 9 and metrics["true_return_error"] == 0
+    assert (whole / "figures" / "learning.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_rows(whole):
+    rows = rows_of(whole)
+    assert set(rows[0]) == {*ALWAYS.split(), *OF_REWARDS.split()}
+    assert [row["step"] for row in rows] == list("123456")
+    assert [float(row["seed"]) for row in rows] == [5] * 3 + [6] * 3
+    # The second round of each seed, and the last.
+    evaluated = [np.isfinite(float(row["eval_return"])) for row in rows]
+    assert evaluated == [False, True, True] * 2
+    for seed in (rows[:3], rows[3:]):
+        assert sum(int(row["asked"]) for row in seed) == int(seed[-1]["pairs"]) == 12
+        steps = [int(row["environment_steps"]) for row in seed]
+        assert 30 < steps[0] < steps[1] < steps[2] <= 120
+    first, second = ([row["objective"] for row in seed] for seed in (rows[:3], rows[3:]))
+    assert first != second
+
+
+def test_a_seed_alone_is_what_it_is_among_others(whole, tmp_path):
+    assert small(tmp_path / "run", "--seed", 6)[0] == 0
+    alone = [{**row, "step": ""} for row in rows_of(tmp_path / "run")]
+    assert alone == [{**row, "step": ""} for row in rows_of(whole)[3:]]
+
+
+@pytest.mark.parametrize("rounds", [2, 3])  # in the midst of a seed, and between two
+def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(whole, tmp_path, monkeypatch, rounds):
+    run, one_round = tmp_path / "run", Rounds.round
+
+    def stopped(self, state):
+        after, row = one_round(self, state)
+        if after.step == rounds:
+            os.kill(os.getpid(), signal.SIGINT)
+        return after, row
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Rounds, "round", stopped)
+        code, _, error = small(run, "--seeds", 2, "--seed", 5)
+    assert code == 130
+    assert f"{rounds} steps are kept, go on with: sobirl resume" in error
+    assert len(rows_of(run)) == rounds and not (run / "summary.json").exists()
+    assert sobirl("show", run)[0] == 0
+    assert sobirl("resume", run)[0] == 0
+    assert outcome(run) == outcome(whole)
+
+
+_KILLED = """
+import os, signal, sys
+from sobirl.apps.cli import main
+from sobirl.experiments.rlhf.rounds import Rounds
+
+one_round = Rounds.round
+
+def killed(self, state):
+    after, row = one_round(self, state)
+    if after.step == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return after, row
+
+Rounds.round = killed
+main(sys.argv[1:])
+"""
+
+
+def test_a_run_that_is_killed_goes_on_as_if_it_had_not_been(whole, tmp_path):
+    """In another process, whose third round is lost."""
+    run = tmp_path / "run"
+    arguments = [*SMALL.split(), "--seeds", "2", "--seed", "5", "--out", str(run)]
+    process = subprocess.run([sys.executable, "-c", _KILLED, *arguments], capture_output=True)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    assert len(rows_of(run)) == 2 and not (run / "summary.json").exists()
+    assert sobirl("resume", run)[0] == 0
+    assert outcome(run) == outcome(whole)
+
+
+def test_without_a_camera_a_run_says_so(monkeypatch):
+    monkeypatch.setattr("sobirl.deep.envs.pictures._CONTROL", {})
+    options = options_from(RLHFRun, [*SMALL.split()[2:], "--clips", "1"])
+    outcome = options.run()
+    assert not outcome.files
+    assert outcome.report[-1] == "note: there is no clip: CartPole-v1: there is no way to draw it"
+
+
+def test_exploration_before_the_first_question():
+    more = ["--method", "drlhf", "--pretrain-steps", "80"]
+    options = options_from(RLHFRun, [*SMALL.split()[2:], *more])
+    history = options.run().history
+    assert history["asked"].tolist() == [0, 2, 10]
+    assert np.isnan(history["objective"]).tolist() == [True, False, False]
+
+
+SPEC = EnvSpec("game", (84, 84), np.dtype(np.uint8), Discrete(9), "atari", frame_stack=4)
+
+
+def test_presets():
+    """What is set counts, then what has a name, then what suits the environment."""
+    usual = Settings(env="ALE/BeamRider-v5", batch=7).resolved(SPEC)
+    paper = Settings(env="ALE/BeamRider-v5", preset="paper", pairs=5).resolved(SPEC)
+    assert (usual.batch, usual.pairs, usual.first_epochs) == (7, 300, 32)
+    assert (paper.batch, paper.pairs, paper.first_epochs) == (64, 5, 512)
+    assert usual.learning_rate == paper.learning_rate == 1e-4
+    assert usual.temperature == paper.temperature == "auto"
+    assert Settings(target_entropy=0.1).resolved(SPEC).temperature == "auto"
+
+
+def test_the_run_of_the_paper():
+    """Its numbers, see PROBLEMS section 6, as what they become."""
+    settings = Settings(env="ALE/BeamRider-v5", preset="paper")
+    with make("ALE/BeamRider-v5", 8, episodic_life=True) as games:
+        learning = learning_of(settings, HostLoop(games, games))
+        settings = settings.resolved(games.spec)
+    assert settings.episodic_life and settings.num_envs == 8
+    follower, rewards = learning.learner.follower, learning.rewards
+    assert follower.decay_updates == 2_000_000 and follower.target_period == 2000
+    assert (follower.reward_clip, follower.adam_eps, follower.temperature) == (1, 1e-4, None)
+    assert len(learning.pairs) == 400 and learning.pairs[0] == 600
+    assert 2500 < sum(learning.pairs) < 3500  # of the 9,000 of 2,000 rounds
+    assert (learning.capacity, learning.first_epochs, learning.epochs) == (3000, 512, 1)
+    assert rewards.implicit.weight == 1 and rewards.implicit.horizon == 0
+    assert rewards.implicit.start == 100_000 and settings.oracle.clip_rewards
+    network = jax.eval_shape(learning.model, key=jax.random.key(0)).ensemble.members[0]
+    assert [layer.out_channels for layer in network.convolutions] == [16] * 4
+    assert len(network.normalizations) == 4 and network.dropout == 0.5
+    assert network.head.out_features == 9
+
+
+def test_ground_truth_on_the_host():
+    """Gymnasium's environments and a follower that has the true reward."""
+    more = "--method ground-truth --backend gymnasium --steps 80 --clips 1 --clip-steps 5"
+    options = options_from(RLHFRun, [*SMALL.split()[2:], *more.split()])
+    options.validate()
+    outcome = options.run()
+    history, summary = outcome.history, outcome.summary
+    assert {"step", *history} == set(ALWAYS.split())
+    assert np.isnan(history["objective"]).all() and len(history["objective"]) == 2
+    assert 60 < history["environment_steps"][-1] <= 80
+    assert summary["method"] == "ground-truth" and summary["resumes_exactly"]
+    assert summary["metrics"]["true_return"] == 9  # of 9 steps
+    (table,) = outcome.report  # no note that episodes would begin anew
+    assert "preferences predicted" not in list(table.columns[0].cells)
+    assert len(outcome.figures["learning"]().axes) == 1
+    (name,), (clip,) = outcome.files, outcome.files.values()
+    assert name == "clips/episode-1.webp" and Image.open(io.BytesIO(clip)).n_frames <= 6
+
+
+BLOCKS = """
+import gymnasium
+import numpy as np
+
+
+class Blocks(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-9.0, 9.0, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+    falls = False
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.height = 0
+        return self.seen(), {}
+
+    def step(self, action):
+        self.height += int(action)
+        assert self.height < 5 or not self.falls, "the tower fell"
+        return self.seen(), float(action), self.height > 5, False, {}
+
+    def seen(self):
+        return np.array([self.height, 1], np.float32)
+
+
+class Falling(Blocks):
+    falls = True
+
+
+gymnasium.register("TestBlocks-v0", Blocks)
+gymnasium.register("TestFalling-v0", Falling)
+"""
+
+
+@pytest.fixture
+def blocks(tmp_path, monkeypatch):
+    """A module of the user's, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sobirl_test_blocks.py").write_text(BLOCKS)
+    known = dict(gymnasium.registry)
+    yield "sobirl_test_blocks"
+    sys.modules.pop("sobirl_test_blocks", None)
+    gymnasium.registry.clear()
+    gymnasium.registry.update(known)
+
+
+def test_an_environment_of_the_users(blocks, tmp_path):
+    run = tmp_path / "run"
+    code, _, error = small(run, "--env", f"{blocks}:TestBlocks-v0", "--method", "drlhf")
+    assert (code, error) == (0, "")
+    assert len(rows_of(run)) == 3 and summary_of(run)["resumes_exactly"] is False
+
+
+def test_an_environment_of_the_users_that_fails(blocks, tmp_path):
+    code, _, error = small(tmp_path / "run", "--env", f"{blocks}:TestFalling-v0")
+    assert code == 2 and error.count("\n") == 1
+    assert f"{blocks}:TestFalling-v0: its step raised AssertionError: the tower fell" in error
+    assert "(sobirl_test_blocks.py, line 18, in step)" in error
+    told = (tmp_path / "run" / "error.txt").read_text()
+    assert told.startswith("Traceback") and "AssertionError: the tower fell" in told
+
+
+@pytest.mark.parametrize("name", [name for name in FOLLOWERS if name != "sac"])
+def test_any_follower_can_be_chosen(name):
+    """On the host, whose loop carries the follower apart from all else."""
+    more = f"--follower {name} --backend gymnasium --steps 80"
+    options = options_from(RLHFRun, [*SMALL.split()[2:], *more.split()])
+    outcome = options.run()
+    assert outcome.summary["settings"]["follower"] == name
+    assert np.isfinite(outcome.history["implicit_ratio"]).all()
+    assert outcome.history["implicit_ratio"].min() > 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("--env NoSuchGame-v0", "NoSuchGame-v0"),
+        ("--follower ppo", '"sac", "soft-q"'),
+        ("--env no_such_module:Game-v0", "there is no module no_such_module, neither in the"),
+        ("--follower soft-q --env Pendulum-v1", "soft-q cannot take the continuous actions of Pen"),
+        ("--env CartPole-v1 --backend atari", "CartPole-v1"),
+        ("--method dpo", '"sobirl", "drlhf", "ground-truth"'),
+        ("--pairs 0", "--pairs should be greater than or equal to 1, got 0"),
+        ("--steps 0", "--steps should be greater than or equal to 1, got 0"),
+        ("--widths 0 8", "--widths should be greater than or equal to 1, got 0 8"),
+        ("--temperature 1 --target-entropy 0.1", "--temperature must be auto with --target"),
+        ("--pretrain-steps 120", "--pretrain-steps 120: must leave rounds of the --steps 120"),
+        ("--preset atari", 'Choose from: "paper"'),
+        ("--initial-pairs 99", "--initial-pairs must be at most --pairs, got 99"),
+        ("--initial-pairs -1", "--initial-pairs should be greater than or equal to 0, got -1"),
+        ("--discount 1", "--discount should be less than 1, got 1"),
+        ("--temperature 0", "--temperature should be 'auto' or should be greater than 0, got 0"),
+        ("--implicit-ratio nan", "--implicit-ratio should be greater than 0, got nan"),
+        ("--num-envs 0", "--num-envs should be greater than or equal to 1, got 0"),
+        ("--updates-per-step 0.3", "updates_per_step: 0.3 makes 1.2 updates"),
+        ("--fragment-length 60 --steps 40", "--fragment-length 60: the 4 environments take 10"),
+        ("--teacher-mistake 2", "mistake: must"),
+        ("--teacher-temperature -1", "temperature: must be at least 0"),
+        ("--label-noise 1", "noise: must be in [0, 1)"),
+        ("--selection best", '"uniform", "disagreement", "entropy"'),
+        ("--checkpoint-seconds -1", "--checkpoint-seconds should be greater than or equal to 0"),
+    ],
+)
+def test_bad_input(tmp_path, monkeypatch, args, message):
+    monkeypatch.chdir(tmp_path)
+    code, printed, error = sobirl(*SMALL.split(), *args.split())
+    assert (code, printed) == (2, "")
+    assert message in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
