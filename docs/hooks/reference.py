@@ -31,6 +31,7 @@ FURTHER = {
     "prefs": "Preferences",
     "deep": "Deep followers",
     "runs": "Run directories",
+    "testing": "Conformance suites",
 }
 
 

@@ -26,6 +26,7 @@ _PUBLIC = {
         "Projection",
         "Recorder",
         "Result",
+        "SuccessiveHalving",
         "box",
         "budget",
         "check_gradients",
@@ -39,7 +40,10 @@ _PUBLIC = {
     "sobirl.core.protocols": ("Method",),
     "sobirl.experiments.loading": ("load_run",),
     "sobirl.hypergrad": (
+        "HypergradMethod",
         "LeaderReturn",
+        "MethodEntry",
+        "Needs",
         "Trajectories",
         "TrajectoryLoss",
         "tail_horizon",

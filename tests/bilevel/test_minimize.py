@@ -1,5 +1,6 @@
 """The outer loop, on a lower level whose answer is known in closed form."""
 
+import contextlib
 import signal
 
 import jax
@@ -7,11 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import rich.progress
 
 import sobirl as sb
 from sobirl.bilevel import driver
-from sobirl.bilevel.interrupts import deferred_interrupt
+from sobirl.bilevel.interrupts import deferred_interrupt, termination_as_interrupt
 
 
 def one_state_problem(target=0.8, temperature=1.0):
@@ -213,22 +213,52 @@ def test_prints_in_one_line():
     result = sb.minimize(one_state_problem(), jnp.array(0.0), num_steps=2)
     assert str(result).startswith("objective ")
     assert "\n" not in str(result)
+    assert not result.converged
+    assert "take more steps" in result.advice
+    assert str(result).endswith(result.advice)
+
+
+def test_optimizers_by_name_and_steps_as_people_write_them():
+    problem, x0 = one_state_problem(), jnp.array(0.0)
+    named = sb.minimize(problem, x0, optimizer="adam", num_steps=2e1)
+    given = sb.minimize(problem, x0, optimizer=optax.adam(1e-2), num_steps=20)
+    assert named.steps == 20
+    np.testing.assert_array_equal(named.history["objective"], given.history["objective"])
+    sized = sb.minimize(
+        problem, x0, optimizer="sgd", step_sizes=jnp.array([0.3]), num_steps=np.int64(20)
+    )
+    given = sb.minimize(problem, x0, optimizer=optax.sgd(0.3), num_steps=20)
+    np.testing.assert_allclose(
+        sized.history["objective"].ravel(), given.history["objective"], rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"continuation": sb.GeometricContinuation(0.5)}, "factor must be at least 1, got 0.5"),
-        ({"continuation": sb.GeometricContinuation(2.0, 2)}, "must end before the last of 2 steps"),
+        (
+            {"continuation": sb.GeometricContinuation(2.0, 2)},
+            "must end before the last of the 2 steps",
+        ),
         ({"continuation": sb.GeometricContinuation(np.ones(3))}, r"one a start, \(1,\); got"),
         ({"tolerance": np.nan}, "tolerance: must not be negative, got nan"),
         ({"x0": jnp.array(np.nan)}, "x0: must be finite"),
         ({"num_steps": 0}, "num_steps: must be at least 1"),
+        ({"num_steps": 2.5}, "num_steps: must be a whole number, got 2.5"),
+        ({"num_steps": np.nan}, "num_steps: must be at least 1, got nan"),
+        ({"num_steps": np.inf}, r"num_steps: must be below 2\^31, got inf"),
+        ({"optimizer": "adm"}, r"optimizer: 'adm' is none \(did you mean 'adam'\?\); the names"),
+        ({"optimizer": "lbfgs"}, "optimizer: 'lbfgs' is none; the names are adabelief, "),
         ({"starts": 0}, "starts: must be at least 1"),
         ({"starts": 3}, "x0: with starts=3 every array needs a leading axis of 3"),
         ({"x0": jnp.array(1)}, "x0: expected floating-point arrays, got int"),
         ({"optimizer": optax.sgd}, "step_sizes: give one a start"),
-        ({"step_sizes": jnp.ones(1)}, "step_sizes: give one a start"),
+        ({"step_sizes": jnp.ones(1), "optimizer": optax.sgd(0.1)}, "step_sizes: give one a start"),
+        (
+            {"step_sizes": jnp.ones(2)},
+            r"expected one number or one a start, \(1,\); got shape \(2,",
+        ),
     ],
 )
 def test_bad_arguments(changes, message):
@@ -255,18 +285,39 @@ class CtrlC:
 
 
 def test_ctrl_c_keeps_what_was_done(monkeypatch):
-    class Bar(rich.progress.Progress):
-        def update(self, task, completed=None, **fields):
-            if completed >= 6:
-                signal.raise_signal(signal.SIGINT)
+    def show(done, state):
+        if done >= 6:
+            signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(driver, "_progress_bar", lambda show: Bar(disable=True))
+    bar = contextlib.nullcontext(show)
+    monkeypatch.setattr(driver, "progress_bar", lambda wanted, label, total: bar)
     result = sb.minimize(one_state_problem(), jnp.array(0.0), num_steps=100, chunk_size=3)
     whole = sb.minimize(one_state_problem(), jnp.array(0.0), num_steps=result.steps)
     assert result.interrupted
     assert 6 <= result.steps < 9  # the end of the chunk in which it was pressed
     np.testing.assert_array_equal(result.history["objective"], whole.history["objective"])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does_where_it_is_asked_for():
+    with termination_as_interrupt(), deferred_interrupt() as interrupt:
+        signal.raise_signal(signal.SIGTERM)
+        assert interrupt.requested
+    with pytest.raises(KeyboardInterrupt), termination_as_interrupt():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_handler_of_the_users_own_is_left_alone():
+    received = []
+    signal.signal(signal.SIGTERM, lambda *_: received.append(True))
+    try:
+        with termination_as_interrupt(), deferred_interrupt() as interrupt:
+            signal.raise_signal(signal.SIGTERM)
+        assert received == [True]
+        assert not interrupt.requested
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def test_ctrl_c_with_a_recorder_saves_and_raises():

@@ -167,6 +167,27 @@ def test_contexts_are_averaged():
     np.testing.assert_allclose(result.x["b"], 2, atol=1e-8)
 
 
+def test_standard_errors_are_those_of_the_sum_over_contexts():
+    """Normal observations with unit variance: the mean of n has the standard error 1/√n."""
+
+    def objective(x, response, context):
+        return (jnp.sum((x["b"] - context) ** 2) + (x["a"] - context) ** 2) / 2
+
+    data = np.array([1.0, 3.0, 2.0, 7.0])
+    x0 = as_x(np.zeros(3))
+    mean = minimize_newton(direct(objective, data), x0)
+    np.testing.assert_allclose(mean.standard_errors["a"], 1 / 2, rtol=1e-9)
+    np.testing.assert_allclose(mean.covariance, np.eye(3) / 4, atol=1e-9)
+    np.testing.assert_allclose(mean.inverse_hessian, np.eye(3), atol=1e-9)
+    # Weights of one's own are taken as they are: ones make φ the sum itself, counts a table's.
+    for weights, observations in ((np.ones(4), 4), (np.array([1.0, 2.0, 1.0, 5.0]), 9)):
+        problem = sb.BilevelProblem(lambda x, context: Nothing(x), objective, data, weights)
+        result = minimize_newton(problem, x0)
+        errors = [result.standard_errors["a"], *result.standard_errors["b"]]
+        np.testing.assert_allclose(errors, 1 / np.sqrt(observations), rtol=1e-9)
+        np.testing.assert_allclose(result.covariance, result.inverse_hessian)
+
+
 def test_leaves_a_saddle_point():
     def objective(x, response):
         return (x["a"] ** 2 - 1) ** 2 + jnp.sum(x["b"] ** 2)

@@ -14,6 +14,7 @@ from mkdocs.exceptions import PluginError
 
 import sobirl
 from sobirl.experiments.registry import EXPERIMENTS
+from sobirl.hypergrad import METHODS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -171,3 +172,19 @@ def test_pages_that_load_from_elsewhere_are_refused(tmp_path, text):
     page.write_text(text)
     with pytest.raises(PluginError, match=r"page\.html loads from another host"):
         check(config)
+
+
+def test_every_method_has_its_row_and_its_page():
+    """In the order of the table, each page once; the index asks for the table."""
+    methods = hook("methods")
+    config = types.SimpleNamespace(nav=[{"Methods": []}])
+    pages = methods.on_config(config).nav[0]["Methods"]
+    assert len(pages) == len(set(pages))
+    assert set(pages) == {f"methods/{page.name}" for page in (ROOT / "docs/methods").glob("*.md")}
+    text = (ROOT / "docs/methods/index.md").read_text()
+    shown = methods.on_page_markdown(text)
+    assert text.count(methods.MARK) == 1 and methods.MARK not in shown
+    for name, entry in METHODS.items():
+        (row,) = [line for line in shown.splitlines() if line.startswith(f"| `{name}` |")]
+        assert f"[`{entry.class_name}`]({methods.page(name, entry)}.md)" in row
+        assert entry.what in row and row.count("|") == 7

@@ -27,7 +27,7 @@ def test_map():
 
 
 def test_transitions():
-    mdp = fr.FourRooms().follower(jnp.zeros(105), jnp.array(3))
+    mdp = fr.FourRooms().walk.follower(jnp.zeros(105), jnp.array(3))
     dense = jax.vmap(mdp.transition.expect)(jnp.eye(104))
     np.testing.assert_allclose(np.moveaxis(dense, 0, -1), plain_transition(), atol=1e-15)
 
@@ -35,7 +35,7 @@ def test_transitions():
 def test_value_of_a_goal():
     design = fr.FourRooms(temperature=0.003)
     goal = fr.state_of(fr.GOALS[0])
-    solution = sb.solve(design.follower(jnp.zeros(105), jnp.array(goal)))
+    solution = sb.solve(design.walk.follower(jnp.zeros(105), jnp.array(goal)))
     np.testing.assert_allclose(solution.value[goal], 1 + 0.003 * np.log(4), rtol=1e-12)
 
 
@@ -45,7 +45,7 @@ def test_leader_value_from_plain_linear_algebra():
     P, total = plain_transition(), 0.0
     for goal_cell in fr.GOALS:
         goal = fr.state_of(goal_cell)
-        policy = np.asarray(sb.solve(design.follower(w, jnp.array(goal))).policy)
+        policy = np.asarray(sb.solve(design.walk.follower(w, jnp.array(goal))).policy)
         matrix = np.einsum("sa,sat->st", policy, P)
         reward = np.zeros(104)
         reward[fr.state_of(fr.MARKED)] = 1.0

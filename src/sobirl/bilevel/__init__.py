@@ -13,6 +13,7 @@ _MODULES = {
     "Projection": "projections",
     "Recorder": "recorder",
     "Result": "result",
+    "SuccessiveHalving": "rounds",
     "box": "projections",
     "budget": "projections",
     "check_gradients": "gradient_check",
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from sobirl.bilevel.projections import simplex as simplex
     from sobirl.bilevel.recorder import Recorder as Recorder
     from sobirl.bilevel.result import Result as Result
+    from sobirl.bilevel.rounds import SuccessiveHalving as SuccessiveHalving
 else:
     __all__ = sorted([*_MODULES, "projections"])
     # The outer loop's interrupts and checkpoints are wanted where JAX is not.

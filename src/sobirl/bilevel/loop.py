@@ -13,6 +13,7 @@ from sobirl.bilevel.continuation import GeometricContinuation
 from sobirl.bilevel.problem import BilevelProblem
 from sobirl.core.protocols import Method
 from sobirl.core.status import Status
+from sobirl.solvers.linear import default_platform
 
 Optimizer = optax.GradientTransformation
 OptimizerOf = Callable[[Float[Array, ""]], Optimizer]
@@ -31,6 +32,18 @@ class RunState(eqx.Module):
 
 
 Projector = Callable[[PyTree], PyTree]
+
+
+class Running(eqx.Module):
+    """Which of several starts take steps.
+
+    Attributes:
+        order: the numbers of the starts; the first `count` run, where the program can tell.
+        count: how many run.
+    """
+
+    order: Int[Array, "running"]
+    count: Int[Array, ""]
 
 
 class StartSettings(eqx.Module):
@@ -128,27 +141,73 @@ def run_chunk(
     method: Method,
     settings: StartSettings,
     state: RunState,
+    running: Running | None,
     count: Int[Array, ""],
     projection: Projector | None,
     optimizer: Optimizer | OptimizerOf,
     size: int,
 ) -> tuple[RunState, dict[str, Array]]:
-    """`count` steps, at most `size`, of all starts; the records have `size` rows.
+    """`count` steps, at most `size`, of the running starts; the records have `size` rows.
 
-    The number of steps is an argument, so that one compiled program serves every chunk.
+    The number of steps is an argument, so that one compiled program serves every chunk. Records of
+    starts that do not run are NaN, or 0 in columns of whole numbers.
     """
     advance = functools.partial(step, problem, method, optimizer, projection)
-    # One start needs no batch axis, which would cost it its plain loops.
-    advance = jax.vmap(advance) if state.step.ndim else advance
-    record = jax.eval_shape(advance, state, settings)[1]
-    records = jax.tree.map(lambda r: jnp.zeros((size, *r.shape), r.dtype), record)
+
+    def run(state, settings):
+        record = jax.eval_shape(advance, state, settings)[1]
+        records = jax.tree.map(lambda r: _nothing((size, *r.shape), r.dtype), record)
+
+        def body(i, carry):
+            state, records = carry
+            state, record = advance(state, settings)
+            return state, jax.tree.map(lambda rows, row: rows.at[i].set(row), records, record)
+
+        return jax.lax.fori_loop(0, count, body, (state, records))
+
+    if running is None:
+        return run(state, settings)
+    each = _one_by_one if default_platform() == "cpu" else _side_by_side
+    state, records = each(run, state, settings, running)
+    return state, jax.tree.map(lambda rows: jnp.moveaxis(rows, 0, 1), records)
+
+
+def _one_by_one(run, states, settings, running):
+    """One start after the other, as many as run: nothing is gained by a batch on a CPU.
+
+    The number of starts is no part of the program, which compiles faster without a batch axis.
+    """
+    rows = jax.eval_shape(run, *_at((states, settings), 0))[1]
+    records = jax.tree.map(lambda r: _nothing((len(states.step), *r.shape), r.dtype), rows)
 
     def body(i, carry):
-        state, records = carry
-        state, record = advance(state, settings)
-        return state, jax.tree.map(lambda rows, row: rows.at[i].set(row), records, record)
+        start = running.order[i]
+        end = run(*_at((carry[0], settings), start))
+        return jax.tree.map(lambda leaf, new: leaf.at[start].set(new), carry, end)
 
-    return jax.lax.fori_loop(0, count, body, (state, records))
+    return jax.lax.fori_loop(0, running.count, body, (states, records))
+
+
+def _side_by_side(run, states, settings, running):
+    """All running starts in one batch: one program for each number of them."""
+    order = running.order
+    ends, rows = jax.vmap(run)(*_at((states, settings), order))
+    states = jax.tree.map(lambda leaf, new: leaf.at[order].set(new), states, ends)
+    number = len(states.step)
+
+    def spread(row):
+        return _nothing((number, *row.shape[1:]), row.dtype).at[order].set(row)
+
+    return states, jax.tree.map(spread, rows)
+
+
+def _at(tree: PyTree, start) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[start], tree)
+
+
+def _nothing(shape, dtype) -> Array:
+    """What the records of no step are."""
+    return jnp.full(shape, jnp.nan if jnp.issubdtype(dtype, jnp.floating) else 0, dtype)
 
 
 def _optimizer(optimizer: Optimizer | OptimizerOf, settings: StartSettings) -> Optimizer:

@@ -9,16 +9,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, Key, PyTree
 
 from sobirl.bilevel.continuation import GeometricContinuation
+from sobirl.bilevel.coupling import check_coupling
 from sobirl.bilevel.driver import drive
 from sobirl.bilevel.loop import Optimizer, OptimizerOf, Projector, init, run_chunk
-from sobirl.bilevel.optimizers import scalar_adam
+from sobirl.bilevel.optimizers import named_optimizer
 from sobirl.bilevel.problem import BilevelProblem
 from sobirl.bilevel.recorder import Recorder
 from sobirl.bilevel.result import Result, make_result, stationarity
+from sobirl.bilevel.rounds import SuccessiveHalving, running_starts
 from sobirl.bilevel.starts import first_finite, start_settings, starting_points
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.protocols import Method
@@ -27,7 +28,6 @@ from sobirl.hypergrad.checks import check_start
 from sobirl.hypergrad.methods import advice, as_method
 
 _LARGEST_CHUNK = 1000
-_ADAM, _SCALAR_ADAM = optax.adam(1e-2), scalar_adam(1e-2)
 
 # Compiled once for a problem, a method and an optimizer: a second call with the same ones is fast.
 _init = eqx.filter_jit(init)
@@ -38,18 +38,19 @@ def minimize(
     problem: BilevelProblem,
     x0: PyTree | Callable[[Key[Array, ""]], PyTree],
     method: Method | type | str | None = None,
-    optimizer: Optimizer | OptimizerOf | None = None,
-    num_steps: int = 500,
+    optimizer: Optimizer | OptimizerOf | str | None = None,
+    num_steps: int | float | np.integer = 500,
     key: Key[Array, ""] | int = 0,
     *,
-    starts: int = 1,
+    starts: int | float | np.integer = 1,
     step_sizes: Float[Array | np.ndarray, "starts"] | None = None,
+    rounds: SuccessiveHalving | int | None = None,
     continuation: GeometricContinuation | None = None,
     projection: Projector | None = None,
     tolerance: float = 1e-6,
     early_stop: bool = False,
     progress: bool | None = None,
-    chunk_size: int | None = None,
+    chunk_size: int | float | np.integer | None = None,
     recorder: Recorder | None = None,
 ) -> Result:
     """Minimize a bilevel problem's φ(x) by steps along (estimates of) its hyper-gradient.
@@ -62,19 +63,24 @@ def minimize(
             start axis or a function from a key to one first x.
         method: how to get the hyper-gradient, `Exact()` by default; a class stands for its instance
             with defaults, and so does a name, such as "exact".
-        optimizer: any first-order optax optimizer (no line searches), `optax.adam(1e-2)` by
-            default, `scalar_adam(1e-2)` with a projection; or, with `step_sizes`, a function from
-            a step size to one, like `optax.adam`.
-        num_steps: outer steps.
+        optimizer: any first-order optax optimizer (no line searches), or the name of one, which
+            then has the step size 1e-2: "adam" (the default), "scalar_adam" (the default with a
+            projection), "sgd", ...; or, with `step_sizes`, a function from a step size to one,
+            like `optax.adam`, or its name.
+        num_steps: outer steps, a whole number.
         key: a typed JAX key or an integer seed.
-        starts: how many starts run side by side (one `vmap`); one that fails leaves the others be.
+        starts: how many starts run in one program, batched by `vmap` on accelerators and one by
+            one on a CPU; one that fails leaves the others be.
         step_sizes: one step size a start (starts,), for an optimizer given as a function.
+        rounds: let all starts make a few steps and only the best of them go on, in so many rounds
+            (see `SuccessiveHalving`); `num_steps` is what the last ones make. By default all do.
         continuation: a schedule for the follower's temperature, see `GeometricContinuation`.
             Only steps at the problem's own temperature count for the best x and convergence.
         projection: maps x to the nearest point of the set that it must lie in, for example
             `box(0, 1)`, `simplex(1)` or `budget(10, lower=0)`; applied to x0 and after every
-            step. With plain gradient descent (`optax.sgd`) that is the projected-gradient method;
-            optimizers that scale entries one by one (Adam) suit a `box` only, see `scalar_adam`.
+            step. With plain gradient descent (`optax.sgd`) that is the projected-gradient method.
+            Optimizers that scale entries one by one (Adam) are refused where the projection
+            couples entries (all but a `box`), see `scalar_adam`.
         tolerance: `converged` means that the hyper-gradient's norm fell below it; with a
             projection P, that the projected gradient's, ‖x - P(x - ∇φ)‖, did.
         early_stop: end once every start has converged, looked at every `chunk_size` steps.
@@ -90,7 +96,8 @@ def minimize(
 
     Raises:
         InvalidInputError: an argument is out of its range, x0 does not fit `starts` or the
-            projection, or the method does not fit the problem.
+            projection, the method does not fit the problem, or the optimizer does not go with the
+            projection.
         KeyboardInterrupt: Ctrl-C before the first step was done, or with a recorder, which then
             has all that was done. Otherwise the first Ctrl-C ends the run and what was done is
             returned; a second one does not wait for that.
@@ -101,18 +108,17 @@ def minimize(
     """
     method = as_method(method)
     if optimizer is None:
-        optimizer = _ADAM if projection is None else _SCALAR_ADAM
+        optimizer = "adam" if projection is None else "scalar_adam"
+    if isinstance(optimizer, str):
+        optimizer = named_optimizer(optimizer, with_step_size=step_sizes is None)
     if (step_sizes is None) == callable(optimizer):
         raise InvalidInputError(
             "step_sizes: give one a start together with an optimizer that is a function of it, "
             "for example optimizer=optax.adam"
         )
+    num_steps, starts = whole_number("num_steps", num_steps), whole_number("starts", starts)
     chunk_size = min(-(-num_steps // 25), _LARGEST_CHUNK) if chunk_size is None else chunk_size
-    for name, count in (("num_steps", num_steps), ("starts", starts), ("chunk_size", chunk_size)):
-        if count < 1:
-            raise InvalidInputError(f"{name}: must be at least 1, got {count}")
-        if count >= 2**31:
-            raise InvalidInputError(f"{name}: must be below 2^31, got {count}")
+    chunk_size = whole_number("chunk_size", chunk_size)
     if not tolerance >= 0:
         raise InvalidInputError(f"tolerance: must not be negative, got {tolerance}")
     key = jax.random.key(key) if isinstance(key, (int, np.integer)) else key
@@ -120,7 +126,13 @@ def minimize(
     xs = starting_points(x0, starts, start_key, projection)
     # Eagerly, so that problem and method can refuse what they cannot work with.
     check_start(method, problem, first_finite(xs, starts), run_key)
-    settings = start_settings(step_sizes, continuation, starts, num_steps)
+    if not isinstance(rounds, SuccessiveHalving):
+        rounds = SuccessiveHalving(1 if rounds is None else rounds)
+    schedule = rounds.schedule(starts, num_steps)
+    settings = start_settings(step_sizes, continuation, starts, schedule[0][0])
+    if projection is not None:
+        first = optimizer if step_sizes is None else optimizer(settings.step_size[0])
+        check_coupling(first, projection, jax.tree.map(lambda leaf: leaf[0], xs))
 
     clock = time.perf_counter()
 
@@ -130,11 +142,25 @@ def minimize(
     state = _init(problem, method, optimizer, settings, xs, keys)
 
     def advance(state, count):
+        running, left = (None, None) if starts == 1 else running_starts(state, schedule)
+        now = count if left is None else min(count, left)
         state, records = _run_chunk(
-            problem, method, settings, state, jnp.int32(count), projection, optimizer, chunk_size
+            problem,
+            method,
+            settings,
+            state,
+            running,
+            jnp.int32(now),
+            projection,
+            optimizer,
+            chunk_size,
         )
         # Copies, because a slice would keep the whole chunk's rows.
-        return state, {name: np.asarray(rows)[:count].copy() for name, rows in records.items()}
+        rows = {name: np.asarray(column)[:now].copy() for name, column in records.items()}
+        if now == count:
+            return state, rows
+        state, more = advance(state, count - now)
+        return state, {name: np.concatenate([rows[name], more[name]]) for name in rows}
 
     _, no_rows = advance(state, 0)  # what the first call sets up is set up here
     compile_seconds = time.perf_counter() - clock
@@ -166,6 +192,21 @@ def minimize(
     if result.status is not Status.CONVERGED:
         warnings.warn(f"minimize: {result.advice}", RuntimeWarning, stacklevel=2)
     return result
+
+
+def whole_number(name: str, value: int | float | np.integer) -> int:
+    """A count of steps or starts, for which 1e3 will do.
+
+    Raises:
+        InvalidInputError: it is no whole number from 1 to 2^31 - 1.
+    """
+    if not value >= 1:
+        raise InvalidInputError(f"{name}: must be at least 1, got {value}")
+    if value >= 2**31:
+        raise InvalidInputError(f"{name}: must be below 2^31, got {value}")
+    if value != int(value):
+        raise InvalidInputError(f"{name}: must be a whole number, got {value}")
+    return int(value)
 
 
 def _all_done(records: dict[str, np.ndarray], tolerance: float) -> bool:

@@ -31,9 +31,13 @@ class NewtonResult:
         message: how it ended, and what the Hessian says about x.
         hessian: ∇²φ at `x` (n,n), in the order of `jax.flatten_util.ravel_pytree(x)`.
         positive_definite: whether the free entries' block of it is, so that x is a strict minimum.
-        inverse_hessian: its inverse (n,n), 0 for entries held fixed: the covariance of the
-            estimate if φ is a negative log likelihood. None unless positive definite.
-        standard_errors: square roots of the diagonal of that inverse, like `x`; NaN for entries
+        inverse_hessian: its inverse (n,n), 0 for entries held fixed. None unless positive
+            definite.
+        covariance: of the estimate (n,n), if the objective is a negative log likelihood: the
+            inverse Hessian of its *sum* over contexts, whereas φ is their mean unless the problem
+            has weights of its own. Those are taken as they are: with weights φ is the likelihood.
+            None unless positive definite.
+        standard_errors: square roots of the diagonal of `covariance`, like `x`; NaN for entries
             held fixed, and everywhere unless positive definite.
         history: `objective` and `hypergradient_norm` after every step, (steps,).
         steps: steps taken, also those that were tried and taken back.
@@ -51,6 +55,7 @@ class NewtonResult:
     hessian: Float[np.ndarray, "n n"]
     positive_definite: bool
     inverse_hessian: Float[np.ndarray, "n n"] | None
+    covariance: Float[np.ndarray, "n n"] | None
     standard_errors: PyTree
     history: dict[str, np.ndarray]
     steps: int
@@ -114,11 +119,12 @@ def minimize_newton(
 
     x, gradient, hessian = target.full(last)
     positive_definite = last.curvature.smallest > FLAT
-    inverse, errors = None, np.full(len(start), np.nan)
+    inverse, covariance, errors = None, None, np.full(len(start), np.nan)
     if positive_definite:
         inverse = np.zeros_like(hessian)
         inverse[np.ix_(moving, moving)] = last.curvature.inverse()
-        errors[moving] = np.sqrt(np.diag(inverse)[moving])
+        covariance = inverse / _contexts_averaged(problem)
+        errors[moving] = np.sqrt(np.diag(covariance)[moving])
 
     return NewtonResult(
         x=unravel(x),
@@ -130,6 +136,7 @@ def minimize_newton(
         hessian=hessian,
         positive_definite=positive_definite,
         inverse_hessian=inverse,
+        covariance=covariance,
         standard_errors=unravel(errors),
         history={
             "objective": np.array([point.objective for point in steps]),
@@ -166,6 +173,14 @@ def _derivatives(
     hessian, (objective, gradient, status) = jax.jacfwd(gradient, has_aux=True)(flat)
     finite = jnp.isfinite(objective) & jnp.all(jnp.isfinite(gradient)) & jnp.isfinite(hessian).all()
     return objective, gradient, hessian, jnp.where(finite, status, Status.NOT_FINITE)
+
+
+def _contexts_averaged(problem: BilevelProblem) -> int:
+    """How many contexts φ is the plain mean of; 1 if it is a sum with weights, or of one."""
+    if problem.weights is None:
+        return 1
+    weights = np.asarray(problem.weights)
+    return len(weights) if np.allclose(weights, 1 / len(weights), rtol=1e-5, atol=0) else 1
 
 
 def _message(point: Point, tolerance: float, steps: int) -> str:

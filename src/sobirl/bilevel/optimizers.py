@@ -1,11 +1,19 @@
-"""An optimizer for steps that are projected onto coupled constraints."""
+"""An optimizer for steps that are projected onto coupled constraints, and optimizers by name."""
 
+import difflib
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
+
+from sobirl.core.errors import InvalidInputError
+
+# The first step size of an optimizer that is given by its name.
+_STEP_SIZE = 1e-2
 
 
 class ScalarAdamState(NamedTuple):
@@ -56,3 +64,37 @@ def scalar_adam(
     return optax.chain(
         optax.GradientTransformation(init, update), optax.scale_by_learning_rate(step_size)
     )
+
+
+# Those of optax that need a step size only; "scalar_adam" is ours.
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "adabelief": optax.adabelief,
+    "adagrad": optax.adagrad,
+    "adam": optax.adam,
+    "adamw": optax.adamw,
+    "amsgrad": optax.amsgrad,
+    "lion": optax.lion,
+    "nadam": optax.nadam,
+    "rmsprop": optax.rmsprop,
+    "scalar_adam": scalar_adam,
+    "sgd": optax.sgd,
+}
+
+
+@functools.cache  # the same object again, so that nothing is compiled anew
+def named_optimizer(
+    name: str, with_step_size: bool = True
+) -> optax.GradientTransformation | Callable[..., optax.GradientTransformation]:
+    """The optimizer of that name with the step size 1e-2, or the function from a step size to one.
+
+    Raises:
+        InvalidInputError: there is no such optimizer.
+    """
+    if name not in OPTIMIZERS:
+        close = difflib.get_close_matches(name, OPTIMIZERS, 1)
+        meant = f" (did you mean {close[0]!r}?)" if close else ""
+        raise InvalidInputError(
+            f"optimizer: {name!r} is none{meant}; the names are {', '.join(OPTIMIZERS)}, and any "
+            "optax optimizer will do, for example optax.adam(0.1)"
+        )
+    return OPTIMIZERS[name](_STEP_SIZE) if with_step_size else OPTIMIZERS[name]

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from sobirl.bilevel.advice import advice_on
 from sobirl.bilevel.loop import RunState
 from sobirl.core.status import Status
 
@@ -27,13 +28,15 @@ class Result:
             same as `hypergradient_norm`.
         converged: whether that norm is below the asked tolerance.
         status: the worst `Status` of the best start's steps.
-        advice: what the status means, and what to do about it with this method.
+        advice: what to do about a run that did not converge or whose status is not good, in
+            sentences; empty for one that did and is.
         best_start: which start it was.
         start_x: the best iterate of every start, with a leading start axis.
         start_objectives: φ at them, (starts,); NaN for a start that never had a finite objective.
         history: per step, (steps,) or with several starts (steps, starts): `hypergradient_norm`
             at x_k (and `projected_gradient_norm`, with a projection), `objective` at x_{k+1}, and
-            the method's metrics at x_k.
+            the method's metrics at x_k. A start that was dropped (`rounds`) has NaN from then on,
+            and 0 in columns of whole numbers.
         steps: outer steps taken.
         interrupted: whether Ctrl-C ended the run early.
         compile_seconds: time to trace and compile.
@@ -68,7 +71,7 @@ class Result:
             + f", {norm} {self.projected_gradient_norm:.1e} after {self.steps} steps, "
             + ("converged" if self.converged else "not converged")
             + f", {self.run_seconds:.2f} s after {self.compile_seconds:.1f} s of compilation"
-            + ("" if self.status is Status.CONVERGED else f"; {self.advice}")
+            + (f". {self.advice}" if self.advice else "")
         )
 
 
@@ -98,12 +101,16 @@ def make_result(
         (after.best_x, final_x),
     )
     objectives = np.atleast_1d(after.best_objective)
-    best = int(np.argmin(objectives))
+    reached = np.atleast_1d(after.step)
+    # Of starts in rounds one that went on to the end: those before were only better by estimate.
+    finalists = np.flatnonzero(reached == reached.max())
+    best = int(finalists[np.argmin(objectives[finalists])])
     objectives = np.where(np.isfinite(objectives), objectives, np.nan)
     steps = len(history["objective"])
     statuses = history["status"].reshape(steps, -1)[:, best] if steps else np.zeros(0, int)
     norm = float(stationarity(last)[best])
     status = Status(int(max(statuses.max(initial=0), last["status"][best])))
+    norms = stationarity(records).reshape(steps + 1, -1)[:, best]
     return Result(
         x=jax.tree.map(lambda leaf: leaf[best], best_x),
         objective=float(objectives[best]),
@@ -113,7 +120,7 @@ def make_result(
         projected_gradient_norm=norm,
         converged=norm < tolerance,
         status=status,
-        advice=advise(status),
+        advice=advice_on(status, norms, tolerance, advise),
         best_start=best,
         start_x=best_x,
         start_objectives=objectives,

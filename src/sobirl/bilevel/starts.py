@@ -33,7 +33,7 @@ def starting_points(x0, starts: int, key, projection: Projector | None = None) -
 
 
 def start_settings(step_sizes, continuation, starts: int, num_steps: int) -> StartSettings:
-    """The settings with a leading start axis.
+    """The settings with a leading start axis; `num_steps` are those that every start makes.
 
     Raises:
         InvalidInputError: a length that is not `starts`, or a continuation that heats, or ends
@@ -53,8 +53,9 @@ def start_settings(step_sizes, continuation, starts: int, num_steps: int) -> Sta
             )
         if not np.all(np.asarray(continuation.num_steps) < num_steps):
             raise InvalidInputError(
-                f"continuation: must end before the last of {num_steps} steps, so that some are "
-                f"made at the problem's own temperature; got {continuation.num_steps} steps"
+                f"continuation: must end before the last of the {num_steps} steps that every start "
+                "makes, so that some are made at the problem's own temperature; got "
+                f"{continuation.num_steps} steps"
             )
     return jax.tree.map(
         lambda leaf: jnp.broadcast_to(jnp.asarray(leaf, float), (starts,)), settings

@@ -75,7 +75,7 @@ class DescentOptions(StepwiseOptions):
                 metrics={"exact_objective": after, "exact_objective_at_first": before},
             ),
             history=history,
-            report=[table, *warnings(result.status, result)],
+            report=[table, *warnings(result)],
             figures={"convergence": lambda: draw_history(self.curves, self.method, history)},
             x=result.final_x,
             result=result,

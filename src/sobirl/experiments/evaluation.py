@@ -13,6 +13,7 @@ from sobirl.bilevel import BilevelProblem
 from sobirl.core.errors import ConvergenceError
 from sobirl.core.status import Status
 from sobirl.solvers import occupancy, solve
+from sobirl.solvers.linear import default_platform
 
 
 class Evaluation(NamedTuple):
@@ -64,4 +65,5 @@ def _evaluate(problem: BilevelProblem, xs: PyTree):
         objectives, statuses, policies, visits = problem.each_context(one)
         return jnp.max(statuses), problem.average(objectives), policies, visits
 
-    return jax.vmap(at)(xs)
+    # One by one on a CPU: as fast, and compiled in half the time.
+    return jax.lax.map(at, xs) if default_platform() == "cpu" else jax.vmap(at)(xs)

@@ -94,7 +94,6 @@ _RETURN = Needs("return", ("reward", "transition"), samples=True)
 _LOSS = Needs("loss", ("reward",), samples=True)
 _SINGLE_LOOP = Needs("any", ("reward", "transition", "discount", "initial"))
 
-# Name on the command line -> method. The mapping is open: put your own into it.
 METHODS: dict[str, MethodEntry] = {
     "exact": MethodEntry(
         "sobirl.hypergrad.exact:Exact",
@@ -171,6 +170,7 @@ METHODS: dict[str, MethodEntry] = {
         _LOSS,
     ),
 }
+"""Name on the command line -> method. The mapping is open: put your own into it."""
 
 
 def class_names() -> list[str]:

@@ -15,6 +15,7 @@ Source: Thoma et al. (2024), HPGD; the transition matrix by which their code pla
 import dataclasses
 import functools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -127,8 +128,41 @@ class FourRooms:
     def problem(self) -> BilevelProblem:
         """The bilevel problem over w (105,), with the goals as equally likely contexts."""
         goals = jnp.array([state_of(goal) for goal in self.goals])
-        objective = LeaderReturn(self.follower, self.leader_reward)
-        return BilevelProblem(self.follower, objective, contexts=goals)
+        objective = LeaderReturn(self.walk.follower, self.walk.leader_reward)
+        return BilevelProblem(self.walk.follower, objective, contexts=goals)
+
+    @functools.cached_property
+    def walk(self) -> "Walk":
+        """The walker and the designer with these constants."""
+        return Walk(jnp.asarray(self.temperature, float), jnp.asarray(self.cost_weight, float))
+
+    def published(self, environment_steps: int | None = None) -> dict[str, float] | None:
+        """The published leader values of this cell, if it is one of theirs.
+
+        Those for one goal depend on the environment steps of an outer iteration; where there are
+        none for that number, the higher ones.
+        """
+        cell = self.temperature, self.cost_weight
+        if self.goals == GOALS:
+            return PUBLISHED.get(cell)
+        if self.goals != GOALS[:1]:
+            return None
+        rows = {n: row for (*where, n), row in PUBLISHED_ONE_GOAL.items() if tuple(where) == cell}
+        if environment_steps in rows or not rows:
+            return rows.get(environment_steps)
+        return {name: max(row[name] for row in rows.values()) for name in rows[100]}
+
+
+class Walk(eqx.Module):
+    """The walker and the designer; their constants are arrays, so that a program serves all cells.
+
+    Args:
+        temperature: as in `FourRooms`.
+        cost_weight: as in `FourRooms`.
+    """
+
+    temperature: Float[Array, ""]
+    cost_weight: Float[Array, ""]
 
     def follower(self, w: Float[Array, "105"], goal: Int[Array, ""]) -> SoftMDP:
         """The walker's soft MDP for one goal."""
@@ -146,22 +180,6 @@ class FourRooms:
         """The designer's reward in every cell, for one goal."""
         state = jnp.arange(len(cells()))
         return (state == state_of(MARKED)) - self.cost_weight * spent(w) * (state == goal)
-
-    def published(self, environment_steps: int | None = None) -> dict[str, float] | None:
-        """The published leader values of this cell, if it is one of theirs.
-
-        Those for one goal depend on the environment steps of an outer iteration; where there are
-        none for that number, the higher ones.
-        """
-        cell = self.temperature, self.cost_weight
-        if self.goals == GOALS:
-            return PUBLISHED.get(cell)
-        if self.goals != GOALS[:1]:
-            return None
-        rows = {n: row for (*where, n), row in PUBLISHED_ONE_GOAL.items() if tuple(where) == cell}
-        if environment_steps in rows or not rows:
-            return rows.get(environment_steps)
-        return {name: max(row[name] for row in rows.values()) for name in rows[100]}
 
 
 def incentive(w: Float[Array, "105"]) -> Float[Array, "104"]:

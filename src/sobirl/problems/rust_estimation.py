@@ -153,7 +153,7 @@ def replacement_probability(
     probability, slopes = (
         np.asarray(out) for out in _replacement(estimate.problem, jnp.asarray(values))
     )
-    covariance = estimate.result.inverse_hessian
+    covariance = estimate.result.covariance
     if covariance is None:
         return probability, np.full(len(probability), np.nan)
     return probability, np.sqrt(np.einsum("si,ij,sj->s", slopes, covariance, slopes))
@@ -200,7 +200,7 @@ def profile_likelihood(
         widest: standard deviations at which the grid ends.
     """
     optimum = estimate.result
-    axes = np.linalg.cholesky(optimum.inverse_hessian[:2, :2]) * step
+    axes = np.linalg.cholesky(optimum.covariance[:2, :2]) * step
     radius = int(widest / step)
     excess = np.full((2 * radius + 1, 2 * radius + 1), np.nan)
     around = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]

@@ -47,17 +47,17 @@ def best_history(result: "Result") -> dict[str, np.ndarray]:
     }
 
 
-def warnings(status: Status, result: "Result | None" = None) -> list[str]:
-    """What to print of how the followers were solved: nothing if all went well.
+def warnings(result: "Result", status: Status | None = None) -> list[str]:
+    """What to print of a run that did not converge, or whose followers were not solved well.
 
     Args:
-        status: how.
-        result: of a run whose method may have advice of its own.
+        result: what `minimize` found.
+        status: how the followers were solved in the steps and for what is reported.
     """
-    if status is Status.CONVERGED:
-        return []
-    advice = result.advice if result is not None and result.status is status else status.advice
-    return [f"warning: {advice}"]
+    sentences = [result.advice] if result.advice else []
+    if status not in (None, result.status):
+        sentences.append(status.advice)
+    return [f"warning: {sentence}" for sentence in sentences]
 
 
 def summarize(

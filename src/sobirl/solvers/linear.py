@@ -29,7 +29,7 @@ def sequential_on_cpu(function: Callable) -> Callable:
             return call(*jax.tree.unflatten(treedef, chosen))
 
         batch = [x for x, b in zip(leaves, is_batched, strict=True) if b]
-        if _default_platform() == "cpu":
+        if default_platform() == "cpu":
             # An outer `vmap` meets `mapped` again in the loop's body, and loops once more.
             out = jax.lax.map(lambda xs: over_batch(mapped, xs), batch)
         else:
@@ -39,7 +39,7 @@ def sequential_on_cpu(function: Callable) -> Callable:
     return mapped
 
 
-def _default_platform() -> str:
+def default_platform() -> str:
     """Where JAX computes by default. (`lax.platform_dependent` would trace every branch.)"""
     device = jax.config.jax_default_device
     return getattr(device, "platform", device) or jax.default_backend()

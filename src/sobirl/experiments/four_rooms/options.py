@@ -44,11 +44,13 @@ class FourRoomsRun(StepwiseOptions):
     """How to get the hyper-gradient; exact, amd and pbrl use the model, the others sample."""
     environment_steps: Count = 10_000
     """Steps that a method which samples takes for each of its estimates, all goals together."""
-    starts: Count = 24
-    """Starts that run side by side; they take turns in a portfolio of recipes."""
-    num_steps: Count = 300
-    """Adam steps of every start."""
-    step_size: Positive = 0.5
+    starts: Count = 54
+    """Starts in all; they take turns in a portfolio of recipes."""
+    rounds: Count = 3
+    """After each round, all of which cost the same, the best third of the starts goes on."""
+    num_steps: Count = 468
+    """Adam steps of the starts that go on to the end."""
+    step_size: Positive = 0.3
     """First step size of Adam; it decays to 0 along a cosine."""
     tolerance: Positive = 1e-6
     """`converged` means that the hyper-gradient's norm fell below this."""
@@ -56,6 +58,8 @@ class FourRoomsRun(StepwiseOptions):
     def validate(self) -> None:
         """Check the options."""
         super().validate()
+        enough = self.num_steps >= self.rounds
+        require("--num-steps", self.num_steps, enough, "should be 1 a round or more")
         enough = self.environment_steps >= 2 * self.goals
         require("--environment-steps", self.environment_steps, enough, "should be 2 a goal or more")
 

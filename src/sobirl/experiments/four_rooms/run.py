@@ -5,7 +5,14 @@ import numpy as np
 import optax
 from rich.table import Table
 
-from sobirl.bilevel import BilevelProblem, GeometricContinuation, Recorder, Result, minimize
+from sobirl.bilevel import (
+    BilevelProblem,
+    GeometricContinuation,
+    Recorder,
+    Result,
+    SuccessiveHalving,
+    minimize,
+)
 from sobirl.core.protocols import Method
 from sobirl.experiments.evaluation import evaluate
 from sobirl.experiments.four_rooms import figures
@@ -17,8 +24,11 @@ from sobirl.solvers import PolicyIteration
 
 # A portfolio, because the leader's value has many local optima, and which recipe finds the best
 # depends on the cell of the table: the walker's first temperature, from which it cools to the
-# problem's own over the first half of the steps. A recipe below the own temperature cools nothing.
-FIRST_TEMPERATURES = (0.0, 0.005, 0.0, 0.01)
+# problem's own over the first half of the first round. One below the own temperature cools nothing.
+FIRST_TEMPERATURES = (0.0, 0.003, 0.005, 0.0075)
+# Adam's memory of squared gradients, in place of 0.999: that of a walker's first, large reactions
+# would outlive the run and keep whole regions of the floor from ever being penalized.
+SQUARES_DECAY = 0.9
 # What suits this problem, where it is not a method's default.
 SETTINGS = {
     # Six digits of the follower's policy are plenty for a step of the leader.
@@ -62,7 +72,7 @@ def run(options: FourRoomsRun, recorder: Recorder | None = None) -> Outcome:
             metrics=metrics,
         ),
         history=best_history(result),
-        report=[_table(options, metrics), *warnings(status, result)],
+        report=[_table(options, metrics), *warnings(result, status)],
         figures={
             "map": lambda: figures.incentives_and_flow(
                 penalty,
@@ -86,20 +96,23 @@ def method_for(name: str, problem: BilevelProblem, steps: int) -> tuple[Method, 
 def _minimize(options: FourRoomsRun, design: FourRooms, recorder: Recorder | None) -> Result:
     turns = jnp.arange(options.starts) % len(FIRST_TEMPERATURES)
     first_temperature = jnp.array(FIRST_TEMPERATURES)[turns]
-    method, problem = method_for(
-        options.method, design.problem(), options.environment_steps // options.goals
-    )
+    steps = options.environment_steps // options.goals
+    method, problem = method_for(options.method, design.problem(), steps)
+    rounds = SuccessiveHalving(options.rounds)
+    every_start = rounds.schedule(options.starts, options.num_steps)[0][0]
+    schedule = optax.cosine_decay_schedule(options.step_size, options.num_steps)
     return minimize(
         problem,
         random_start,
         method=method,
-        optimizer=optax.adam(optax.cosine_decay_schedule(options.step_size, options.num_steps)),
+        optimizer=optax.adam(schedule, b2=SQUARES_DECAY),
         num_steps=options.num_steps,
         key=options.seed,
         starts=options.starts,
+        rounds=rounds,
         continuation=GeometricContinuation(
             factor=jnp.maximum(first_temperature / options.temperature, 1.0),
-            num_steps=options.num_steps // 2,
+            num_steps=every_start // 2,
         ),
         tolerance=options.tolerance,
         progress=options.progress,

@@ -55,7 +55,7 @@ def run(options: RandomMDPRun, recorder: Recorder | None = None) -> Outcome:
             metrics=metrics,
         ),
         history=best_history(result),
-        report=[table, *warnings(result.status, result)],
+        report=[table, *warnings(result)],
         figures={"convergence": lambda: figures.convergence(norms, objectives, reference)},
         x=result.x,
     )

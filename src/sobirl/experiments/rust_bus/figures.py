@@ -25,7 +25,7 @@ def likelihood(found: Estimate, truth: np.ndarray | None = None) -> Figure:
     figure = Figure(figsize=(7.2, 5.6), layout="constrained")
     axes = figure.subplots()
     centre = found.values[:2]
-    if found.result.inverse_hessian is None:
+    if found.result.covariance is None:
         axes.set_title("The Hessian is not positive definite: no confidence region", fontsize=11)
         handles = []
     else:
@@ -65,7 +65,7 @@ def _draw_regions(axes, found: Estimate) -> list[Line2D]:
 
     angle = np.linspace(0, 2 * np.pi, 200)
     circle = radii[_LEVELS.index(0.95)] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    axis = np.linalg.cholesky(found.result.inverse_hessian[:2, :2])
+    axis = np.linalg.cholesky(found.result.covariance[:2, :2])
     ellipse = found.values[:2] + circle @ axis.T
     style = {"color": _ORANGE, "lw": 1.6, "ls": "--"}
     axes.plot(*ellipse.T, **style)

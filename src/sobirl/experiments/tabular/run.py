@@ -65,7 +65,7 @@ def run(options: TabularRun, recorder: Recorder | None = None) -> Outcome:
         report=[
             *map(Text, tables.notes()),
             _table(options, result, before, after),
-            *warnings(status),
+            *warnings(result, status),
         ],
         figures={
             "incentives": lambda: figures.incentives(tables, result.x, *options.limits),
@@ -82,11 +82,10 @@ def run(options: TabularRun, recorder: Recorder | None = None) -> Outcome:
 
 def _minimize(options: TabularRun, recorder: Recorder | None) -> Result:
     tables = options.tables
-    rewards = tables.reward[tables.active]
-    spread = float(np.ptp(rewards)) or 1.0
-    step_size = spread / 100 if options.step_size is None else options.step_size
+    unit = _unit_of_x(options)
+    step_size = unit / 20 if options.step_size is None else options.step_size
     schedule = optax.cosine_decay_schedule(step_size, options.num_steps)
-    random = spread * jax.random.normal(
+    random = unit * jax.random.normal(
         jax.random.key(options.seed), (options.starts, len(tables.feature_names))
     )
     x0 = random.at[0].set(0.0)
@@ -104,6 +103,18 @@ def _minimize(options: TabularRun, recorder: Recorder | None) -> Result:
         progress=options.progress,
         recorder=recorder,
     )
+
+
+def _unit_of_x(options: TabularRun) -> float:
+    """How much of an incentive matters: as much as the rewards differ, if the bounds allow it."""
+    tables = options.tables
+    rewards, features = tables.reward[tables.active], np.abs(tables.features[tables.active])
+    sizes = features.reshape(-1, features.shape[-1]).max(axis=0)
+    used = sizes[sizes > 0]
+    unit = (float(np.ptp(rewards)) or 1.0) / (float(np.median(used)) if used.size else 1.0)
+    lower, upper = options.limits
+    widths = (upper - lower)[(upper > lower) & np.isfinite(upper - lower)]
+    return min([unit, *widths, *([] if options.budget is None else [options.budget])])
 
 
 def _table(options: TabularRun, result: Result, before: Answer, after: Answer) -> Table:
