@@ -148,11 +148,16 @@ def replacement_probability(
     Args:
         estimate: its covariance gives the standard errors; NaN if it has none.
         x: the parameters at which to evaluate; by default the estimate.
+
+    Raises:
+        ConvergenceError: the follower could not be solved there.
     """
     values = estimate.values if x is None else _as_vector(x)
-    probability, slopes = (
+    probability, slopes, status = (
         np.asarray(out) for out in _replacement(estimate.problem, jnp.asarray(values))
     )
+    if (status := Status(int(status))) is not Status.CONVERGED:
+        raise ConvergenceError(status.advice)
     covariance = estimate.result.covariance
     if covariance is None:
         return probability, np.full(len(probability), np.nan)
@@ -161,14 +166,18 @@ def replacement_probability(
 
 @eqx.filter_jit
 def _replacement(problem, values):
-    """π(replace|s) (90,) and its derivative (90,n)."""
+    """π(replace|s) (90,), its derivative (90,n), and how the follower was solved.
+
+    A status instead of an error: programs that can raise are compiled anew by every process.
+    """
 
     def probability(values):
-        replace = solve(problem.lower(_as_parameters(values))).policy[:, REPLACE]
-        return replace, replace
+        solution = solve(problem.lower(_as_parameters(values)), throw=False)
+        replace = solution.policy[:, REPLACE]
+        return replace, (replace, solution.status_code)
 
-    slopes, replace = jax.jacfwd(probability, has_aux=True)(values)
-    return replace, slopes
+    slopes, (replace, status) = jax.jacfwd(probability, has_aux=True)(values)
+    return replace, slopes, status
 
 
 @dataclasses.dataclass(frozen=True)
