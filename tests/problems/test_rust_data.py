@@ -257,8 +257,14 @@ def test_reader_gives_a_panel_or_one_error(folder, content, seed):
         ({"state": np.array([0, 90])}, r"state: must be .*0 to 89, got 90 at index \[1\]"),
         ({"decision": np.array([0, 2])}, "decision: must be 0"),
         ({"usage": np.array([-2, 1])}, "usage: must be 0, 1 or 2, got -2"),
-        ({"state": np.array([0, 3])}, "state: row 1, bus 'a' has state 3 after state 0 and usage 1"),
-        ({"decision": np.array([1, 0]), "state": np.array([4, 5])}, "row 1, .* after a replacement"),
+        (
+            {"state": np.array([0, 3])},
+            "state: row 1, bus 'a' has state 3 after state 0 and usage 1",
+        ),
+        (
+            {"decision": np.array([1, 0]), "state": np.array([4, 5])},
+            "row 1, .* after a replacement",
+        ),
     ],
 )
 def test_bad_panels(changes, message):
