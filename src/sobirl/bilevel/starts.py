@@ -1,5 +1,6 @@
 """Where the starts of a run begin, and what differs between them."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +18,7 @@ def starting_points(x0, starts: int, key, projection: Projector | None = None) -
             go with the projection.
     """
     if callable(x0):
-        xs = jax.vmap(x0)(jax.random.split(key, starts))
+        xs = _drawn(x0, key, starts)
     else:
         xs = jax.tree.map(jnp.asarray, x0)
         for leaf in jax.tree.leaves(xs):
@@ -30,6 +31,11 @@ def starting_points(x0, starts: int, key, projection: Projector | None = None) -
                 )
         xs = xs if starts > 1 else jax.tree.map(lambda leaf: leaf[None], xs)
     return xs if projection is None else _project(projection, xs)
+
+
+@eqx.filter_jit  # one program, not one for each of its operations
+def _drawn(x0, key, starts: int) -> PyTree:
+    return jax.vmap(x0)(jax.random.split(key, starts))
 
 
 def start_settings(step_sizes, continuation, starts: int, num_steps: int) -> StartSettings:

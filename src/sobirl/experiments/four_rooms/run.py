@@ -85,6 +85,7 @@ def run(options: FourRoomsRun, recorder: Recorder | None = None) -> Outcome:
         },
         files={"incentives.csv": _incentive_table(penalty)},
         x=result.start_x[best_start],
+        result=result,
     )
 
 
