@@ -82,7 +82,17 @@ def combinations(between: list[str]) -> dict[str, list[str]]:
 
 def exists(interpreter: str, package: str) -> bool:
     """Whether a Python can have it: new releases leave old Pythons behind."""
-    asked = [interpreter, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", FOLDER, package]
+    asked = [
+        interpreter,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--dest",
+        FOLDER,
+        package,
+    ]
     return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
 
