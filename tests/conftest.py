@@ -2,21 +2,15 @@
 
 import ctypes
 import gc
-import importlib.metadata
 import os
 import signal
 from pathlib import Path
 
+from quick_compilation import flags
+
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".cache/jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-# Most of the tests' time is compilation, of programs that then run for milliseconds. A jaxlib that
-# does not know a flag ends the process: only versions stand here with which the flags were tried.
-QUICK_COMPILATION = {
-    "0.9": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
-    "0.10": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
-}
-JAXLIB = ".".join(importlib.metadata.version("jaxlib").split(".")[:2])
-os.environ.setdefault("XLA_FLAGS", QUICK_COMPILATION.get(JAXLIB, ""))
+os.environ.setdefault("XLA_FLAGS", flags())
 
 import hypothesis
 import jax
