@@ -17,13 +17,13 @@ from sobirl.hypergrad.trajectory_loss import TrajectoryLoss
 _EPISODE = 200  # steps after which a single episode is cut off
 
 
-def short_batches(steps: int) -> dict[str, int]:
+def short_batches(steps: int) -> dict[str, Any]:
     """Many environments, of which each takes few steps."""
     length = min(_positive(steps), 25 if steps < 500 else 50)
     return {"num_envs": steps // length, "num_steps": length}
 
 
-def long_batches(steps: int) -> dict[str, int]:
+def long_batches(steps: int) -> dict[str, Any]:
     """Few environments, of which each takes many steps."""
     few = max(1, _positive(steps) // 1000)
     return {"num_envs": few, "num_steps": steps // few}

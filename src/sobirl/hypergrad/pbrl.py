@@ -88,14 +88,14 @@ class PBRL(HypergradMethod):
             return METHODS["pbrl"].needs
         return Needs("return", ("reward",), samples=True)
 
-    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""] | None) -> PBRLState:
+    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""]) -> PBRLState:
         """The reference policy, or the uniform one."""
         mdp = problem.mdp(x)
         log_policy = jax.nn.log_softmax(mdp.log_reference)
         return PBRLState(log_policy, jnp.zeros_like(mdp.initial), jnp.zeros((), jnp.int32))
 
     def estimate_one(
-        self, problem: ContextProblem, x: PyTree, state: PBRLState, key: Key[Array, ""] | None
+        self, problem: ContextProblem, x: PyTree, state: PBRLState, key: Key[Array, ""]
     ) -> tuple[Float[Array, ""], PyTree, PBRLState, dict[str, Array]]:
         """∂_x F at the policy that the mirror-descent steps lead to."""
         mdp = problem.mdp(x)

@@ -83,7 +83,7 @@ class ScoreMethod(HypergradMethod):
     ) -> tuple[Float[Array, "S A"], Any, Int[Array, ""]]:
         """The policy to sample, what the next step starts from, and a status."""
 
-    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""] | None) -> ScoreState:
+    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""]) -> ScoreState:
         """A follower that knows nothing."""
         mdp, counts = problem.mdp(x), None
         if self.tails == "fitted":

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from sobirl.core.errors import InvalidInputError
 from sobirl.hypergrad.base import ContextProblem, HypergradMethod
 from sobirl.hypergrad.budget import short_batches
-from sobirl.hypergrad.experience import Experience, Streams
+from sobirl.hypergrad.experience import Experience, Setting, Streams
 from sobirl.hypergrad.methods import METHODS, Needs
 from sobirl.hypergrad.warm_start import WarmStart
 from sobirl.mdp import SoftMDP
@@ -108,7 +108,7 @@ class TrajectoryMethod(HypergradMethod):
         solution, start = state.start.solve(mdp, self.solver)
         reward = problem.leader_reward(mdp, x)
         discount = problem.objective.discount_table(mdp)
-        follower = Experience(mdp, solution.response, reward, discount)
+        follower = Setting(mdp, solution.response, reward, discount)
         goes_on = self.episodes == "continued"
         streams = state.streams if goes_on else self._begin(begin_key, mdp)
         restart = None if self.episodes == "single" else mdp.initial
