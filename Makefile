@@ -11,7 +11,7 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export MPLBACKEND ?= Agg
 
-.PHONY: demo test test-all lint bench docs clean
+.PHONY: demo test test-all test-versions lint bench docs clean
 
 demo: $(STAMP)  ## install, solve the Four Rooms incentive design problem, print a table, write figures
 	$(BIN)/sobirl run four-rooms --force --out runs/demo
@@ -26,6 +26,9 @@ test-all: $(STAMP)  ## everything, the slow tests too
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or not slow"
+
+test-versions: $(STAMP)  ## a quick part of the tests with the lowest and newest dependencies
+	$(BIN)/python tests/versions.py $(JAX)
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -1,8 +1,8 @@
 """Followers on the true reward, beside published returns.
 
-python benchmarks/bench_followers.py [--seeds 5] [--envs Pendulum-v1]
+python benchmarks/bench_followers.py [--seeds 5] [--envs Pendulum-v1] [--follower soft-q]
 
-Soft actor-critic with the presets of `sobirl run rlhf`, evaluated like the published agents: the
+A follower with the presets of `sobirl run rlhf`, evaluated like the published agents: the
 most likely actions, 100 episodes. On Acrobot it explores before it has a reward. Seconds are those
 of a whole run: compilation, learning and one evaluation.
 """
@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from machine import header
+from sobirl.deep.followers import FOLLOWERS
 from sobirl.experiments.rlhf import RLHFRun
 
 # Options, and the agent of RL Baselines3 Zoo's benchmark.md (one run each) to compare with.
@@ -29,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--envs", nargs="*", default=list(PUBLISHED), choices=list(PUBLISHED))
+    parser.add_argument("--follower", default="sac", choices=list(FOLLOWERS))
     options = parser.parse_args()
     print(header() + "\n")
     print("| environment | steps | return, seed by seed | published | median seconds |")
@@ -40,6 +42,7 @@ def main() -> None:
             run = RLHFRun(
                 env=env,
                 method="ground-truth",
+                follower=options.follower,
                 seed=seed,
                 eval_every=1_000_000,  # at the end only
                 eval_episodes=100,

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sobirl.mdp import Dense, SoftMDP, SuccessorList
 
 STATES, ACTIONS, SUCCESSORS = 5, 3, 2
+EPS = np.finfo(np.float64).eps
 
 seeds = st.integers(0, 2**32 - 1)
 # From grids: hypothesis would else spend half its examples on the easy ends of an interval.

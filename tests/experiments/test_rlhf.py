@@ -17,7 +17,7 @@ from PIL import Image
 from arguments import options_from
 from runs.conftest import sobirl
 from sobirl.deep.envs import Discrete, EnvSpec, make
-from sobirl.deep.followers import FOLLOWERS
+from sobirl.deep.followers import FOLLOWERS, Entry
 from sobirl.deep.host_loop import HostLoop
 from sobirl.experiments.rlhf import RLHFRun
 from sobirl.experiments.rlhf.learning import learning_of
@@ -218,6 +218,19 @@ def test_ground_truth_on_the_host():
     assert len(outcome.figures["learning"]().axes) == 1
     (name,), (clip,) = outcome.files, outcome.files.values()
     assert name == "clips/episode-1.webp" and Image.open(io.BytesIO(clip)).n_frames <= 6
+
+
+@pytest.mark.parametrize("backend", ["gymnax", "gymnasium"])
+def test_nothing_of_a_follower_is_used_but_what_is_declared(monkeypatch, backend):
+    """And a line in the table is all that the command line needs to have another one."""
+    monkeypatch.setitem(FOLLOWERS, "coin", Entry("tosses a coin", discrete="coin:Coin"))
+    more = f"--follower coin --backend {backend} --pretrain-steps 40 --eval-greedy --horizon"
+    more += " 0" if backend == "gymnasium" else " 1"  # rollouts too
+    words = [*SMALL.replace("--clips 0", "--clips 1 --clip-steps 2").split()[2:], *more.split()]
+    outcome = options_from(RLHFRun, words).run()
+    assert {"step", *outcome.history} >= {"mean_reward", "implicit_ratio", "eval_return"}
+    assert outcome.history["implicit_ratio"][-1] > 0
+    assert "clips/episode-1.webp" in outcome.files
 
 
 BLOCKS = """

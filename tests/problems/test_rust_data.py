@@ -49,6 +49,21 @@ def test_good_file(tmp_path):
     np.testing.assert_allclose(panel.transition_probabilities, [0.2, 0.6, 0.2])
 
 
+def test_a_new_engine_begins_at_0_or_at_its_first_increment(tmp_path):
+    np.testing.assert_array_equal(load(tmp_path, changed(5, "a,3,1,1,0")).state[3], 1)
+
+
+def test_mileage_ends_in_the_last_bin(tmp_path):
+    rows = "c,1,88,,0\nc,2,89,2,0\nc,3,89,1,1\n"
+    np.testing.assert_array_equal(load(tmp_path, GOOD + rows).state[-3:], [88, 89, 89])
+
+
+def test_buses_may_take_turns(tmp_path):
+    header, *rows = GOOD.splitlines()
+    turns = sorted(rows, key=lambda row: row.split(",")[1])
+    assert len(load(tmp_path, "\n".join([header, *turns])).state) == 7
+
+
 @pytest.mark.parametrize(
     "variant",
     [
@@ -89,6 +104,7 @@ def changed(line, text):
     return "\n".join(lines) + "\n"
 
 
+KEPT = GOOD.replace("a,2,2,1,1\na,3,0", "a,2,2,1,0\na,3,3")
 BAD = {
     "empty": ("", "is empty"),
     "blank": ("\n  \n", "is empty"),
@@ -136,12 +152,12 @@ BAD = {
     "no usage": (changed(4, "a,2,2,,1"), "line 4, column usage: .*first row only.*got nothing"),
     "duplicate": (changed(5, "a,2,0,1,0"), "line 5, column period: bus 'a' has period 2 twice"),
     "order": (
-        GOOD.replace("a,1,1,1,0\na,2,2,1,1\n", "a,2,2,1,1\na,1,1,1,0\n"),
+        GOOD.replace("a,1,1,1,0\na,2,2,1,1\n", "a,2,1,1,0\na,1,2,1,1\n"),
         "line 4, column period: bus 'a' has period 1 after 2; the rows of a bus must be in order",
     ),
-    "no replacement": (GOOD.replace("a,2,2,1,1", "a,2,2,1,0"), "no replacement .*no maximum"),
+    "no replacement": (KEPT, "no replacement .*no maximum"),
     "replaced in period 0 only": (
-        GOOD.replace("a,2,2,1,1", "a,2,2,1,0").replace("a,0,0,,0", "a,0,0,,1"),
+        KEPT.replace("a,0,0,,0", "a,0,0,,1"),
         "no replacement .*period 1 or later",
     ),
     "no keep": (
@@ -151,6 +167,18 @@ BAD = {
     "no increments": (
         "Bus_ID,period,state,usage,decision\na,1,0,,0\nb,1,3,,1\n",
         "column usage is empty in every row",
+    ),
+    "a step too far": (
+        changed(4, "a,2,3,1,1"),
+        "line 4, column state: bus 'a' has state 3 after state 1 and usage 1, without a "
+        "replacement; must be 2",
+    ),
+    "usage of another month": (changed(8, "b,2,2,1,0"), "line 8, .* and usage 1, .* must be 3"),
+    "back without a replacement": (changed(8, "b,2,0,0,0"), "line 8, column state: .* must be 2"),
+    "on after a replacement": (
+        changed(5, "a,3,3,1,0"),
+        "line 5, column state: bus 'a' has state 3 after a replacement; must be 0, or the new "
+        "engine's usage, 1",
     ),
     "open quote": (changed(4, 'a,2,2,1,"1'), "line 4, column decision: "),
     "huge field": (changed(4, f"a,2,{'1' * 200_000},1,1"), "line 4: not CSV"),
@@ -229,6 +257,14 @@ def test_reader_gives_a_panel_or_one_error(folder, content, seed):
         ({"state": np.array([0, 90])}, r"state: must be .*0 to 89, got 90 at index \[1\]"),
         ({"decision": np.array([0, 2])}, "decision: must be 0"),
         ({"usage": np.array([-2, 1])}, "usage: must be 0, 1 or 2, got -2"),
+        (
+            {"state": np.array([0, 3])},
+            "state: row 1, bus 'a' has state 3 after state 0 and usage 1",
+        ),
+        (
+            {"decision": np.array([1, 0]), "state": np.array([4, 5])},
+            "row 1, .* after a replacement",
+        ),
     ],
 )
 def test_bad_panels(changes, message):

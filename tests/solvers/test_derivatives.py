@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mdps import ACTIONS, STATES, discounts, random_mdp, seeds, temperatures
+from mdps import ACTIONS, EPS, STATES, discounts, random_mdp, seeds, temperatures
 from sobirl.core import Response
 from sobirl.solvers import (
     Implicit,
@@ -24,7 +24,6 @@ from sobirl.solvers import (
 
 ARRAYS = ("reward", "transition", "discount", "temperature", "reference_policy")
 OUTPUTS = ("value", "q", "log_policy", "policy")
-EPS = np.finfo(np.float64).eps
 
 every_structure = pytest.mark.parametrize(
     ("operator", "varying"),

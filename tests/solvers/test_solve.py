@@ -9,6 +9,7 @@ from scipy.special import logsumexp
 
 from mdps import (
     ACTIONS,
+    EPS,
     OPERATORS,
     STATES,
     discounts,
@@ -145,8 +146,13 @@ def test_small_temperature_and_large_discount(operator):
     assert solution.status == Status.CONVERGED
     assert solution.stats.steps <= 20
     assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(solution))
-    np.testing.assert_allclose(logsumexp(solution.log_policy, axis=-1), 0, atol=1e-12)
-    assert np.max(np.abs(mdp.respond(solution.value).value - solution.value)) <= 1e-10
+    # Q/τ is rounded, Q less what all its entries have in common; T V is rounded like V.
+    rounding = 8 * EPS * np.ptp(solution.q) / mdp.temperature
+    np.testing.assert_allclose(logsumexp(solution.log_policy, axis=-1), 0, atol=rounding)
+    rounding = 8 * EPS * np.max(np.abs(solution.value))
+    change = np.max(np.abs(mdp.respond(solution.value).value - solution.value))
+    assert change <= solution.residual + rounding
+    assert solution.residual <= 2 * rounding
 
 
 def test_response_of_a_solution():

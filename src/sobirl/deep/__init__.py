@@ -1,1 +1,1 @@
-"""Deep followers: networks, losses, replay and environments; needs the extra `envs`."""
+"""Deep followers: networks, loops, environments, reward learning; needs the extra `envs`."""

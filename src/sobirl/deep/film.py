@@ -12,7 +12,7 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.deep.envs.host import HostEnvironments
 from sobirl.deep.envs.pictures import Stage
 from sobirl.deep.follower import Follower
-from sobirl.deep.host_loop import act_on_host, seed_of
+from sobirl.deep.host_loop import acting, seed_of
 from sobirl.experience import first_frames, next_frames
 
 
@@ -37,14 +37,14 @@ def film(
     Raises:
         InvalidInputError: the environment cannot be drawn.
     """
+    act = acting(follower, environments.spec, state, greedy)
     key, reset_key = jax.random.split(key)
     observation = environments.reset(seed_of(reset_key))
     frames = first_frames(observation, environments.spec.frame_stack)
     pictures = [environments.render_frame()]
     for _ in range(most_steps):
         key, act_key = jax.random.split(key)
-        action = act_on_host(follower, environments.spec, state, frames, act_key, greedy)
-        step = environments.step(np.asarray(action))
+        step = environments.step(np.asarray(act(frames, act_key)))
         frames = next_frames(frames, step.observation)
         pictures.append(environments.render_frame())
         if step.terminated[0] or step.truncated[0]:

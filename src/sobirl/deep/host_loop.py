@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -84,6 +86,7 @@ class HostLoop:
         See `CompiledLoop.evaluate`.
         """
         environments = self.evaluation
+        act = acting(follower, self.spec, state, greedy)
         key, reset_key = jax.random.split(key)
         observation = environments.reset(seed_of(reset_key))
         frames = first_frames(observation, self.spec.frame_stack)
@@ -91,8 +94,7 @@ class HostLoop:
         returns = np.zeros(environments.num_envs, np.float32)
         for _ in range(most_steps):
             key, act_key = jax.random.split(key)
-            action = act_on_host(follower, self.spec, state, frames, act_key, greedy)
-            step = environments.step(np.asarray(action))
+            step = environments.step(np.asarray(act(frames, act_key)))
             frames = next_frames(frames, step.observation)
             returns += np.where(running, step.reward, 0)
             running &= ~(step.terminated | step.truncated)
@@ -141,13 +143,10 @@ class _Programs:
     """
 
     def __init__(self, fixed, carried):
-        arrays, others = eqx.partition(fixed, eqx.is_array)
-        self._arrays, arrays_structure = jax.tree.flatten(arrays)
-        others, others_structure = jax.tree.flatten(others)
+        self._arrays, whole = _flattened(fixed)
         state, *more = carried
         self._structures = jax.tree.structure(state.follower), _structure_of_rest(state, *more)
-        structures = *self._structures, arrays_structure, others_structure
-        self._act, self._learn = _compiled(structures, tuple(others))
+        self._act, self._learn = _compiled(self._structures, whole)
 
     def act(self, rest, follower, *step):
         return self._act(rest, follower, self._arrays, *step)
@@ -162,15 +161,31 @@ class _Programs:
         return _combined(self._structures, follower, rest)
 
 
-@functools.cache
-def _compiled(structures, others):
-    def fixed_of(arrays):
-        arrays = jax.tree.unflatten(structures[2], arrays)
-        return eqx.combine(arrays, jax.tree.unflatten(structures[3], others))
+class _Whole(NamedTuple):
+    """What makes a tree of its arrays again; it can be hashed, so that programs are found by it."""
 
+    arrays: Any
+    structure: Any
+    others: tuple
+
+    def __call__(self, arrays):
+        others = jax.tree.unflatten(self.structure, self.others)
+        return eqx.combine(jax.tree.unflatten(self.arrays, arrays), others)
+
+
+def _flattened(tree) -> tuple[list[Array], _Whole]:
+    """The arrays of a tree, and what is needed to have it back from them."""
+    arrays, others = eqx.partition(tree, eqx.is_array)
+    arrays, arrays_structure = jax.tree.flatten(arrays)
+    others, structure = jax.tree.flatten(others)
+    return arrays, _Whole(arrays_structure, structure, tuple(others))
+
+
+@functools.cache
+def _compiled(structures, whole):
     @functools.partial(jax.jit, donate_argnums=0)
     def act(rest, follower, arrays, *step):
-        learner, spec, _ = fixed_of(arrays)
+        learner, spec, _ = whole(arrays)
         state, action, log_prob = _combined(structures, follower, rest)
         key, learn_key, act_key = jax.random.split(state.key, 3)
         state, episodes = learner.remember(state, action, log_prob, Step(*step))
@@ -181,7 +196,7 @@ def _compiled(structures, others):
 
     @functools.partial(jax.jit, donate_argnums=0)
     def learn(follower, rest, arrays, key):
-        learner, _, reward = fixed_of(arrays)
+        learner, _, reward = whole(arrays)
         state, _, _ = _combined(structures, follower, rest)
         state, metrics = learner.learn(state, reward, key)
         return jax.tree.leaves(state.follower), metrics
@@ -207,20 +222,25 @@ def _combined(structures, follower, rest):
     return eqx.tree_at(lambda s: s.follower, state, follower, is_leaf=lambda x: x is None), *more
 
 
-@eqx.filter_jit
-def act_on_host(
-    follower: Follower,
-    spec: EnvSpec,
-    state: PyTree,
-    frames: Num[Array | np.ndarray, "N k *obs"],
-    key: Key[Array, ""],
-    greedy: bool,
-) -> Num[Array, "N *d"]:
-    """Actions, as the environments take them, on the latest k frames of each."""
-    observation = seen(frames)
-    if greedy:
-        return to_environment(spec, follower.mode(state, observation))
-    return to_environment(spec, follower.act(state, observation, key)[0])
+def acting(
+    follower: Follower, spec: EnvSpec, state: PyTree, greedy: bool
+) -> Callable[[Num[Array | np.ndarray, "N k *obs"], Key[Array, ""]], Num[Array, "N *d"]]:
+    """A function from the latest k frames and a key to actions as the environments take them."""
+    arrays, whole = _flattened((follower, spec, state))
+    return functools.partial(_acting(whole, greedy), arrays)
+
+
+@functools.cache
+def _acting(whole, greedy):
+    @jax.jit
+    def act(arrays, frames, key):
+        follower, spec, state = whole(arrays)
+        observation = seen(frames)
+        if greedy:
+            return to_environment(spec, follower.mode(state, observation))
+        return to_environment(spec, follower.act(state, observation, key)[0])
+
+    return act
 
 
 def seed_of(key: Key[Array, ""]) -> int:

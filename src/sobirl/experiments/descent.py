@@ -8,6 +8,7 @@ from sobirl.runs.options import Count, Positive, StepwiseOptions
 if TYPE_CHECKING:
     from sobirl.bilevel import BilevelProblem, Recorder
     from sobirl.runs.outcome import Outcome
+    from sobirl.runs.saved import SavedRun
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,16 @@ class DescentOptions(StepwiseOptions):
         """The problem and the first x."""
         raise TypeError(f"{type(self).__name__} has no instance")
 
+    def learned(self, saved: "SavedRun") -> dict[str, Any]:
+        """The bilevel problem."""
+        return {"problem": self.instance()[0]}
+
+    def judge(self, problem: "BilevelProblem", x: Any) -> float:
+        """The objective by which x is judged: φ(x), exactly."""
+        return float(problem.value(x))
+
     def run(self, recorder: "Recorder | None" = None) -> "Outcome":
-        """Descend, and judge the last x by exact values."""
+        """Descend, and judge the last x."""
         import optax
         from rich.table import Table
 
@@ -59,10 +68,10 @@ class DescentOptions(StepwiseOptions):
             recorder=recorder,
         )
         history = best_history(result)
-        before, after = float(problem.value(x0)), float(problem.value(result.final_x))
+        before, after = (self.judge(problem, x) for x in (x0, result.final_x))
         table = Table(title=f"{self.problem}, {self.method}")
         table.add_column("")
-        table.add_column(f"{self.objective_label}, exact", justify="right")
+        table.add_column(self.objective_label, justify="right")
         table.add_row("first x", f"{before:.6g}")
         table.add_row(f"after {result.steps} steps", f"[bold]{after:.6g}[/bold]")
         return Outcome(
@@ -72,7 +81,7 @@ class DescentOptions(StepwiseOptions):
                 objective=after,
                 problem=self.problem,
                 method=self.method,
-                metrics={"exact_objective": after, "exact_objective_at_first": before},
+                metrics={"objective": after, "objective_at_first": before},
             ),
             history=history,
             report=[table, *warnings(result)],

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sobirl.experiments.registry import kind_of
@@ -60,7 +62,7 @@ def load_run(
     learned = {} if options is None else options.learned(saved)
     x = learned.pop("x", None)
     if x is None and (saved.path / X).exists():
-        x = read_solution(saved.path / X, like)
+        x = jax.tree.map(jnp.asarray, read_solution(saved.path / X, like))
     loaded = LoadedRun(
         saved.path, x, saved.metrics(), saved.summary, **({"problem": problem} | learned)
     )
@@ -71,7 +73,7 @@ def load_run(
 
 def _of_tables(problem: "BilevelProblem", x: Any) -> dict[str, Callable[..., Any]]:
     """The follower's policy and reward at x, as functions of states."""
-    policies = np.asarray(problem.respond(x).policy)
+    policies = np.exp(np.asarray(problem.respond(x).log_policy))
     rewards = np.asarray(problem.each_context(lambda context: problem.lower(x, context).reward))
 
     def table(tables: np.ndarray, context: int | None) -> np.ndarray:

@@ -8,9 +8,10 @@ A panel is a CSV table with one row for each bus and month, in the columns
     usage     bins driven since the row before, 0, 1 or 2; may be empty in a bus's first row
     decision  1 if the engine is replaced, else 0
 
-in any order; further columns are ignored. The row after a replacement has state 0, and the new
-engine's first increment is in `usage` only. Period 0 is where the record of a bus begins: only
-later rows are counted.
+in any order; further columns are ignored. Within a bus a row's state is that of the row before
+plus the row's usage, at most 89. The row after a replacement has state 0, as in Rust's data, where
+the new engine's first increment is in `usage` only, or that increment. Period 0 is where the record
+of a bus begins: only later rows are counted.
 """
 
 import csv
@@ -54,7 +55,8 @@ class Panel:
         decision: 1 for a replacement.
 
     Raises:
-        InvalidInputError: arrays of different lengths, or an entry outside its range.
+        InvalidInputError: arrays of different lengths, an entry outside its range, or a row whose
+            state does not follow from the row before.
     """
 
     bus: Shaped[np.ndarray, "N"]
@@ -69,6 +71,13 @@ class Panel:
             check_shape(column, values, (len(self.bus),))
             low = NOT_RECORDED if column == "usage" else low
             check(column, values, (values >= low) & (values <= high), f"must be {right}")
+        before: dict[str, tuple[int, int]] = {}
+        rows = zip(*(getattr(self, c).tolist() for c in ("bus", *list(_RANGES)[1:])), strict=True)
+        for row, (bus, state, usage, decision) in enumerate(rows):
+            wrong = bus in before and _contradiction(*before[bus], state, usage)
+            if wrong:
+                raise InvalidInputError(f"state: row {row}, bus {shown(str(bus))} {wrong}")
+            before[bus] = state, decision
 
     @property
     def decision_counts(self) -> Float[np.ndarray, "90 2"]:
@@ -105,7 +114,8 @@ def load_panel(path: str | Path) -> Panel:
 
     Raises:
         InvalidInputError: the file cannot be read, lacks a column, has an entry that no panel can
-            have (the message names line, column and what would be right), or has no likelihood.
+            have or a state that does not follow from the row before (the message names line,
+            column and what would be right), or has no likelihood.
     """
     panel = _parse(path)
     check_estimable(panel, str(path))
@@ -148,6 +158,7 @@ def _parse(path) -> Panel:
     places = {column: header.index(column) for column in COLUMNS}
     rows: dict[str, list] = {column: [] for column in COLUMNS}
     last_period: dict[str, int] = {}
+    before: dict[str, tuple[int, int]] = {}
     seen: set[tuple[str, int]] = set()
 
     for line, fields in table:
@@ -174,13 +185,36 @@ def _parse(path) -> Panel:
                 f"{where}, column period: bus {shown(bus)} has period {period} after "
                 f"{last_period[bus]}; the rows of a bus must be in order"
             )
+        if wrong := bus in before and _contradiction(*before[bus], row["state"], row["usage"]):
+            raise InvalidInputError(f"{where}, column state: bus {shown(bus)} {wrong}")
         last_period[bus] = period
+        before[bus] = row["state"], row["decision"]
         seen.add((bus, period))
         for column, entry in row.items():
             rows[column].append(entry)
 
     arrays = [np.array(rows[column]) for column in COLUMNS]
     return Panel(*arrays)
+
+
+def _contradiction(state: int, decision: int, next_state: int, usage: int) -> str:
+    """What is wrong with a row's state after another row of the bus; empty if nothing is."""
+    if usage == NOT_RECORDED:
+        return ""
+    if decision:
+        if next_state in (0, usage):
+            return ""
+        return (
+            f"has state {next_state} after a replacement; must be 0, or the new engine's usage, "
+            f"{usage}"
+        )
+    expected = min(state + usage, STATES - 1)
+    if next_state == expected:
+        return ""
+    return (
+        f"has state {next_state} after state {state} and usage {usage}, without a replacement; "
+        f"must be {expected}"
+    )
 
 
 def _whole_number(where: str, column: str, text: str) -> int:

@@ -34,7 +34,7 @@ class Seconds:
 
 
 class Clock:
-    """Measures a run.
+    """Measures a run: compilation is what JAX reports of it, from the first `computing` on.
 
     Args:
         started: when it began, as `time.perf_counter` has it; by default now.
@@ -42,47 +42,51 @@ class Clock:
 
     def __init__(self, started: float | None = None):
         self.started = time.perf_counter() if started is None else started
-        self._compiling = self._computing = 0.0
+        self._running = 0.0
+        self._spans: list[tuple[float, float]] = []
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Within it, time is either compilation, which JAX reports, or running."""
-        _listen()
-        _spans.clear()
+        """Within it, time is either compilation or running."""
+        spans = _listen()
+        spans.clear()
+        self._spans = spans
         began = time.perf_counter()
         try:
             yield
         finally:
-            self._compiling += _covered(_spans)
-            self._computing += time.perf_counter() - began
+            self._running += time.perf_counter() - began - _covered(spans)
 
     def seconds(self) -> Seconds:
         """What was measured so far."""
-        wall = time.perf_counter() - self.started
-        compiling = min(self._compiling, self._computing)
-        return Seconds(compiling, self._computing - compiling, wall - self._computing)
-
-
-_spans: list[tuple[float, float]] = []  # of compilations, since somebody last asked
+        wall, compiling = time.perf_counter() - self.started, _covered(self._spans)
+        return Seconds(compiling, self._running, wall - compiling - self._running)
 
 
 @functools.cache
-def _listen() -> None:
-    """Have JAX report compilations, from now on: listeners cannot be taken back everywhere."""
+def _listen() -> list[tuple[float, float]]:
+    """Have JAX report compilations, from now on: listeners cannot be taken back everywhere.
+
+    Returns:
+        a list that will have when each began and ended.
+    """
     import jax
+
+    spans: list[tuple[float, float]] = []
 
     def on_duration(event: str, duration: float, **more) -> None:
         if event.startswith("/jax/core/compile/"):
             now = time.perf_counter()
-            _spans.append((now - duration, now))
+            spans.append((now - duration, now))
 
     jax.monitoring.register_event_duration_secs_listener(on_duration)
+    return spans
 
 
-def _covered(intervals: list[tuple[float, float]]) -> float:
+def _covered(spans: list[tuple[float, float]]) -> float:
     """The length of the union: programs are traced while others are."""
     total, end = 0.0, float("-inf")
-    for start, stop in sorted(intervals):
+    for start, stop in sorted(spans):
         total += max(0.0, stop - max(start, end))
         end = max(end, stop)
     return total

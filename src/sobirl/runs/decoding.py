@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 Options = TypeVar("Options")
 
 
-def check_fields(options: "RunOptions") -> None:
+def check_fields(options: "RunOptions", shown: Callable[[str], str]) -> None:
     """Raise unless every field keeps to its type and constraint.
 
+    Args:
+        options: what is checked.
+        shown: an option's name as messages have it.
+
     Raises:
-        InvalidInputError: in one sentence, naming the first option that does not as it is typed.
+        InvalidInputError: in one sentence, naming the first option that does not.
     """
     values = {field.name: getattr(options, field.name) for field in _stored(options)}
-    _validated(type(options), values, typed)
+    _validated(type(options), values, shown)
 
 
 def decode(kind: type[Options], values: dict[str, Any]) -> Options:

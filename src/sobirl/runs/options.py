@@ -16,13 +16,14 @@ from annotated_types import Ge, Gt, Lt
 from sobirl.core.errors import InvalidInputError
 from sobirl.runs.arguments import to_arguments
 from sobirl.runs.curves import Curve
-from sobirl.runs.decoding import check_fields, encode
+from sobirl.runs.decoding import check_fields, encode, typed
 from sobirl.runs.metrics import require_tensorboard
 
 if TYPE_CHECKING:
     from sobirl.bilevel.recorder import Recorder
     from sobirl.runs.journal import Journal
     from sobirl.runs.outcome import Outcome
+    from sobirl.runs.saved import SavedRun
 
 Count = Annotated[int, Ge(1), Lt(2**31)]
 Whole = Annotated[int, Ge(0), Lt(2**31)]
@@ -62,6 +63,11 @@ class RunOptions(abc.ABC):
     quiet: bool = aside(False)
     """Show no progress bar."""
 
+    @staticmethod
+    def called(name: str) -> str:
+        """An option as people call it, for messages."""
+        return typed(name)
+
     @property
     def command(self) -> list[str]:
         """The words of the command that repeats the run."""
@@ -83,7 +89,14 @@ class RunOptions(abc.ABC):
 
         Experiments add their own checks, of what goes together and of files.
         """
-        check_fields(self)
+        check_fields(self, self.called)
+
+    def learned(self, saved: "SavedRun") -> dict[str, Any]:
+        """What `sobirl.load_run` gives beside x and the history: `problem`, `policy`, `reward`.
+
+        The policy and the reward of a `problem` follow from it.
+        """
+        return {}
 
     @abc.abstractmethod
     def run(self, recorder: "Recorder | None" = None) -> "Outcome":

@@ -1,6 +1,7 @@
 """Run directories from Python: `sobirl.record` is `minimize` with a directory of its own."""
 
 import dataclasses
+import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -59,9 +60,10 @@ def record(
         InvalidInputError: as `minimize`; or the directory holds something else.
         KeyboardInterrupt: Ctrl-C; what was done is kept.
     """
+    from sobirl.bilevel import Checkpoint
     from sobirl.runs import engine
-    from sobirl.runs.directory import RunDirectory
-    from sobirl.runs.saved import SavedRun, is_run
+    from sobirl.runs.configuration import fingerprint
+    from sobirl.runs.saved import CHECKPOINT, SavedRun, is_run, read_config
 
     run = Recorded(
         out=Path(out),
@@ -82,7 +84,9 @@ def record(
     finished = engine.resume(path, lambda saved: run)
     if finished is not None:
         return finished.outcome.result
-    return run.run(RunDirectory(path, run).recorder()).result
+    # Nothing is left to do, and nothing is to be written.
+    kept = Checkpoint(path / CHECKPOINT, math.inf, fingerprint(run, read_config(path)))
+    return run.run(kept).result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,12 +109,17 @@ class Recorded(StepwiseOptions):
     """Outer steps."""
     starts: Count = 1
     """Starts that run side by side."""
-    call: _Call | None = dataclasses.field(default=None, metadata={"unstored": True})
+    call: Any = dataclasses.field(default=None, metadata={"unstored": True})
 
     @property
     def problem(self) -> str:  # type: ignore[override]
         """The problem's name."""
         return self.name
+
+    @staticmethod
+    def called(name: str) -> str:
+        """An option as it is called in Python."""
+        return name
 
     @property
     def command(self) -> list[str]:
@@ -153,7 +162,7 @@ class Recorded(StepwiseOptions):
                 metrics=dict(self.call.metrics(result)) if self.call.metrics else {},
             ),
             history=history,
-            report=[str(result), *warnings(result.status, result)],
+            report=[str(result), *warnings(result)],
             figures={"convergence": lambda: draw_history(self.curves, self.name, history)},
             x=result.x,
             result=result,

@@ -57,6 +57,7 @@ def read_solution(path: Path, like: Any = None) -> Any:
 
 
 def _name(path: tuple) -> str:
+    """The place of an array in a pytree: `pay`, `layers/0/weight`; `x` for x itself."""
     import jax
 
-    return f"{_WHOLE}{jax.tree_util.keystr(path)}"
+    return jax.tree_util.keystr(path, simple=True, separator="/") or _WHOLE

@@ -195,7 +195,17 @@ def _starts(method: Method, problem: BilevelProblem, x: PyTree, key: Key[Array, 
     def advance(numbers, state, count):
         traces.append(None)
         own = eqx.combine(numbers, rest)
-        return loop.run_chunk(problem, own, settings, state, count, None, optimizer, _STEPS)
+        return loop.run_chunk(
+            problem,
+            own,
+            settings,
+            state,
+            running=None,
+            count=count,
+            projection=None,
+            optimizer=optimizer,
+            size=_STEPS,
+        )
 
     program = _compiled(jax.vmap(advance, in_axes=(0, 0, None)))
     state = _compiled(jax.vmap(begin, in_axes=(0, None, 0)))(numbers, x, keys)

@@ -1,5 +1,6 @@
 """Environments of gymnax: classic control, MinAtar and others, compiled."""
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -86,7 +87,7 @@ def make(
     if name not in gymnax.registered_envs:
         raise unknown_name(name, "gymnax", gymnax.registered_envs)
     try:
-        env, params = gymnax.make(name, **options)
+        env, params = _of_gymnax(name, **options)
     except TypeError as error:
         raise InvalidInputError(f"options: {name} does not take these: {error}") from error
     except OSError as error:
@@ -106,6 +107,12 @@ def make(
         max_episode_steps=int(params.max_steps_in_episode),
     )
     return CompiledEnvironments(GymnaxEnvironment(env, params, spec), num_envs)
+
+
+@functools.cache
+def _of_gymnax(name, **options):
+    """gymnax's own, which has no state: the same object again, for which programs are compiled."""
+    return gymnax.make(name, **options)
 
 
 def _actions(name, space):

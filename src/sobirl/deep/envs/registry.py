@@ -28,7 +28,8 @@ def make(name: str, num_envs: int, backend: str | None = None, **options):
     `...-misc` comes from gymnax, everything else from Gymnasium.
 
     Args:
-        name: for example `CartPole-v1`, `Breakout-MinAtar`, `HalfCheetah-v5`, `ALE/BeamRider-v5`.
+        name: for example `CartPole-v1`, `Breakout-MinAtar`, `HalfCheetah-v5`, `ALE/BeamRider-v5`,
+            or `my_module:MyEnv-v0` for one that a module registers with Gymnasium.
         num_envs: the number of environments.
         backend: "gymnax", "gymnasium" or "atari", to choose it yourself.
         options: those of the back end's own `make`: `max_episode_steps`, `frame_stack`,
@@ -41,6 +42,7 @@ def make(name: str, num_envs: int, backend: str | None = None, **options):
     Raises:
         InvalidInputError: there is no such environment or back end, a package is missing, or an
             option is unusable.
+        EnvironmentFailedError: a module or environment of the user's raised an exception.
     """
     backend = backend or default_backend(name)
     if backend not in _BACKENDS:

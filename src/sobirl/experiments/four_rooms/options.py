@@ -1,7 +1,7 @@
 """Options of `sobirl run four-rooms`."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from sobirl.hypergrad.methods import methods_for
 from sobirl.runs.options import (
@@ -16,6 +16,7 @@ from sobirl.runs.options import (
 if TYPE_CHECKING:
     from sobirl.bilevel import Recorder
     from sobirl.runs.outcome import Outcome
+    from sobirl.runs.saved import SavedRun
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,13 @@ class FourRoomsRun(StepwiseOptions):
         require("--num-steps", self.num_steps, enough, "should be 1 a round or more")
         enough = self.environment_steps >= 2 * self.goals
         require("--environment-steps", self.environment_steps, enough, "should be 2 a goal or more")
+
+    def learned(self, saved: "SavedRun") -> dict[str, Any]:
+        """The bilevel problem."""
+        from sobirl.problems.four_rooms import GOALS, FourRooms
+
+        design = FourRooms(self.temperature, self.cost_weight, GOALS[: self.goals])
+        return {"problem": design.problem()}
 
     def run(self, recorder: "Recorder | None" = None) -> "Outcome":
         """Optimize the portfolio and compare the best start with the published values."""

@@ -21,7 +21,7 @@ class PreferencesRun(DescentOptions):
     """
 
     problem = "preferences"
-    objective_label = "cross-entropy"
+    objective_label = "cross-entropy on 20,000 fresh pairs"
 
     states: Annotated[int, Ge(2)] = 6
     """Number of states S."""
@@ -43,3 +43,14 @@ class PreferencesRun(DescentOptions):
         sizes = self.states, self.actions, self.dimension
         instance = Preferences.generate(*sizes, num_steps=self.length, seed=self.seed)
         return instance.problem(), jnp.zeros(self.dimension)
+
+    def judge(self, problem: "BilevelProblem", x: Any) -> float:
+        """The mean loss of pairs that the follower at x makes, always with the same key."""
+        import jax
+        import jax.numpy as jnp
+
+        from sobirl.solvers import solve
+
+        mdp = problem.lower(x)
+        pairs, _ = problem.objective.sample(mdp, solve(mdp).policy, jax.random.key(0), 20_000)
+        return float(jnp.mean(problem.objective.losses(x, pairs)))

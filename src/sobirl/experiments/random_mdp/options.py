@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge
 
@@ -12,6 +12,7 @@ from sobirl.runs.options import Choices, Count, Positive, StepwiseOptions, requi
 if TYPE_CHECKING:
     from sobirl.bilevel import Recorder
     from sobirl.runs.outcome import Outcome
+    from sobirl.runs.saved import SavedRun
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,12 @@ class RandomMDPRun(StepwiseOptions):
         from sobirl.problems.random_mdp import RandomMDP
 
         RandomMDP.load(self.instance)
+
+    def learned(self, saved: "SavedRun") -> dict[str, Any]:
+        """The bilevel problem."""
+        from sobirl.experiments.random_mdp.run import instance_of
+
+        return {"problem": instance_of(self).problem()}
 
     def run(self, recorder: "Recorder | None" = None) -> "Outcome":
         """Minimize from the instance's own first x."""

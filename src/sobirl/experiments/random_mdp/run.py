@@ -15,7 +15,7 @@ from sobirl.runs.outcome import Outcome, best_history, summarize_result, warning
 
 def run(options: RandomMDPRun, recorder: Recorder | None = None) -> Outcome:
     """Minimize from the instance's own first x."""
-    instance = _instance(options)
+    instance = instance_of(options)
     result = minimize(
         instance.problem(),
         instance.x0,
@@ -61,7 +61,8 @@ def run(options: RandomMDPRun, recorder: Recorder | None = None) -> Outcome:
     )
 
 
-def _instance(options: RandomMDPRun) -> RandomMDP | TargetPolicy:
+def instance_of(options: RandomMDPRun) -> RandomMDP | TargetPolicy:
+    """What is minimized."""
     if options.instance is not None:
         return RandomMDP.load(options.instance)
     paper = options.variant == "paper"

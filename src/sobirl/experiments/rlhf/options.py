@@ -1,7 +1,7 @@
 """Options of `sobirl run rlhf`."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.experiments.rlhf.settings import Settings
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sobirl.bilevel import Recorder
     from sobirl.runs.journal import Journal
     from sobirl.runs.outcome import Outcome
+    from sobirl.runs.saved import SavedRun
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,12 @@ class RLHFRun(StepwiseOptions, Settings):
         super().validate()
         if self.target_entropy is not None and self.temperature not in (None, "auto"):
             require("--temperature", self.temperature, False, "must be auto with --target-entropy")
+
+    def learned(self, saved: "SavedRun") -> dict[str, Any]:
+        """The policy and the reward of the last seed."""
+        from sobirl.experiments.rlhf.loading import learned
+
+        return learned(self, saved)
 
     def run(self, recorder: "Recorder | None" = None) -> "Outcome":
         """Learn with every seed, one after another."""

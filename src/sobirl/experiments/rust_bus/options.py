@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sobirl.bilevel import Recorder
     from sobirl.problems.rust_bus import Panel
     from sobirl.runs.outcome import Outcome
+    from sobirl.runs.saved import SavedRun
 
 _OF_SIMULATIONS = ("buses", "periods", "replacement_cost", "theta")
 
@@ -69,6 +70,14 @@ class RustBusRun(RunOptions):
         plural = "s" if count > 1 else ""
         right = f"needs {count} number{plural} for the {self.cost} cost"
         require("--theta", " ".join(map(str, theta)), len(theta) == count, right)
+
+    def learned(self, saved: "SavedRun") -> dict[str, Any]:
+        """The bilevel problem."""
+        from sobirl.problems import rust_bus
+
+        panel = self.panel
+        counts, chances = panel.decision_counts, panel.transition_probabilities
+        return {"problem": rust_bus.problem(self.cost, counts, chances, self.discount)}
 
     def run(self, recorder: "Recorder | None" = None) -> "Outcome":
         """Estimate the costs, and set them beside what is known about them.

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.runs.options import Count, Positive, StepwiseOptions, require
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sobirl.bilevel import Projection, Recorder
     from sobirl.problems.tabular import Tabular
     from sobirl.runs.outcome import Outcome
+    from sobirl.runs.saved import SavedRun
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,10 @@ class TabularRun(StepwiseOptions):
             _ = self.projection
         except InvalidInputError as error:
             raise InvalidInputError(f"--lower, --upper, --budget: {error}") from error
+
+    def learned(self, saved: "SavedRun") -> dict[str, Any]:
+        """The bilevel problem."""
+        return {"problem": self.tables.problem()}
 
     def run(self, recorder: "Recorder | None" = None) -> "Outcome":
         """Optimize from all starts, and compare the best x with no incentives at all."""
