@@ -104,15 +104,16 @@ class BilevelProblem(eqx.Module):
 
     def context_keys(self, key: Key[Array, ""]) -> Key[Array, "..."]:
         """An independent key for every context; the key itself without contexts."""
-        if self.contexts is None:
+        if self.weights is None:
             return key
         return jax.random.split(key, len(self.weights))
 
     def average(self, tree: PyTree) -> PyTree:
         """The weighted sum over the context axis of every array, if there is one."""
-        if self.contexts is None:
+        weights = self.weights
+        if weights is None:
             return tree
-        return jax.tree.map(lambda leaf: jnp.tensordot(self.weights, leaf, axes=1), tree)
+        return jax.tree.map(lambda leaf: jnp.tensordot(weights, leaf, axes=1), tree)
 
     def respond(self, x: PyTree, **options) -> Response:
         """The follower's response to x, with a context axis if there are contexts.

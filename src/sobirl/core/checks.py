@@ -57,7 +57,7 @@ def as_float_array(
         raise InvalidInputError(f"{name}: expected real numbers, got {kind}")
     check(name, values, np.isfinite(values.astype(np.float64)), "must be finite")
     check(name, values, holds(values), requirement)
-    if values.dtype == np.float64 and values.ndim and not jax.config.jax_enable_x64:
+    if values.dtype == np.float64 and values.ndim and _float_dtype(values.dtype) != np.float64:
         warnings.warn(
             f"{name} is float64 but JAX is set to float32; for exact hyper-gradients call "
             "jax.config.update('jax_enable_x64', True) before anything else",

@@ -40,9 +40,7 @@ class AMD(HypergradMethod):
         if self.updates < 1:
             raise InvalidInputError(f"updates: must be at least 1, got {self.updates}")
 
-    def begin(
-        self, problem: ContextProblem, x: PyTree, key: Key[Array, ""]
-    ) -> Float[Array, "S"]:
+    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""]) -> Float[Array, "S"]:
         """V = 0."""
         return jnp.zeros_like(problem.mdp(x).initial)
 

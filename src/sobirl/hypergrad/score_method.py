@@ -71,7 +71,7 @@ class ScoreMethod(HypergradMethod):
         """
         tuples = max(1, steps // (tuple_steps or episode_length(steps)))
         sizes = {"num_tuples": tuples, "baseline": tuples > 1, "horizon": "full", "tails": "fitted"}
-        return cls(**{**sizes, **options})
+        return cls(**(sizes | options))
 
     @abc.abstractmethod
     def start_follower(self, mdp: SoftMDP) -> Any:
@@ -138,7 +138,7 @@ class ScoreMethod(HypergradMethod):
             return here, 0
         if self.expectations == "exact":
             return here + self._exact_visits(mdp, policy, here), 0
-        if self.tails == "fitted":
+        if counts is not None:  # the tails are fitted
             discount = jnp.broadcast_to(mdp.discount, mdp.shape)
             return here + counts.evaluate(policy, discount).visits_after(here), 0
         # Either walk from the same place with the same random numbers: what differs is the first

@@ -57,7 +57,7 @@ class ZeroOrder(HypergradMethod):
         check_number("scale", self.scale, "must be positive", lambda scale: scale > 0)
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> Needs:  # pyrefly: ignore[bad-override]  # depends on the options
         """A return to sample; or, without environments, any objective."""
         sampled = METHODS["zero-order"].needs
         return sampled if self.num_envs is not None else Needs()
@@ -66,7 +66,7 @@ class ZeroOrder(HypergradMethod):
     def with_budget(cls, steps: int, **options: Any) -> "ZeroOrder":
         """Of so many environment steps: single episodes, shared by the two points."""
         length = episode_length(steps)
-        sizes = {"num_envs": max(1, steps // length // 2), "num_steps": length}
+        sizes: dict[str, Any] = {"num_envs": max(1, steps // length // 2), "num_steps": length}
         return cls(**{**sizes, **options})
 
     def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""]) -> WarmStart:
