@@ -103,6 +103,13 @@ def test_minimize_takes_a_name_and_a_class(method):
 OPTIMIZER = optax.sgd(0.1)
 
 
+@pytest.mark.parametrize("method", [sb.MSoBiRL, "exact"])
+def test_check_gradients_takes_a_name_and_a_class(method):
+    check = sb.check_gradients(INCENTIVES.problem(), INCENTIVES.x0(), method, directions=1)
+    assert check.ok == (method == "exact")
+    assert ("Exact" if method == "exact" else "MSoBiRL") in check.verdict
+
+
 class Unfinished:
     def init(self, problem, x, key):
         return ()

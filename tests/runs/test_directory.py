@@ -230,7 +230,7 @@ def test_options_through_arguments_and_back(options):
     own = {name: value for name, value in config["options"].items() if name != "out"}
     assert options_from(type(options), to_arguments(type(options), own)) == options
     command = shlex.split(config["command"])[3:]
-    assert options_from(type(options), command) == dataclasses.replace(options, force=False)
+    assert options_from(type(options), command) == dataclasses.replace(options, quiet=False)
 
 
 def test_the_command_repeats_the_run(ended_run, tmp_path):

@@ -4,9 +4,11 @@ import base64
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 from runs.conftest import sobirl
+from sobirl.runs.curves import Curve, draw_curves
 
 
 def flat(text):
@@ -49,6 +51,60 @@ def test_report(ended_run, stopped_run, tmp_path, monkeypatch):
     assert "<script" not in page
     assert str(stopped_run) in page
     assert sobirl("report", ended_run)[1].count("report-2")
+
+
+def test_many_runs_fit_into_a_terminal_and_a_page(ended_run, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    runs = [tmp_path / f"a-run-with-a-rather-long-name-{number}" for number in range(7)]
+    for run in runs:
+        shutil.copytree(ended_run, run)
+    code, printed, _ = sobirl("report", *runs, "--out", tmp_path / "report")
+    assert code == 0
+    assert max(map(len, printed.splitlines()[:-1])) <= 80
+    assert printed.count("objective") == 8  # two in each of four tables
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert all(f"long-name-{number}" in page for number in range(7))
+    widths = [
+        table.count("<tr><th>") and table.split("</tr>")[0].count("<th>")
+        for table in re.findall(r"<table>.*?</table>", page, flags=re.DOTALL)
+    ]
+    assert widths == [5, 4]  # the names of the numbers, and four runs; then three
+
+
+def test_estimates_and_their_errors_are_in_a_report(tmp_path):
+    for cost in ("linear", "cubic"):
+        out = tmp_path / cost
+        assert sobirl("run", "rust-bus", "--cost", cost, "--quiet", "--out", out)[0] == 0
+    code, printed, _ = sobirl(
+        "report", tmp_path / "linear", tmp_path / "cubic", "--out", tmp_path / "report"
+    )
+    assert code == 0
+    assert "2.29309" in printed  # θ
+    assert "1.35126 0.553844" in flat(printed)  # and the standard errors
+
+
+def test_step_axes_of_runs_of_unlike_length():
+    """Few steps beside many would be lost on a linear axis."""
+    few, many = ({"step": np.arange(1.0, n + 1), "objective": np.ones(n)} for n in (5, 500))
+    curves = (Curve("objective"), Curve("other"))
+    unlike = draw_curves("p", curves, {"few": few, "many": many})
+    alike = draw_curves("p", curves, {"few": few, "again": few})
+    assert unlike.axes[0].get_xscale() == "log"
+    assert alike.axes[0].get_xscale() == "linear"
+    assert len(unlike.axes[1].lines[0].get_xdata()) == 0  # what a run does not have
+
+
+def test_repetitions_are_averaged():
+    metrics = {
+        "environment_steps": np.array([10.0, 20.0, 10.0, 20.0]),
+        "seed": np.array([0.0, 0.0, 1.0, 1.0]),
+        "eval_return": np.array([1.0, np.nan, 3.0, 5.0]),
+    }
+    curve = Curve("eval_return", x="environment_steps", by="seed")
+    x, mean, error = curve.of(metrics)
+    np.testing.assert_array_equal(x, [10.0])
+    np.testing.assert_allclose((mean, error), ([2.0], [1 / np.sqrt(2)]))
+    assert curve.of({"step": np.ones(3)}) is None
 
 
 def test_report_out_and_force(ended_run, tmp_path):

@@ -35,8 +35,8 @@ class Needs:
         objective: "any" function of x and the response; a "return", that is a `LeaderReturn`; or a
             "loss", that is a `TrajectoryLoss`.
         x_enters: where x may enter the follower's soft MDP.
-        samples: whether it works from simulated trajectories; otherwise it reads the transition
-            law.
+        samples: whether its estimates are random, from simulated trajectories as a rule; otherwise
+            it reads the transition law, and a key makes no difference.
     """
 
     objective: Literal["any", "return", "loss"] = "any"

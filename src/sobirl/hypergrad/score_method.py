@@ -1,7 +1,8 @@
 """What SoBiRL and Stoc-SoBiRL have in common: the score-function form for trajectory losses."""
 
 import abc
-from typing import Any, ClassVar, Literal, NamedTuple
+import dataclasses
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -41,8 +42,6 @@ class ScoreMethod(HypergradMethod):
     baseline: bool = eqx.field(default=True, static=True)
     expectations: Literal["sampled", "exact"] = eqx.field(default="sampled", static=True)
 
-    needs: ClassVar[Needs] = METHODS["sobirl"].needs
-
     def __check_init__(self):
         least = 2 if self.baseline else 1
         if self.num_tuples < least:
@@ -59,6 +58,12 @@ class ScoreMethod(HypergradMethod):
             raise InvalidInputError(
                 f"expectations: must be 'sampled' or 'exact', got {self.expectations!r}"
             )
+
+    @property
+    def needs(self) -> Needs:
+        """A loss and x in the reward; nothing is random in exact expectations."""
+        sampled = self.expectations == "sampled"
+        return dataclasses.replace(METHODS["sobirl"].needs, samples=sampled)
 
     @classmethod
     def with_budget(

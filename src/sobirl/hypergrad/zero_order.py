@@ -58,9 +58,8 @@ class ZeroOrder(HypergradMethod):
 
     @property
     def needs(self) -> Needs:  # pyrefly: ignore[bad-override]  # depends on the options
-        """A return to sample; or, without environments, any objective."""
-        sampled = METHODS["zero-order"].needs
-        return sampled if self.num_envs is not None else Needs()
+        """A return to sample; or, without environments, any objective at random points."""
+        return Needs(samples=True) if self.num_envs is None else METHODS["zero-order"].needs
 
     @classmethod
     def with_budget(cls, steps: int, **options: Any) -> "ZeroOrder":

@@ -71,7 +71,8 @@ class RunOptions(abc.ABC):
     @property
     def command(self) -> list[str]:
         """The words of the command that repeats the run."""
-        own = {name: value for name, value in encode(self).items() if name not in ("out", "force")}
+        elsewhere = ("out", "force", "quiet")
+        own = {name: value for name, value in encode(self).items() if name not in elsewhere}
         return ["sobirl", "run", self.problem, *to_arguments(type(self), own)]
 
     @property

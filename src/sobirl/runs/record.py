@@ -135,6 +135,7 @@ class Recorded(StepwiseOptions):
     def run(self, recorder: "Recorder | None" = None) -> "Outcome":
         """Minimize."""
         from sobirl.bilevel import minimize
+        from sobirl.hypergrad.methods import as_method
         from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
 
         if self.call is None:
@@ -158,7 +159,7 @@ class Recorded(StepwiseOptions):
                 result.status,
                 objective=result.objective,
                 problem=self.name,
-                method=type(self.call.options.get("method")).__name__,
+                method=type(as_method(self.call.options.get("method"))).__name__,
                 metrics=dict(self.call.metrics(result)) if self.call.metrics else {},
             ),
             history=history,
