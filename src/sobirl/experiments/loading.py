@@ -63,9 +63,8 @@ def load_run(
     x = learned.pop("x", None)
     if x is None and (saved.path / X).exists():
         x = jax.tree.map(jnp.asarray, read_solution(saved.path / X, like))
-    loaded = LoadedRun(
-        saved.path, x, saved.metrics(), saved.summary, **({"problem": problem} | learned)
-    )
+    learned.setdefault("problem", problem)
+    loaded = LoadedRun(saved.path, x, saved.metrics(), saved.summary, **learned)
     if loaded.problem is None or loaded.policy is not None or x is None:
         return loaded
     return dataclasses.replace(loaded, **_of_tables(loaded.problem, x))

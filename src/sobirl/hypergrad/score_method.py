@@ -60,7 +60,7 @@ class ScoreMethod(HypergradMethod):
             )
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> Needs:  # pyrefly: ignore[bad-override]  # depends on the options
         """A loss and x in the reward; nothing is random in exact expectations."""
         sampled = self.expectations == "sampled"
         return dataclasses.replace(METHODS["sobirl"].needs, samples=sampled)
@@ -75,8 +75,9 @@ class ScoreMethod(HypergradMethod):
         `tuple_steps`, a tuple is one trajectory as long as `episode_length`.
         """
         tuples = max(1, steps // (tuple_steps or episode_length(steps)))
-        sizes = {"num_tuples": tuples, "baseline": tuples > 1, "horizon": "full", "tails": "fitted"}
-        return cls(**(sizes | options))
+        sizes: dict[str, Any] = {"num_tuples": tuples, "baseline": tuples > 1}
+        sizes |= {"horizon": "full", "tails": "fitted"}
+        return cls(**{**sizes, **options})
 
     @abc.abstractmethod
     def start_follower(self, mdp: SoftMDP) -> Any:
