@@ -24,7 +24,7 @@ from estimators import (
     gradient,
     learned_wage,
 )
-from sobirl.hypergrad.experience import Experience, Streams
+from sobirl.hypergrad.experience import Setting, Streams
 
 PROBLEM, X = INCENTIVES.problem(), INCENTIVES.x0()
 EPISODES = {"num_envs": 16, "num_steps": 40, "episodes": "single"}
@@ -139,7 +139,7 @@ def test_the_trace_is_what_hpgds_tables_give():
     """The tables ∇Q̂ and ∇V̂ of S·A·n numbers, formed and used as in the paper."""
     mdp, leader = INCENTIVES.follower(X), np.asarray(INCENTIVES.leader_reward(X))
     own = jnp.full(mdp.shape, INCENTIVES.leader_discount)
-    follower = Experience(mdp, sb.solve(mdp).response, jnp.asarray(leader), own)
+    follower = Setting(mdp, sb.solve(mdp).response, jnp.asarray(leader), own)
     streams = Streams.begin(jnp.zeros(4, jnp.int32), float)
     batch, _ = follower.sample(jax.random.key(0), streams, 40, mdp.initial)
     weight = sb.HPGD().implicit(batch, None, jax.random.key(1)).weight

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from sobirl.bilevel.continuation import GeometricContinuation
 from sobirl.bilevel.coupling import check_coupling
 from sobirl.bilevel.driver import drive
-from sobirl.bilevel.loop import Optimizer, OptimizerOf, Projector, init, run_chunk
+from sobirl.bilevel.loop import Optimizer, OptimizerOf, Projector, init, optimizer_of, run_chunk
 from sobirl.bilevel.optimizers import named_optimizer
 from sobirl.bilevel.problem import BilevelProblem
 from sobirl.bilevel.recorder import Recorder
@@ -131,8 +131,8 @@ def minimize(
     schedule = rounds.schedule(starts, num_steps)
     settings = start_settings(step_sizes, continuation, starts, schedule[0][0])
     if projection is not None:
-        first = optimizer if step_sizes is None else optimizer(settings.step_size[0])
-        check_coupling(first, projection, jax.tree.map(lambda leaf: leaf[0], xs))
+        x, setting = jax.tree.map(lambda leaf: leaf[0], (xs, settings))
+        check_coupling(optimizer_of(optimizer, setting), projection, x)
 
     clock = time.perf_counter()
 

@@ -48,15 +48,15 @@ def scalar_adam(
     Wu, Bottou 2019).
     """
 
-    def init(x: PyTree) -> ScalarAdamState:
-        zeros = jax.tree.map(jnp.zeros_like, x)
-        square = jnp.zeros((), jnp.result_type(*jax.tree.leaves(x)))
+    def init(params: PyTree) -> ScalarAdamState:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        square = jnp.zeros((), jnp.result_type(*jax.tree.leaves(params)))
         return ScalarAdamState(jnp.zeros((), jnp.int32), zeros, square)
 
-    def update(gradient: PyTree, state: ScalarAdamState, x: PyTree = None):
+    def update(updates: PyTree, state: ScalarAdamState, params: PyTree = None):
         count = state.count + 1
-        mean = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mean, gradient)
-        square = b2 * state.square + (1 - b2) * optax.tree.norm(gradient, squared=True)
+        mean = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mean, updates)
+        square = b2 * state.square + (1 - b2) * optax.tree.norm(updates, squared=True)
         norm = jnp.sqrt(square / (1 - b2**count)) + eps
         direction = jax.tree.map(lambda m: m / ((1 - b1**count) * norm), mean)
         return direction, ScalarAdamState(count, mean, square)

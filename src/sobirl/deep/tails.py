@@ -48,6 +48,7 @@ def tail_rewards(
         key: for steps, actions and rollouts.
     """
     follower, environments = view.follower, view.environments
+    assert environments is not None  # `ImplicitTerm` has checked it
     step_key, action_key, rollout_key = jax.random.split(key, 3)
     count = jnp.sum(fragments.mask, axis=-1)
     step = jax.random.categorical(step_key, jnp.log(fragments.mask))

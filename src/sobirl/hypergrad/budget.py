@@ -4,7 +4,7 @@ Environments that go on from batch to batch get many short ones, which is faster
 anew get few long ones.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 
@@ -14,16 +14,18 @@ from sobirl.hypergrad.leader_return import LeaderReturn
 from sobirl.hypergrad.methods import entry
 from sobirl.hypergrad.trajectory_loss import TrajectoryLoss
 
+Given = TypeVar("Given", bound=Problem)
+
 _EPISODE = 200  # steps after which a single episode is cut off
 
 
-def short_batches(steps: int) -> dict[str, int]:
+def short_batches(steps: int) -> dict[str, Any]:
     """Many environments, of which each takes few steps."""
     length = min(_positive(steps), 25 if steps < 500 else 50)
     return {"num_envs": steps // length, "num_steps": length}
 
 
-def long_batches(steps: int) -> dict[str, int]:
+def long_batches(steps: int) -> dict[str, Any]:
     """Few environments, of which each takes many steps."""
     few = max(1, _positive(steps) // 1000)
     return {"num_envs": few, "num_steps": steps // few}
@@ -34,7 +36,7 @@ def episode_length(steps: int) -> int:
     return max(1, min(_EPISODE, _positive(steps) // 2))
 
 
-def with_budget(name: str, problem: Problem, steps: int, **options: Any) -> tuple[Method, Problem]:
+def with_budget(name: str, problem: Given, steps: int, **options: Any) -> tuple[Method, Given]:
     """A method of `METHODS` with a budget, and the problem as that method takes it.
 
     Methods for losses of trajectories get a `LeaderReturn` as such a loss, cut off where the budget

@@ -1,7 +1,5 @@
 """Trajectories of the follower as the leader sees them."""
 
-from typing import NamedTuple
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -67,53 +65,25 @@ class Streams(eqx.Module):
         )
 
 
-class Experience(NamedTuple):
-    """One batch of trajectories and what an estimate may be made of.
+class Setting(eqx.Module):
+    """What trajectories are sampled in: a follower as the leader sees it.
 
     Attributes:
         mdp: the follower's soft MDP; methods look at its numbers and simulate, no more.
         response: the follower's response.
         reward: the leader's r_u (S,A).
         discount: the leader's γ_u (S,A).
-        rollout: trajectories of the response's policy.
-        weight: the product of γ_u since the episode's first step, 0 for steps not taken (N,T).
-        trace: the eligibility trace that the trajectories begin with (N,).
-        episodes: how many episodes began, on average where they go on from batch to batch.
     """
 
     mdp: SoftMDP
     response: Response
     reward: Float[Array, "S A"]
     discount: Float[Array, "S A"]
-    rollout: Rollout | None = None
-    weight: Float[Array, "N T"] | None = None
-    trace: Float[Array, "N"] | None = None
-    episodes: Float[Array, ""] | None = None
 
     @property
     def ends(self) -> Bool[Array, "S A"]:
         """Whether an episode ends here: nothing that follows counts, for either level."""
         return (self.discount == 0) & (self.mdp.discount == 0)
-
-    @property
-    def transitions(self) -> tuple[Array, Array, Array, Array]:
-        """States, actions, next states, and whether the step was taken; each (N,T)."""
-        rollout = self.rollout
-        return rollout.state, rollout.action, rollout.next_state, rollout.live
-
-    def along(self, table: Float[Array, "S A"]) -> Float[Array, "N T"]:
-        """The entries of a table that the trajectories pass."""
-        return table[self.rollout.state, self.rollout.action]
-
-    def sums(self, values: Float[Array, "N T"]) -> Float[Array, "S A"]:
-        """The sums of values over the visits of every state and action."""
-        place = self.rollout.state, self.rollout.action
-        return jnp.zeros_like(self.reward).at[place].add(values)
-
-    def leader_return_to_go(self) -> Float[Array, "N T"]:
-        """The leader's discounted return from every step on, as far as it was sampled."""
-        reward = self.along(self.reward) * self.rollout.live
-        return return_to_go(reward, self.along(self.discount), self.rollout.first)
 
     def sample(
         self,
@@ -149,15 +119,57 @@ class Experience(NamedTuple):
             0.0 if restart is None else GIVE_UP,
             first_action,
         )
-        batch = self._replace(rollout=rollout, trace=streams.trace)
-        discount = batch.along(self.discount)
+        discount = self.discount[rollout.state, rollout.action]
         weight = discount_weights(discount, rollout.first, streams.weight)
-        streams = streams.count(jnp.sum(rollout.first))
-        batch = batch._replace(
-            weight=weight * rollout.live, episodes=streams.episodes / streams.batches
+        trace, streams = streams.trace, streams.count(jnp.sum(rollout.first))
+        batch = Experience(
+            self.mdp,
+            self.response,
+            self.reward,
+            self.discount,
+            rollout=rollout,
+            weight=weight * rollout.live,
+            trace=trace,
+            episodes=streams.episodes / streams.batches,
         )
         return batch, eqx.tree_at(
             lambda s: (s.environments, s.weight),
             streams,
             (environments, weight[:, -1] * discount[:, -1]),
         )
+
+
+class Experience(Setting):
+    """One batch of trajectories and what an estimate may be made of.
+
+    Attributes:
+        rollout: trajectories of the response's policy.
+        weight: the product of γ_u since the episode's first step, 0 for steps not taken (N,T).
+        trace: the eligibility trace that the trajectories begin with (N,).
+        episodes: how many episodes began, on average where they go on from batch to batch.
+    """
+
+    rollout: Rollout
+    weight: Float[Array, "N T"]
+    trace: Float[Array, "N"]
+    episodes: Float[Array, ""]
+
+    @property
+    def transitions(self) -> tuple[Array, Array, Array, Array]:
+        """States, actions, next states, and whether the step was taken; each (N,T)."""
+        rollout = self.rollout
+        return rollout.state, rollout.action, rollout.next_state, rollout.live
+
+    def along(self, table: Float[Array, "S A"]) -> Float[Array, "N T"]:
+        """The entries of a table that the trajectories pass."""
+        return table[self.rollout.state, self.rollout.action]
+
+    def sums(self, values: Float[Array, "N T"]) -> Float[Array, "S A"]:
+        """The sums of values over the visits of every state and action."""
+        place = self.rollout.state, self.rollout.action
+        return jnp.zeros_like(self.reward).at[place].add(values)
+
+    def leader_return_to_go(self) -> Float[Array, "N T"]:
+        """The leader's discounted return from every step on, as far as it was sampled."""
+        reward = self.along(self.reward) * self.rollout.live
+        return return_to_go(reward, self.along(self.discount), self.rollout.first)

@@ -82,20 +82,20 @@ class PBRL(HypergradMethod):
                 raise InvalidInputError(f"{name}: must be at least 1, got {count}")
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> Needs:  # pyrefly: ignore[bad-override]  # depends on the options
         """The model and any objective; with walks, a return and x in the reward alone."""
         if self.num_walks is None:
             return METHODS["pbrl"].needs
         return Needs("return", ("reward",), samples=True)
 
-    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""] | None) -> PBRLState:
+    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""]) -> PBRLState:
         """The reference policy, or the uniform one."""
         mdp = problem.mdp(x)
         log_policy = jax.nn.log_softmax(mdp.log_reference)
         return PBRLState(log_policy, jnp.zeros_like(mdp.initial), jnp.zeros((), jnp.int32))
 
     def estimate_one(
-        self, problem: ContextProblem, x: PyTree, state: PBRLState, key: Key[Array, ""] | None
+        self, problem: ContextProblem, x: PyTree, state: PBRLState, key: Key[Array, ""]
     ) -> tuple[Float[Array, ""], PyTree, PBRLState, dict[str, Array]]:
         """∂_x F at the policy that the mirror-descent steps lead to."""
         mdp = problem.mdp(x)
@@ -110,7 +110,7 @@ class PBRL(HypergradMethod):
             objective = problem.upper(x, response)
             return objective + kappa * penalty, (objective, penalty)
 
-        def objective(log_policy):
+        def leader(log_policy):
             return problem.upper(x, _evaluate(mdp, log_policy))
 
         def descend(_, log_policy):
@@ -119,7 +119,7 @@ class PBRL(HypergradMethod):
             q = solution.q if self.kind == "bellman" else _evaluate(mdp, log_policy).q
             goal = mdp.log_reference + q / mdp.temperature
             policy = jnp.exp(log_policy)
-            slope = jax.grad(objective)(log_policy)  # in log π; divided by π that in π
+            slope = jax.grad(leader)(log_policy)  # in log π; divided by π that in π
             slope = slope / jnp.maximum(policy, jnp.finfo(policy.dtype).tiny)
             slope = slope / self._weight(mdp, policy)[:, None]
             goal = goal - slope / (kappa * mdp.temperature)
@@ -132,7 +132,9 @@ class PBRL(HypergradMethod):
             gradient, (objective, penalty) = jax.grad(penalized, has_aux=True)(x, log_policy)
         else:
             _, (objective, penalty) = penalized(x, log_policy)
-            gradient, steps = self._sample(problem, x, mdp, log_policy, solution.policy, kappa, key)
+            gradient, steps = self._sample(
+                self.num_walks, problem, x, mdp, log_policy, solution.policy, kappa, key
+            )
         metrics = {"penalty": penalty, "environment_steps": steps, "status": solution.status_code}
         return objective, gradient, PBRLState(log_policy, solution.value, state.step + 1), metrics
 
@@ -148,13 +150,13 @@ class PBRL(HypergradMethod):
             return jnp.full(len(policy), 1 / len(policy), policy.dtype)
         return jnp.maximum(jnp.sum(occupancy(mdp, policy), axis=-1), 1e-6)
 
-    def _sample(self, problem, x, mdp, log_policy, optimal, kappa, key):
+    def _sample(self, num_walks, problem, x, mdp, log_policy, optimal, kappa, key):
         """∂_x F from walks, and the steps they took."""
         policy = jnp.exp(log_policy)
         keys = jax.random.split(key, 4)
         discount = problem.objective.discount_table(mdp)
         from_leader = eqx.tree_at(lambda m: m.discount, mdp, discount)
-        weight = jnp.full(self.num_walks, 1 / self.num_walks, policy.dtype)
+        weight = jnp.full(num_walks, 1 / num_walks, policy.dtype)
 
         def visits(mdp, policy, starts, first_policy, key):
             """Discounted visits of walks from their first action on."""
@@ -163,16 +165,16 @@ class PBRL(HypergradMethod):
             after, steps = sample_visits_after(
                 mdp, policy, walk_key, starts[None], action[None], weight[None]
             )
-            return after.at[starts, action].add(weight), steps + self.num_walks
+            return after.at[starts, action].add(weight), steps + num_walks
 
-        starts = draw_states(keys[0], mdp.initial, (self.num_walks,))
+        starts = draw_states(keys[0], mdp.initial, (num_walks,))
         of_leader, steps = visits(from_leader, policy, starts, policy, keys[1])
         if self.kind == "value":
             own, more = visits(mdp, policy, starts, policy, keys[2])
             best, most = visits(mdp, optimal, starts, optimal, keys[2])
         else:
             states = len(policy)
-            starts = jax.random.randint(keys[3], (self.num_walks,), 0, states, jnp.int32)
+            starts = jax.random.randint(keys[3], (num_walks,), 0, states, jnp.int32)
             own, more = visits(mdp, optimal, starts, policy, keys[2])
             best, most = visits(mdp, optimal, starts, optimal, keys[2])
         mu = kappa * (best - own)

@@ -11,7 +11,7 @@ from sobirl.core.checks import check_number
 from sobirl.core.errors import InvalidInputError
 from sobirl.hypergrad.base import ContextProblem, HypergradMethod
 from sobirl.hypergrad.budget import short_batches
-from sobirl.hypergrad.experience import Experience, Streams
+from sobirl.hypergrad.experience import Setting, Streams
 from sobirl.hypergrad.methods import METHODS, Needs
 from sobirl.hypergrad.transition_counts import TransitionCounts
 from sobirl.hypergrad.warm_start import WarmStart
@@ -86,7 +86,7 @@ class PlugIn(HypergradMethod):
         mdp, leader = problem.mdp(x), problem.objective
         solution, start = state.start.solve(mdp, self.solver)
         reward, discount = problem.leader_reward(mdp, x), leader.discount_table(mdp)
-        follower = Experience(mdp, solution.response, reward, discount)
+        follower = Setting(mdp, solution.response, reward, discount)
         batch, streams = follower.sample(key, state.streams, self.num_steps, mdp.initial)
         counts = state.counts.add(*batch.transitions, self.memory)
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from sobirl.core.errors import InvalidInputError
 from sobirl.hypergrad.base import ContextProblem, HypergradMethod
 from sobirl.hypergrad.budget import short_batches
-from sobirl.hypergrad.experience import Experience, Streams
+from sobirl.hypergrad.experience import Experience, Setting, Streams
 from sobirl.hypergrad.methods import METHODS, Needs
 from sobirl.hypergrad.warm_start import WarmStart
 from sobirl.mdp import SoftMDP
@@ -108,9 +108,9 @@ class TrajectoryMethod(HypergradMethod):
         solution, start = state.start.solve(mdp, self.solver)
         reward = problem.leader_reward(mdp, x)
         discount = problem.objective.discount_table(mdp)
-        follower = Experience(mdp, solution.response, reward, discount)
-        goes_on = self.episodes == "continued"
-        streams = state.streams if goes_on else self._begin(begin_key, mdp)
+        follower = Setting(mdp, solution.response, reward, discount)
+        goes_on = state.streams is not None
+        streams = self._begin(begin_key, mdp) if state.streams is None else state.streams
         restart = None if self.episodes == "single" else mdp.initial
         batch, streams = follower.sample(batch_key, streams, self.num_steps, restart)
 
@@ -167,7 +167,7 @@ def _differentiate(
         gains = batch.along(reward) + to_come * _log_law(mdp, batch)
         return jnp.sum(batch.weight * gains) / batch.episodes
 
-    def implicit(mdp):
+    def implicit(signed, mdp):
         experience, mu = signed
         at_x = experience.mdp
         # What the follower expected to come is a baseline: ∇log P has mean zero.
@@ -180,7 +180,7 @@ def _differentiate(
 
     def surrogate(x):
         mdp = problem.mdp(x)
-        return -explicit(x, mdp) - (0.0 if signed is None else implicit(mdp))
+        return -explicit(x, mdp) - (0.0 if signed is None else implicit(signed, mdp))
 
     return jax.grad(surrogate)(x)
 

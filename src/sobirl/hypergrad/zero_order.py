@@ -13,7 +13,7 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.core.protocols import Problem
 from sobirl.hypergrad.base import ContextProblem, HypergradMethod, summarize
 from sobirl.hypergrad.budget import episode_length
-from sobirl.hypergrad.experience import Experience, Streams
+from sobirl.hypergrad.experience import Setting, Streams
 from sobirl.hypergrad.methods import METHODS, Needs
 from sobirl.hypergrad.warm_start import WarmStart
 from sobirl.mdp.rollouts import draw_states
@@ -57,7 +57,7 @@ class ZeroOrder(HypergradMethod):
         check_number("scale", self.scale, "must be positive", lambda scale: scale > 0)
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> Needs:  # pyrefly: ignore[bad-override]  # depends on the options
         """A return to sample; or, without environments, any objective at random points."""
         return Needs(samples=True) if self.num_envs is None else METHODS["zero-order"].needs
 
@@ -65,10 +65,10 @@ class ZeroOrder(HypergradMethod):
     def with_budget(cls, steps: int, **options: Any) -> "ZeroOrder":
         """Of so many environment steps: single episodes, shared by the two points."""
         length = episode_length(steps)
-        sizes = {"num_envs": max(1, steps // length // 2), "num_steps": length}
+        sizes: dict[str, Any] = {"num_envs": max(1, steps // length // 2), "num_steps": length}
         return cls(**{**sizes, **options})
 
-    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""] | None) -> WarmStart:
+    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""]) -> WarmStart:
         """Zero values, from which the first lower level is solved."""
         return WarmStart.cold(problem.mdp(x), self.solver)
 
@@ -101,7 +101,7 @@ class ZeroOrder(HypergradMethod):
         return unravel(jnp.mean(estimates, axis=0)), state, metrics
 
     def estimate_one(
-        self, problem: ContextProblem, x: PyTree, state: WarmStart, key: Key[Array, ""] | None
+        self, problem: ContextProblem, x: PyTree, state: WarmStart, key: Key[Array, ""]
     ) -> tuple[Float[Array, ""], None, WarmStart, dict[str, Array]]:
         """φ at one point, exact or sampled, where its solve ended, and no hyper-gradient."""
         mdp = problem.mdp(x)
@@ -111,7 +111,7 @@ class ZeroOrder(HypergradMethod):
             return problem.upper(x, solution.response), None, start, metrics
         reward = problem.leader_reward(mdp, x)
         discount = problem.objective.discount_table(mdp)
-        follower = Experience(mdp, solution.response, reward, discount)
+        follower = Setting(mdp, solution.response, reward, discount)
         start_key, key = jax.random.split(key)
         states = draw_states(start_key, mdp.initial, (self.num_envs,))
         batch, _ = follower.sample(key, Streams.begin(states, reward.dtype), self.num_steps)

@@ -12,6 +12,7 @@ Transitions of both: from each (s,a), m ~ U{1..S-1} distinct successors with ran
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -98,7 +99,8 @@ class RandomMDP:
                     f"{path}: {name} should have shape {wanted}, has {array.shape}"
                 )
         scalars = {name: array.item() for name, array in arrays.items() if not array.shape}
-        instance = cls(**{**arrays, **scalars})
+        fields: dict[str, Any] = {**arrays, **scalars}
+        instance = cls(**fields)
         positive = ("tau", "beta", "zeta", "n_inner")
         if not 0 <= instance.gamma < 1 or any(getattr(instance, p) <= 0 for p in positive):
             raise InvalidInputError(

@@ -98,7 +98,7 @@ def estimate(
     # The random starts look for better local optima. On Rust's data, and on all of 300 simulated
     # panels, every start ended at the same one.
     rng = np.random.default_rng(seed)
-    others = []
+    others: list[NewtonResult | None] = []
     for _ in range(RANDOM_STARTS):
         values = np.array([rng.uniform(2, 20), *rng.normal(0, 5, cost_named(cost).num_parameters)])
         try:
@@ -209,6 +209,7 @@ def profile_likelihood(
         widest: standard deviations at which the grid ends.
     """
     optimum = estimate.result
+    assert optimum.covariance is not None
     axes = np.linalg.cholesky(optimum.covariance[:2, :2]) * step
     radius = int(widest / step)
     excess = np.full((2 * radius + 1, 2 * radius + 1), np.nan)

@@ -68,7 +68,7 @@ def strange(problem: BilevelProblem) -> dict[str, BilevelProblem]:
 
 def _some_number(x: PyTree, response: PyTree) -> Array:
     """A function of whatever the response is."""
-    return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(response))
+    return sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(response)), jnp.zeros(()))
 
 
 def _judged(
