@@ -1,21 +1,16 @@
 """Set-up of the test run: double precision, checked array shapes, cached compilation."""
 
+import ctypes
 import gc
-import importlib.metadata
 import os
 import signal
 from pathlib import Path
 
+from quick_compilation import flags
+
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".cache/jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-# Most of the tests' time is compilation, of programs that then run for milliseconds. A jaxlib that
-# does not know a flag ends the process: only versions stand here with which the flags were tried.
-QUICK_COMPILATION = {
-    "0.9": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
-    "0.10": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
-}
-JAXLIB = ".".join(importlib.metadata.version("jaxlib").split(".")[:2])
-os.environ.setdefault("XLA_FLAGS", QUICK_COMPILATION.get(JAXLIB, ""))
+os.environ.setdefault("XLA_FLAGS", flags())
 
 import hypothesis
 import jax
@@ -40,13 +35,14 @@ hypothesis.settings.load_profile("sobirl")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Where compiled programs are dropped: Linux gives a process 65,530 memory maps, and each program
-# takes some.
-MOST_MEMORY, MOST_MAPS = 1.2e9, 30_000
+# A compiled program holds some two megabytes, and memory maps, of which Linux gives a process
+# 65,530. They are dropped where a file ends, which is where few are needed again, or else later.
+MOST_BYTES_AFTER_A_FILE, MOST_BYTES, MOST_MAPS = 0.9e9, 1.3e9, 30_000
+C_LIBRARY = ctypes.CDLL(None) if os.name == "posix" else None
 
 
 def resident() -> float:
-    """Bytes of memory that this process holds, 0 where that is not to be known."""
+    """Bytes of memory that this process holds; 0 where there is no telling."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
@@ -56,9 +52,12 @@ def memory_maps() -> int:
     return maps.read_bytes().count(b"\n") if maps.exists() else 0
 
 
-@pytest.fixture(autouse=True, scope="module")
-def bounded_memory():
-    yield
-    if resident() > MOST_MEMORY or memory_maps() > MOST_MAPS:
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    ends = nextitem is None or nextitem.path != item.path
+    many = ends and memory_maps() > MOST_MAPS
+    if many or resident() > (MOST_BYTES_AFTER_A_FILE if ends else MOST_BYTES):
         jax.clear_caches()
         gc.collect()
+        if hasattr(C_LIBRARY, "malloc_trim"):  # glibc keeps what is freed
+            C_LIBRARY.malloc_trim(0)

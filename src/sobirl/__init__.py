@@ -37,7 +37,7 @@ _PUBLIC = {
         "simplex",
     ),
     "sobirl.core": ("ConvergenceError", "InvalidInputError", "Response", "SobirlError", "Status"),
-    "sobirl.core.protocols": ("Method",),
+    "sobirl.core.protocols": ("LowerLevel", "Method"),
     "sobirl.experiments.loading": ("load_run",),
     "sobirl.hypergrad": (
         "HypergradMethod",
@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from sobirl import problems as problems
     from sobirl.bilevel import *
     from sobirl.core import *
+    from sobirl.core.protocols import LowerLevel as LowerLevel
     from sobirl.core.protocols import Method as Method
     from sobirl.experiments.loading import load_run as load_run
     from sobirl.hypergrad import *

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sobirl.runs.options import RunOptions
     from sobirl.runs.saved import SavedRun
 
-Options = TypeVar("Options")
+Options = TypeVar("Options", bound="RunOptions")
 
 FORMAT = 1
 _PACKAGES = ("sobirl", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy")
