@@ -24,7 +24,7 @@ HEAVY |= {"gymnasium", "gymnax", "mujoco", "ale_py", "torch", "pandas", "flashba
     [
         ("import sobirl", set()),
         # What answers at once: nothing is loaded before something is computed.
-        ("from sobirl.apps.cli import main; main(['--version'])", set()),
+        ("from sobirl.apps.cli import main; main(['--version'])", {"rich"}),
         ("from sobirl.apps.cli import main; main(['--help'])", {"rich"}),
         ("from sobirl.apps.cli import main; main(['list'])", {"rich"}),
         *(

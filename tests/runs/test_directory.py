@@ -71,7 +71,7 @@ def test_an_ended_run_is_left_alone(ended_run):
 
 def test_a_run_without_steps_starts_over(tmp_path, monkeypatch):
     """rust-bus takes milliseconds, so that its directory holds no checkpoint."""
-    run, summary = tmp_path / "bus", {"run_seconds": 1.0, "compile_seconds": 2.0, "metrics": {}}
+    run, summary = tmp_path / "bus", {"method": "newton", "steps": 2, "metrics": {}}
     with RunDirectory.create(RustBusRun(out=run, quiet=True)):
         pass
 
@@ -83,7 +83,9 @@ def test_a_run_without_steps_starts_over(tmp_path, monkeypatch):
     code, printed, _ = sobirl("resume", run)
     assert code == 0
     assert printed.startswith("a table")
-    assert json.loads((run / "summary.json").read_text()) == summary
+    written = json.loads((run / "summary.json").read_text())
+    assert written.keys() - summary.keys() == {"compile_seconds", "run_seconds", "wall_seconds"}
+    assert summary.items() <= written.items()
     assert (run / "metrics.csv").read_text() == "step,objective\n1,1.0\n2,1.0\n"
 
 

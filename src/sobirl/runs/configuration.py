@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, TypeVar
 from sobirl.core.errors import InvalidInputError
 from sobirl.runs.decoding import decode, encode, typed
 from sobirl.runs.files import plain
+from sobirl.runs.options import RunOptions
 
 if TYPE_CHECKING:
-    from sobirl.runs.options import RunOptions
     from sobirl.runs.saved import SavedRun
 
-Options = TypeVar("Options", bound="RunOptions")
+Options = TypeVar("Options", bound=RunOptions)
 
 FORMAT = 2  # 1 had other names of options
 _PACKAGES = ("sobirl", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy")
 
 
-def configuration(options: "RunOptions") -> dict:
+def configuration(options: RunOptions) -> dict:
     """Every option, the command that gives them, the input files, and the versions."""
     return {
         "format": FORMAT,
@@ -40,7 +40,7 @@ def configuration(options: "RunOptions") -> dict:
     }
 
 
-def fingerprint(options: "RunOptions", config: dict) -> str:
+def fingerprint(options: RunOptions, config: dict) -> str:
     """What the steps of a run depend on; a checkpoint belongs to the run that has the same."""
     chosen = {
         field.name: config["options"][field.name]

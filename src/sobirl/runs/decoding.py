@@ -12,7 +12,9 @@ from sobirl.core.errors import InvalidInputError
 if TYPE_CHECKING:
     from sobirl.runs.options import RunOptions
 
-Options = TypeVar("Options", bound="RunOptions")
+    Options = TypeVar("Options", bound=RunOptions)
+else:  # a name that does not exist here is nothing that tests could check
+    Options = TypeVar("Options")
 
 
 def check_fields(options: "RunOptions", shown: Callable[[str], str]) -> None:
