@@ -57,7 +57,7 @@ def test_a_loss_of_more_than_one_number():
     objective = sb.TrajectoryLoss(PREFERENCES.follower, lambda x, d: x, 1)
     problem = sb.BilevelProblem(PREFERENCES.follower, objective)
     with pytest.raises(sb.InvalidInputError, match=r"loss: must return one number .* shape \(2,\)"):
-        sb.minimize(problem, X, sb.SoBiRL(), horizon=1)
+        sb.minimize(problem, X, sb.SoBiRL(), num_steps=1)
 
 
 @pytest.mark.parametrize("name", ["horizon", "num_trajectories"])
