@@ -111,12 +111,13 @@ def _page(layer: str, names: list[str]) -> str:
             parts += [_members(thing, "sobirl.problems", level=2)]
             parts += [_module(module, module.__name__) for module in _problems()]
         elif inspect.ismodule(thing):
-            parts += [_module(thing, thing.__name__)]
+            parts += [_module(thing, thing.__name__, names)]
         else:
             where = getattr(thing, "__module__", None) or _module_of(name)
             parts += [f"::: {where}.{name}\n    options:\n      heading: sobirl.{name}"]
     if layer in FURTHER:
-        parts += [_module(module, module.__name__, names) for module in _modules(layer)]
+        modules = [m for m in _modules(layer) if not {*public_members(m)} <= {*names}]
+        parts += [_module(module, module.__name__, names) for module in modules]
     return "\n\n".join(parts)
 
 
