@@ -82,3 +82,8 @@ def test_problems_are_loaded_when_they_are_asked_for():
 def test_readme_links_exist():
     for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()):
         assert (ROOT / target).exists(), target
+
+
+def test_the_changelog_begins_with_this_version():
+    newest = re.search(r"^## ([^:\s]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest[1] == sb.__version__

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sobirl.core.errors import InvalidInputError
+from sobirl.core.version import __version__
 from sobirl.runs.decoding import decode, encode, typed
 from sobirl.runs.files import plain
 from sobirl.runs.options import RunOptions
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Options = TypeVar("Options", bound=RunOptions)
 
 FORMAT = 2  # 1 had other names of options
-_PACKAGES = ("sobirl", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy")
+_PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy")
 
 
 def configuration(options: RunOptions) -> dict:
@@ -88,7 +89,7 @@ def _input(name: str, entry: dict) -> Path:
 def versions() -> dict[str, str]:
     """The versions that decide which numbers come out."""
     packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"python": platform.python_version(), **packages}
+    return {"python": platform.python_version(), "sobirl": __version__, **packages}
 
 
 def sha256(path: Path) -> str:
