@@ -16,15 +16,17 @@ export MPLBACKEND ?= Agg
 demo: $(STAMP)  ## install, solve the Four Rooms incentive design problem, print a table, write figures
 	$(BIN)/sobirl run four-rooms --force --out runs/demo
 
-test: $(STAMP)  ## lint, import order and the test suite
+test: $(STAMP)  ## lint, import order, types and the test suite
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(STAMP)  ## everything, the slow tests too
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or not slow"
 
 test-versions: $(STAMP)  ## a quick part of the tests with the lowest and newest dependencies
@@ -34,6 +36,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/lint-imports
+	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
 
 bench: $(STAMP)  ## run every benchmark; results go to docs/benchmarks.md by hand
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -37,8 +37,8 @@ _PUBLIC = {
         "simplex",
     ),
     "sobirl.core": ("ConvergenceError", "InvalidInputError", "Response", "SobirlError", "Status"),
-    "sobirl.core.protocols": ("Method",),
-    "sobirl.experiments.loading": ("load_run",),
+    "sobirl.core.protocols": ("LowerLevel", "Method"),
+    "sobirl.experiments.loading": ("LoadedRun", "load_run"),
     "sobirl.hypergrad": (
         "HypergradMethod",
         "LeaderReturn",
@@ -76,7 +76,9 @@ if TYPE_CHECKING:
     from sobirl import problems as problems
     from sobirl.bilevel import *
     from sobirl.core import *
+    from sobirl.core.protocols import LowerLevel as LowerLevel
     from sobirl.core.protocols import Method as Method
+    from sobirl.experiments.loading import LoadedRun as LoadedRun
     from sobirl.experiments.loading import load_run as load_run
     from sobirl.hypergrad import *
     from sobirl.mdp import *

@@ -188,3 +188,20 @@ def test_every_method_has_its_row_and_its_page():
         (row,) = [line for line in shown.splitlines() if line.startswith(f"| `{name}` |")]
         assert f"[`{entry.class_name}`]({methods.page(name, entry)}.md)" in row
         assert entry.what in row and row.count("|") == 7
+
+
+def test_every_problem_has_its_row_and_its_page():
+    """Those without a place of their own in the menu stand under Problems, each once."""
+    problems = hook("problems")
+    config = types.SimpleNamespace(nav=[{"Problems": []}])
+    entries = problems.on_config(config).nav[0]["Problems"]
+    pages = [page for e in entries for page in (e.values() if isinstance(e, dict) else [e])]
+    assert len(pages) == len(set(pages))
+    assert set(pages) == {f"problems/{page.name}" for page in (ROOT / "docs/problems").glob("*.md")}
+    text = (ROOT / "docs/problems/index.md").read_text()
+    shown = problems.on_page_markdown(text)
+    assert text.count(problems.MARK) == 1 and problems.MARK not in shown
+    for name in EXPERIMENTS:
+        assert (ROOT / "docs" / problems.page(name)).is_file()
+        (row,) = [line for line in shown.splitlines() if line.startswith(f"| [`{name}`](")]
+        assert row.count("|") == 3

@@ -53,6 +53,21 @@ def test_the_answer(run):
         assert -float(problem.value(other)) <= metrics["leader_value"] + 1e-9
 
 
+def test_the_default_step_converges_without_bounds(tmp_path):
+    command = ("run", "tabular", "--quiet", *EXAMPLE, "--transfer", 1, "--temperature", 1)
+    code, printed, error = sobirl(*command, "--out", tmp_path / "run")
+    assert (code, error) == (0, "")
+    assert "warning" not in printed
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["converged"]
+
+
+def test_a_run_that_did_not_converge_says_what_to_do(tmp_path):
+    code, printed, _ = sobirl(*(*QUICK[:-1], 3), *EXAMPLE, "--out", tmp_path / "run")
+    assert code == 0
+    assert "warning: Not converged: the gradient's norm, " in printed
+    assert "take more steps" in " ".join(printed.split())
+
+
 def test_the_files(run):
     rows = table(run / "incentives.csv")
     assert [row["incentive"] for row in rows][2] == "toll_school"
@@ -88,7 +103,7 @@ def test_the_files(run):
         ("--budget 1 --lower 1", "the bounds alone need 4, got 1"),
         ("--starts 0", "--starts should be greater than or equal to 1, got 0"),
         ("--num-steps 0", "--num-steps should be greater than or equal to 1, got 0"),
-        ("--step-size -1", "--step-size should be greater than 0, got -1"),
+        ("--learning-rate -1", "--learning-rate should be greater than 0, got -1"),
         ("--checkpoint-seconds -1", "--checkpoint-seconds should be greater than or equal"),
     ],
 )

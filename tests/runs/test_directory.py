@@ -219,7 +219,7 @@ def test_unwritable_directory(tmp_path, monkeypatch):
     [
         FourRoomsRun(),
         FourRoomsRun(temperature=0.003, cost_weight=3.0, starts=2, tensorboard=True, quiet=True),
-        RandomMDPRun(method="m-sobirl-occupancy", step_size=1e-300, states=7),
+        RandomMDPRun(method="m-sobirl-occupancy", learning_rate=1e-300, states=7),
         RustBusRun(simulate=True, cost="quadratic", theta=(2.5, -1.25), replacement_cost=9.0),
         TabularRun(lower=(-math.inf, 0.0, 0.0, -1.0), upper=(math.inf,), initial="-Ring & West"),
     ],

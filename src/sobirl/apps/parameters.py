@@ -74,6 +74,7 @@ def _parameter(name: str, hint: Any, default: Any, text: str, group: Group) -> i
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=default,
+        # pyrefly: ignore[invalid-annotation]  # a type made at run time
         annotation=Annotated[_named(hint), shown],
     )
 
@@ -83,10 +84,15 @@ def _named(hint: Any) -> Any:
     arguments = typing.get_args(hint)
     if typing.get_origin(hint) is Annotated:
         choices = next((c for c in arguments if isinstance(c, Choices)), None)
-        return _named(arguments[0]) if choices is None else Literal[tuple(choices.names())]
+        if choices is None:
+            return _named(arguments[0])
+        # pyrefly: ignore[invalid-literal]  # a type made at run time
+        return Literal[tuple(choices.names())]
     if typing.get_origin(hint) in (Union, types.UnionType):
+        # pyrefly: ignore[invalid-annotation]  # a type made at run time
         return Union[tuple(map(_named, arguments))]  # noqa: UP007
     if typing.get_origin(hint) is tuple:
+        # pyrefly: ignore[invalid-annotation, not-a-type]  # a type made at run time
         return tuple[(_named(arguments[0]), *arguments[1:])]
     return hint
 

@@ -4,6 +4,7 @@ import io
 import operator
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -83,7 +84,7 @@ def save_checkpoint(
 
     The arrays are named by their place in the state, for example `state.x`.
     """
-    arrays = {name: np.asarray(_raw(leaf)) for name, leaf in _named(state).items()}
+    arrays: dict[str, Any] = {name: np.asarray(_raw(leaf)) for name, leaf in _named(state).items()}
     arrays |= {_RECORDS + name: rows for name, rows in records.items()}
     with atomic_file(path) as file:
         np.savez(file, format=FORMAT, seconds=seconds, fingerprint=fingerprint, **arrays)
@@ -179,5 +180,5 @@ def _raw(leaf: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
 
 def _like(leaf: jax.Array | np.ndarray, array: np.ndarray) -> jax.Array | np.ndarray:
     if _is_key(leaf):
-        return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf))
+        return jax.random.wrap_key_data(jax.numpy.asarray(array), impl=jax.random.key_impl(leaf))
     return array

@@ -49,7 +49,7 @@ class Running(eqx.Module):
 class StartSettings(eqx.Module):
     """What may differ from start to start."""
 
-    step_size: Float[Array, "*starts"] | None
+    learning_rate: Float[Array, "*starts"] | None
     continuation: GeometricContinuation | None
 
 
@@ -70,7 +70,7 @@ def _init_one(problem, method, optimizer, settings, x, key) -> RunState:
     key, method_key = jax.random.split(key)
     state = RunState(
         x=x,
-        optimizer_state=_optimizer(optimizer, settings).init(x),
+        optimizer_state=optimizer_of(optimizer, settings).init(x),
         method_state=method.init(problem, x, method_key),
         step=jnp.zeros((), jnp.int32),
         key=key,
@@ -100,7 +100,7 @@ def step(
         at, state.x, state.method_state, method_key
     )
     norm = optax.tree.norm(hypergradient)
-    updates, optimizer_state = _optimizer(optimizer, settings).update(
+    updates, optimizer_state = optimizer_of(optimizer, settings).update(
         hypergradient, state.optimizer_state, state.x
     )
     # A start whose hyper-gradient is not finite stays where it is, and its status says so.
@@ -210,8 +210,12 @@ def _nothing(shape, dtype) -> Array:
     return jnp.full(shape, jnp.nan if jnp.issubdtype(dtype, jnp.floating) else 0, dtype)
 
 
-def _optimizer(optimizer: Optimizer | OptimizerOf, settings: StartSettings) -> Optimizer:
-    return optimizer(settings.step_size) if callable(optimizer) else optimizer
+def optimizer_of(optimizer: Optimizer | OptimizerOf, settings: StartSettings) -> Optimizer:
+    """The optimizer of one start."""
+    if not callable(optimizer):
+        return optimizer
+    assert settings.learning_rate is not None  # `minimize` takes both or neither
+    return optimizer(settings.learning_rate)
 
 
 def _select(condition, if_true: PyTree, if_false: PyTree) -> PyTree:

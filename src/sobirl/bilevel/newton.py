@@ -105,6 +105,7 @@ def minimize_newton(
     moving = _free_entries(x0, free)
 
     clock = time.perf_counter()
+    # pyrefly: ignore[missing-attribute]  # equinox has `lower`, its annotation has not
     compiled = eqx.filter_jit(_derivatives).lower(problem, x0).compile()
     compile_seconds = time.perf_counter() - clock
 

@@ -25,7 +25,7 @@ class ScalarAdamState(NamedTuple):
 
 
 def scalar_adam(
-    step_size: float | Float[Array, ""] | optax.Schedule,
+    learning_rate: float | Float[Array, ""] | optax.Schedule,
     b1: float = 0.9,
     b2: float = 0.999,
     eps: float = 1e-8,
@@ -39,7 +39,8 @@ def scalar_adam(
     stationary points are at rest, and still its length needs no tuning to the scale of φ.
 
     Args:
-        step_size: the length of a step, at first and where gradients agree, or an optax schedule.
+        learning_rate: the length of a step, at first and where gradients agree, or an optax
+            schedule.
         b1: decay of the mean gradient, in [0, 1).
         b2: decay of the mean squared norm, in [0, 1).
         eps: the least norm to divide by.
@@ -48,21 +49,21 @@ def scalar_adam(
     Wu, Bottou 2019).
     """
 
-    def init(x: PyTree) -> ScalarAdamState:
-        zeros = jax.tree.map(jnp.zeros_like, x)
-        square = jnp.zeros((), jnp.result_type(*jax.tree.leaves(x)))
+    def init(params: PyTree) -> ScalarAdamState:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        square = jnp.zeros((), jnp.result_type(*jax.tree.leaves(params)))
         return ScalarAdamState(jnp.zeros((), jnp.int32), zeros, square)
 
-    def update(gradient: PyTree, state: ScalarAdamState, x: PyTree = None):
+    def update(updates: PyTree, state: ScalarAdamState, params: PyTree = None):
         count = state.count + 1
-        mean = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mean, gradient)
-        square = b2 * state.square + (1 - b2) * optax.tree.norm(gradient, squared=True)
+        mean = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mean, updates)
+        square = b2 * state.square + (1 - b2) * optax.tree.norm(updates, squared=True)
         norm = jnp.sqrt(square / (1 - b2**count)) + eps
         direction = jax.tree.map(lambda m: m / ((1 - b1**count) * norm), mean)
         return direction, ScalarAdamState(count, mean, square)
 
     return optax.chain(
-        optax.GradientTransformation(init, update), optax.scale_by_learning_rate(step_size)
+        optax.GradientTransformation(init, update), optax.scale_by_learning_rate(learning_rate)
     )
 
 
@@ -83,7 +84,7 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 
 @functools.cache  # the same object again, so that nothing is compiled anew
 def named_optimizer(
-    name: str, with_step_size: bool = True
+    name: str, with_learning_rate: bool = True
 ) -> optax.GradientTransformation | Callable[..., optax.GradientTransformation]:
     """The optimizer of that name with the step size 1e-2, or the function from a step size to one.
 
@@ -97,4 +98,4 @@ def named_optimizer(
             f"optimizer: {name!r} is none{meant}; the names are {', '.join(OPTIMIZERS)}, and any "
             "optax optimizer will do, for example optax.adam(0.1)"
         )
-    return OPTIMIZERS[name](_STEP_SIZE) if with_step_size else OPTIMIZERS[name]
+    return OPTIMIZERS[name](_STEP_SIZE) if with_learning_rate else OPTIMIZERS[name]

@@ -1,15 +1,18 @@
 """The bilevel problem: a follower that answers, and an objective that judges the answer."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, ArrayLike, Float, Key, PyTree
 
-from sobirl.core.checks import as_float_array, check, check_shape
+from sobirl.core.checks import Checked, Numbers, as_float_array, check, check_shape
 from sobirl.core.errors import InvalidInputError
+from sobirl.core.protocols import LowerLevel
 from sobirl.core.response import Response
+from sobirl.mdp import SoftMDP
 from sobirl.solvers import solve
 
 
@@ -32,13 +35,19 @@ class BilevelProblem(eqx.Module):
     Source: Yang, Gao, Yuan (2025), problem (1); contexts as in Thoma et al. (2024).
     """
 
-    follower: Callable
-    objective: Callable
+    follower: Callable[..., Any]
+    objective: Callable[..., ArrayLike]
     contexts: PyTree | None = None
     weights: Float[Array, "C"] | None = None
     temperature_factor: Float[Array, ""] | None = None  # set by `at_temperature`
 
-    def __init__(self, follower, objective, contexts=None, weights=None):
+    def __init__(
+        self,
+        follower: Checked[Callable[..., SoftMDP | LowerLevel]],
+        objective: Checked[Callable[..., ArrayLike]],
+        contexts: PyTree | None = None,
+        weights: Numbers | None = None,
+    ):
         for name, function in (("follower", follower), ("objective", objective)):
             if not callable(function):
                 raise InvalidInputError(
@@ -95,15 +104,16 @@ class BilevelProblem(eqx.Module):
 
     def context_keys(self, key: Key[Array, ""]) -> Key[Array, "..."]:
         """An independent key for every context; the key itself without contexts."""
-        if self.contexts is None:
+        if self.weights is None:
             return key
         return jax.random.split(key, len(self.weights))
 
     def average(self, tree: PyTree) -> PyTree:
         """The weighted sum over the context axis of every array, if there is one."""
-        if self.contexts is None:
+        weights = self.weights
+        if weights is None:
             return tree
-        return jax.tree.map(lambda leaf: jnp.tensordot(self.weights, leaf, axes=1), tree)
+        return jax.tree.map(lambda leaf: jnp.tensordot(weights, leaf, axes=1), tree)
 
     def respond(self, x: PyTree, **options) -> Response:
         """The follower's response to x, with a context axis if there are contexts.

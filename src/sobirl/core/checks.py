@@ -1,7 +1,8 @@
 """Checks of user input: of every entry for concrete arrays, of shapes only for traced ones."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,29 @@ import numpy as np
 from jaxtyping import Array, ArrayLike
 
 from sobirl.core.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    Anything = TypeVar("Anything")
+    Checked = Annotated[Anything, "checked here, see below"]
+else:
+
+    class Checked:
+        """`Checked[T]` is T for readers and type checkers.
+
+        At run time it is anything, so that our checks come first, whose errors say more.
+        """
+
+        def __class_getitem__(cls, kind: Any) -> Any:
+            return Any
+
+
+Numbers = Checked[
+    ArrayLike
+    | Sequence[ArrayLike]
+    | Sequence[Sequence[ArrayLike]]
+    | Sequence[Sequence[Sequence[float]]]
+]
+"""What `as_float_array` takes: an array, or nested sequences of numbers."""
 
 
 def as_float_array(
@@ -33,7 +57,7 @@ def as_float_array(
         raise InvalidInputError(f"{name}: expected real numbers, got {kind}")
     check(name, values, np.isfinite(values.astype(np.float64)), "must be finite")
     check(name, values, holds(values), requirement)
-    if values.dtype == np.float64 and values.ndim and not jax.config.jax_enable_x64:
+    if values.dtype == np.float64 and values.ndim and _float_dtype(values.dtype) != np.float64:
         warnings.warn(
             f"{name} is float64 but JAX is set to float32; for exact hyper-gradients call "
             "jax.config.update('jax_enable_x64', True) before anything else",

@@ -1,11 +1,25 @@
 """The contracts between the layers: what a problem offers and what a method must provide."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Array, Float, Key, PyTree
 
 from sobirl.core.response import Response
+
+Answer_co = TypeVar("Answer_co", covariant=True)
+
+
+@runtime_checkable
+class LowerLevel(Protocol[Answer_co]):
+    """A follower other than a `SoftMDP`: any pytree that answers with its own `solve`.
+
+    What it answers is what the leader's objective sees.
+    """
+
+    def solve(self, *, initial_value: Any = None, throw: bool = True) -> Answer_co:
+        """The follower's response, from an initial value; an error, if asked, where it failed."""
+        ...
 
 
 @runtime_checkable

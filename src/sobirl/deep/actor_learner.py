@@ -9,6 +9,7 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
 
 from sobirl.core.errors import InvalidInputError
@@ -93,7 +94,7 @@ class ActorLearner(eqx.Module):
         """
         key, follower_key = jax.random.split(key)
         count, k = self.replay.num_envs, self.replay.frame_stack
-        frames = first_frames(observation, k)
+        frames = jnp.asarray(first_frames(observation, k))
         follower = self.follower.init(follower_key)
         action, log_prob = self.follower.act(follower, seen(frames), follower_key)
         flags = jnp.zeros((count, 1), bool)
@@ -187,7 +188,7 @@ class ActorLearner(eqx.Module):
             follower=state.follower,
             replay=self.replay.add(state.replay, record),
             frames=jnp.where(live, shifted, begun),
-            live=~ended,
+            live=jnp.logical_not(ended),
             returns=jnp.where(ended, 0, returns),
             lengths=jnp.where(ended, 0, lengths),
             vector_steps=state.vector_steps + 1,
@@ -252,6 +253,6 @@ def to_environment(spec: EnvSpec, action: Num[Array, "N *d"]) -> Num[Array, "N *
     return low + (action + 1) / 2 * (high - low)
 
 
-def _like(flags: Bool[Array, "N"], leaf: Num[Array, "N ..."]) -> Bool[Array, "N ..."]:
+def _like(flags: Bool[Array, "N"], leaf: Num[Array | np.ndarray, "N ..."]) -> Bool[Array, "N ..."]:
     """The flags with as many axes as an array has."""
     return flags.reshape(-1, *(1,) * (leaf.ndim - 1))

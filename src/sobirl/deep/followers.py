@@ -6,6 +6,7 @@ loaded when it is asked for.
 """
 
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sobirl.core.errors import InvalidInputError
@@ -28,7 +29,7 @@ class Entry(NamedTuple):
     discrete: str | None = None
     continuous: str | None = None
 
-    def load(self, kind: str) -> "type[Follower] | None":
+    def load(self, kind: str) -> "Callable[..., Follower] | None":
         """The class for "discrete" or "continuous" actions, if there is one."""
         where = getattr(self, kind)
         if where is None:

@@ -58,20 +58,20 @@ class HostLoop:
 
         See `CompiledLoop.advance`.
         """
-        fixed, state = (learner, self.spec, reward), state[0]
-        state, action, log_prob, outside = _first_action(fixed, state)
-        programs = _Programs(fixed, (state, action, log_prob))
-        follower, rest = programs.split(state, action, log_prob)
-        metrics = []
+        fixed = (learner, self.spec, reward)
+        learning, action, log_prob, outside = _first_action(fixed, state[0])
+        programs = _Programs(fixed, (learning, action, log_prob))
+        follower, rest = programs.split(learning, action, log_prob)
+        metrics: list[dict[str, Array]] = []
         for _ in range(num_calls):
             step = self.environments.step(np.asarray(outside))
             rest, outside, key, episodes = programs.act(rest, follower, *step)
             # This goes on while the environments take their next step.
             follower, learned = programs.learn(follower, rest, key)
             metrics.append({**episodes, **learned})
-        state, _, _ = programs.combine(follower, rest)
+        learning, _, _ = programs.combine(follower, rest)
         sums = {name: jnp.asarray(sum(float(row[name]) for row in metrics)) for name in metrics[0]}
-        return (state, self._kept()), sums
+        return (learning, self._kept()), sums
 
     def evaluate(
         self,

@@ -183,7 +183,7 @@ def convolve(layer: eqx.nn.Conv2d, image: Float[Array, "C H W"]) -> Float[Array,
     patches = jnp.stack([image[:, row, column] for row in rows for column in columns], axis=1)
     weight = layer.weight.reshape(layer.out_channels, -1)
     products = weight @ patches.reshape(-1, height * width)
-    return products.reshape(-1, height, width) + layer.bias
+    return products.reshape(-1, height, width) + (0 if layer.bias is None else layer.bias)
 
 
 class Ensemble(eqx.Module):

@@ -18,6 +18,7 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.deep.actor_learner import ActorLearner
 from sobirl.deep.compiled_loop import CompiledLoop
 from sobirl.deep.follower import FollowerView
+from sobirl.deep.implicit import ImplicitTerm
 from sobirl.deep.novelty import POOL, Novelty
 from sobirl.deep.reward_learning import RewardLearner, RewardState
 from sobirl.experience import Fragment, sample_fragments, seen
@@ -89,9 +90,10 @@ class PreferenceLearning:
 
     def __post_init__(self):
         has_states = isinstance(self.loop, CompiledLoop) and self.learner.keep_states
-        if self._needs_rollouts and not has_states:
+        term = self._rolled_out
+        if term is not None and not has_states:
             raise InvalidInputError(
-                f"horizon: {self.rewards.implicit.horizon} of the implicit term needs environments "
+                f"horizon: {term.horizon} of the implicit term needs environments "
                 "in JAX and a learner with keep_states=True; without, only 0 will do"
             )
 
@@ -136,7 +138,7 @@ class PreferenceLearning:
                 learner_state.follower,
                 steps=learner_state.steps,
                 records=learner_state.vector_steps,
-                environments=self.loop.environments if self._needs_rollouts else None,
+                environments=self.loop.environments if self._rolled_out else None,
             )
             reward, fitted = _fit(self.rewards, reward, queue, jnp.int32(updates), view, fit_key)
             metrics |= {"pairs": int(queue.added), "asked": asked}
@@ -175,9 +177,10 @@ class PreferenceLearning:
         return queue, count
 
     @property
-    def _needs_rollouts(self) -> bool:
+    def _rolled_out(self) -> ImplicitTerm | None:
+        """The implicit term, if it needs rollouts."""
         implicit = None if self.rewards is None else self.rewards.implicit
-        return implicit is not None and implicit.needs_rollouts
+        return implicit if implicit is not None and implicit.needs_rollouts else None
 
     def _fragments(self, learner_state, key, num) -> Fragment:
         """Pairs of fragments (num,2) of what was experienced lately."""
@@ -227,10 +230,10 @@ _add = eqx.filter_jit(PairQueue.add)
 
 def _means(sums: dict[str, Array]) -> Metrics:
     """What a round says of the follower: means over its episodes, and over its updates."""
-    sums = {name: float(value) for name, value in sums.items()}
-    episodes, updates = sums.pop("episodes"), sums.pop("updates")
-    returns, lengths = sums.pop("returns"), sums.pop("lengths")
-    over = {name: total / updates if updates else float("nan") for name, total in sums.items()}
+    totals = {name: float(value) for name, value in sums.items()}
+    episodes, updates = totals.pop("episodes"), totals.pop("updates")
+    returns, lengths = totals.pop("returns"), totals.pop("lengths")
+    over = {name: total / updates if updates else float("nan") for name, total in totals.items()}
     return {
         "episodes": episodes,
         "true_return": returns / episodes if episodes else float("nan"),

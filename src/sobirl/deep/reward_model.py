@@ -40,7 +40,8 @@ class RewardModel(eqx.Module):
         architecture: Architecture | None = None,
     ):
         self.discrete, self.bound = num_actions is not None, bound
-        outputs, extras = (num_actions, 0) if self.discrete else (1, action_size)
+        outputs, extras = (1, action_size) if num_actions is None else (num_actions, 0)
+        assert extras is not None  # one of the two is given
         self.ensemble = Ensemble(
             members, lambda key: Network(shape, outputs, key, architecture, extras), key
         )

@@ -70,11 +70,12 @@ def _check(name, fits, array, wanted):
 
 def flat_steps(
     fragments: Fragment,
-) -> tuple[Shaped[Array, "M *obs"], Shaped[Array | np.ndarray, "M *act"]]:
+) -> tuple[Shaped[Array, "M *obs"], Shaped[Array, "M *act"]]:
     """What a network sees, and the actions, of all M steps of all fragments one after another."""
     axes = fragments.mask.ndim
     stacked, action = fragments.stacked, fragments.action
-    return tuple(leaf.reshape(-1, *leaf.shape[axes:]) for leaf in (stacked, action))
+    flat = tuple(jnp.reshape(leaf, (-1, *leaf.shape[axes:])) for leaf in (stacked, action))
+    return flat[0], flat[1]
 
 
 def sample_fragments(
@@ -127,9 +128,20 @@ def sample_fragments(
     ):
         _check_range(name, number, 1, most)
     _check_range("first", first, 0, capacity - 1)
-    numbers = (first, count, count if now is None else now, capacity if recent is None else recent)
-    numbers = tuple(jnp.asarray(number, jnp.int32) for number in numbers)
-    flat = _sample(steps, key, math.prod(shape), length, *numbers, frame_stack, cross_episodes)
+    now, recent = count if now is None else now, capacity if recent is None else recent
+    first, count, now, recent = (jnp.asarray(n, jnp.int32) for n in (first, count, now, recent))
+    flat = _sample(
+        steps,
+        key,
+        math.prod(shape),
+        length,
+        first,
+        count,
+        now,
+        recent,
+        frame_stack,
+        cross_episodes,
+    )
     return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), flat)
 
 

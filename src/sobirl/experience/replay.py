@@ -9,6 +9,7 @@ import equinox as eqx
 import flashbax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flashbax.buffers.trajectory_buffer import TrajectoryBufferState
 from jaxtyping import Array, Bool, Float, Int, Key, Num
 
@@ -99,7 +100,7 @@ class Replay(eqx.Module):
         return first, jnp.where(state.is_full, self.length, state.current_index)
 
 
-def _within_episode(window: Steps, k: int) -> Num[Array, "B L *obs"]:
+def _within_episode(window: Steps, k: int) -> Num[Array | np.ndarray, "B L *obs"]:
     """The frames, those of the episode before replaced by the first of the own one."""
     if k == 1:
         return window.observation

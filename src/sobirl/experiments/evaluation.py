@@ -38,12 +38,12 @@ def evaluate(
     Raises:
         ConvergenceError: φ is not finite at a needed point.
     """
-    statuses, *numbers = map(np.asarray, _evaluate(problem, xs))
+    statuses, objectives, policies, visits = (np.asarray(a) for a in _evaluate(problem, xs))
     chosen = slice(None) if needed is None else list(needed)
     worst = Status(int(np.max(statuses[chosen])))
-    if not np.isfinite(numbers[0][chosen]).all():
+    if not np.isfinite(objectives[chosen]).all():
         raise ConvergenceError(max(worst, Status.NOT_FINITE).advice)
-    return Evaluation(*numbers, worst)
+    return Evaluation(objectives, policies, visits, worst)
 
 
 @eqx.filter_jit

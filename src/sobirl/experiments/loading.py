@@ -59,19 +59,18 @@ def load_run(
     """
     saved = SavedRun.load(Path(directory))
     options = None if saved.is_recorded else options_of(saved, kind_of(saved))
-    learned = {} if options is None else options.learned(saved)
+    learned: dict[str, Any] = {} if options is None else options.learned(saved)
     x = learned.pop("x", None)
     if x is None and (saved.path / X).exists():
         x = jax.tree.map(jnp.asarray, read_solution(saved.path / X, like))
-    loaded = LoadedRun(
-        saved.path, x, saved.metrics(), saved.summary, **({"problem": problem} | learned)
-    )
+    learned.setdefault("problem", problem)
+    loaded = LoadedRun(saved.path, x, saved.metrics(), saved.summary, **learned)
     if loaded.problem is None or loaded.policy is not None or x is None:
         return loaded
     return dataclasses.replace(loaded, **_of_tables(loaded.problem, x))
 
 
-def _of_tables(problem: "BilevelProblem", x: Any) -> dict[str, Callable[..., Any]]:
+def _of_tables(problem: "BilevelProblem", x: Any) -> dict[str, Any]:
     """The follower's policy and reward at x, as functions of states."""
     policies = np.exp(np.asarray(problem.respond(x).log_policy))
     rewards = np.asarray(problem.each_context(lambda context: problem.lower(x, context).reward))

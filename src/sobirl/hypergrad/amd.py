@@ -40,9 +40,7 @@ class AMD(HypergradMethod):
         if self.updates < 1:
             raise InvalidInputError(f"updates: must be at least 1, got {self.updates}")
 
-    def begin(
-        self, problem: ContextProblem, x: PyTree, key: Key[Array, ""] | None
-    ) -> Float[Array, "S"]:
+    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""]) -> Float[Array, "S"]:
         """V = 0."""
         return jnp.zeros_like(problem.mdp(x).initial)
 
@@ -51,7 +49,7 @@ class AMD(HypergradMethod):
         problem: ContextProblem,
         x: PyTree,
         state: Float[Array, "S"],
-        key: Key[Array, ""] | None,
+        key: Key[Array, ""],
     ) -> tuple[Float[Array, ""], PyTree, Float[Array, "S"], dict[str, Array]]:
         """The derivative through the next T updates."""
 

@@ -75,12 +75,12 @@ class HypergradMethod(eqx.Module):
     objective_is_exact: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""] | None) -> PyTree:
+    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""]) -> PyTree:
         """The state before the first step."""
 
     @abc.abstractmethod
     def estimate_one(
-        self, problem: ContextProblem, x: PyTree, state: PyTree, key: Key[Array, ""] | None
+        self, problem: ContextProblem, x: PyTree, state: PyTree, key: Key[Array, ""]
     ) -> tuple[Float[Array, ""], PyTree, PyTree, dict[str, Array]]:
         """The objective, the hyper-gradient, the next state, and further metrics.
 
@@ -96,7 +96,7 @@ class HypergradMethod(eqx.Module):
         """The method's name in errors."""
         return type(self).__name__
 
-    def init(self, problem: Problem, x: PyTree, key: Key[Array, ""] | None) -> PyTree:
+    def init(self, problem: Problem, x: PyTree, key: Key[Array, ""]) -> PyTree:
         """The state before the first step, of all contexts.
 
         Raises:
@@ -113,7 +113,7 @@ class HypergradMethod(eqx.Module):
         return problem.each_context(one, problem.context_keys(key))
 
     def estimate(
-        self, problem: Problem, x: PyTree, state: PyTree, key: Key[Array, ""] | None
+        self, problem: Problem, x: PyTree, state: PyTree, key: Key[Array, ""]
     ) -> tuple[PyTree, PyTree, dict[str, Array]]:
         """The (estimate of the) hyper-gradient at x, the next state, and metrics."""
 

@@ -4,7 +4,7 @@ Environments that go on from batch to batch get many short ones, which is faster
 anew get few long ones.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 
@@ -14,19 +14,21 @@ from sobirl.hypergrad.leader_return import LeaderReturn
 from sobirl.hypergrad.methods import entry
 from sobirl.hypergrad.trajectory_loss import TrajectoryLoss
 
+Given = TypeVar("Given", bound=Problem)
+
 _EPISODE = 200  # steps after which a single episode is cut off
 
 
-def short_batches(steps: int) -> dict[str, int]:
+def short_batches(steps: int) -> dict[str, Any]:
     """Many environments, of which each takes few steps."""
     length = min(_positive(steps), 25 if steps < 500 else 50)
-    return {"num_envs": steps // length, "num_steps": length}
+    return {"num_envs": steps // length, "rollout_steps": length}
 
 
-def long_batches(steps: int) -> dict[str, int]:
+def long_batches(steps: int) -> dict[str, Any]:
     """Few environments, of which each takes many steps."""
     few = max(1, _positive(steps) // 1000)
-    return {"num_envs": few, "num_steps": steps // few}
+    return {"num_envs": few, "rollout_steps": steps // few}
 
 
 def episode_length(steps: int) -> int:
@@ -34,7 +36,7 @@ def episode_length(steps: int) -> int:
     return max(1, min(_EPISODE, _positive(steps) // 2))
 
 
-def with_budget(name: str, problem: Problem, steps: int, **options: Any) -> tuple[Method, Problem]:
+def with_budget(name: str, problem: Given, steps: int, **options: Any) -> tuple[Method, Given]:
     """A method of `METHODS` with a budget, and the problem as that method takes it.
 
     Methods for losses of trajectories get a `LeaderReturn` as such a loss, cut off where the budget
@@ -56,7 +58,7 @@ def with_budget(name: str, problem: Problem, steps: int, **options: Any) -> tupl
             problem = eqx.tree_at(lambda p: p.objective, problem, loss)
         if isinstance(problem.objective, TrajectoryLoss) and hasattr(chosen.load(), "with_budget"):
             loss = problem.objective
-            options = {"tuple_steps": loss.num_steps * loss.num_trajectories, **options}
+            options = {"tuple_steps": loss.horizon * loss.num_trajectories, **options}
     return chosen.make(_positive(steps), **options), problem
 
 

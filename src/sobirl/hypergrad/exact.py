@@ -38,12 +38,12 @@ class Exact(HypergradMethod):
     needs: ClassVar[Needs] = METHODS["exact"].needs
     objective_is_exact: ClassVar[bool] = True
 
-    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""] | None) -> WarmStart:
+    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""]) -> WarmStart:
         """Zero values, from which the first lower level is solved."""
         return WarmStart.cold(problem.mdp(x), self.solver)
 
     def estimate_one(
-        self, problem: ContextProblem, x: PyTree, state: WarmStart, key: Key[Array, ""] | None
+        self, problem: ContextProblem, x: PyTree, state: WarmStart, key: Key[Array, ""]
     ) -> tuple[Float[Array, ""], PyTree, WarmStart, dict[str, Array]]:
         """The hyper-gradient at x, to the tolerances of the solver and of the adjoint."""
         mdp, pull_follower = eqx.filter_vjp(problem.mdp, x)

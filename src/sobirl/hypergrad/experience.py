@@ -1,7 +1,5 @@
 """Trajectories of the follower as the leader sees them."""
 
-from typing import NamedTuple
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -67,33 +65,94 @@ class Streams(eqx.Module):
         )
 
 
-class Experience(NamedTuple):
-    """One batch of trajectories and what an estimate may be made of.
+class Setting(eqx.Module):
+    """What trajectories are sampled in: a follower as the leader sees it.
 
     Attributes:
         mdp: the follower's soft MDP; methods look at its numbers and simulate, no more.
         response: the follower's response.
         reward: the leader's r_u (S,A).
         discount: the leader's γ_u (S,A).
-        rollout: trajectories of the response's policy.
-        weight: the product of γ_u since the episode's first step, 0 for steps not taken (N,T).
-        trace: the eligibility trace that the trajectories begin with (N,).
-        episodes: how many episodes began, on average where they go on from batch to batch.
     """
 
     mdp: SoftMDP
     response: Response
     reward: Float[Array, "S A"]
     discount: Float[Array, "S A"]
-    rollout: Rollout | None = None
-    weight: Float[Array, "N T"] | None = None
-    trace: Float[Array, "N"] | None = None
-    episodes: Float[Array, ""] | None = None
 
     @property
     def ends(self) -> Bool[Array, "S A"]:
         """Whether an episode ends here: nothing that follows counts, for either level."""
         return (self.discount == 0) & (self.mdp.discount == 0)
+
+    def sample(
+        self,
+        key: Key[Array, ""],
+        streams: Streams,
+        rollout_steps: int,
+        restart: Float[Array, "S"] | None = None,
+        first_action: Int[Array, "N"] | None = None,
+    ) -> tuple["Experience", Streams]:
+        """A batch from where the streams stand, and where they stand after it.
+
+        Args:
+            key: a typed JAX key.
+            streams: where the environments stand.
+            rollout_steps: T, the steps of every environment.
+            restart: where the next episode begins once one has ended (S,), a distribution;
+                without, an environment stops there.
+            first_action: the first action of every environment (N,); drawn by default.
+        """
+        key, restart_key = jax.random.split(key)
+        shape = (rollout_steps, len(streams.weight))
+        restarts = None if restart is None else draw_states(restart_key, restart, shape)
+        # A step's weight in either level's sums is at most the product of the larger discounts.
+        larger = jnp.maximum(self.mdp.discount, self.discount)
+        rollout, environments = simulate(
+            eqx.tree_at(lambda m: m.discount, self.mdp, larger),
+            self.response.policy,
+            key,
+            streams.environments,
+            rollout_steps,
+            self.ends,
+            restarts,
+            0.0 if restart is None else GIVE_UP,
+            first_action,
+        )
+        discount = self.discount[rollout.state, rollout.action]
+        weight = discount_weights(discount, rollout.first, streams.weight)
+        trace, streams = streams.trace, streams.count(jnp.sum(rollout.first))
+        batch = Experience(
+            self.mdp,
+            self.response,
+            self.reward,
+            self.discount,
+            rollout=rollout,
+            weight=weight * rollout.live,
+            trace=trace,
+            episodes=streams.episodes / streams.batches,
+        )
+        return batch, eqx.tree_at(
+            lambda s: (s.environments, s.weight),
+            streams,
+            (environments, weight[:, -1] * discount[:, -1]),
+        )
+
+
+class Experience(Setting):
+    """One batch of trajectories and what an estimate may be made of.
+
+    Attributes:
+        rollout: trajectories of the response's policy.
+        weight: the product of γ_u since the episode's first step, 0 for steps not taken (N,T).
+        trace: the eligibility trace that the trajectories begin with (N,).
+        episodes: how many episodes began, on average where they go on from batch to batch.
+    """
+
+    rollout: Rollout
+    weight: Float[Array, "N T"]
+    trace: Float[Array, "N"]
+    episodes: Float[Array, ""]
 
     @property
     def transitions(self) -> tuple[Array, Array, Array, Array]:
@@ -114,50 +173,3 @@ class Experience(NamedTuple):
         """The leader's discounted return from every step on, as far as it was sampled."""
         reward = self.along(self.reward) * self.rollout.live
         return return_to_go(reward, self.along(self.discount), self.rollout.first)
-
-    def sample(
-        self,
-        key: Key[Array, ""],
-        streams: Streams,
-        num_steps: int,
-        restart: Float[Array, "S"] | None = None,
-        first_action: Int[Array, "N"] | None = None,
-    ) -> tuple["Experience", Streams]:
-        """A batch from where the streams stand, and where they stand after it.
-
-        Args:
-            key: a typed JAX key.
-            streams: where the environments stand.
-            num_steps: T, the steps of every environment.
-            restart: where the next episode begins once one has ended (S,), a distribution;
-                without, an environment stops there.
-            first_action: the first action of every environment (N,); drawn by default.
-        """
-        key, restart_key = jax.random.split(key)
-        shape = (num_steps, len(streams.weight))
-        restarts = None if restart is None else draw_states(restart_key, restart, shape)
-        # A step's weight in either level's sums is at most the product of the larger discounts.
-        larger = jnp.maximum(self.mdp.discount, self.discount)
-        rollout, environments = simulate(
-            eqx.tree_at(lambda m: m.discount, self.mdp, larger),
-            self.response.policy,
-            key,
-            streams.environments,
-            num_steps,
-            self.ends,
-            restarts,
-            0.0 if restart is None else GIVE_UP,
-            first_action,
-        )
-        batch = self._replace(rollout=rollout, trace=streams.trace)
-        discount = batch.along(self.discount)
-        weight = discount_weights(discount, rollout.first, streams.weight)
-        streams = streams.count(jnp.sum(rollout.first))
-        batch = batch._replace(
-            weight=weight * rollout.live, episodes=streams.episodes / streams.batches
-        )
-        return batch, eqx.tree_at(
-            lambda s: (s.environments, s.weight),
-            streams,
-            (environments, weight[:, -1] * discount[:, -1]),
-        )

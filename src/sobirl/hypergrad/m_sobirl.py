@@ -93,7 +93,7 @@ class MSoBiRL(HypergradMethod):
             "steps in x."
         )
 
-    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""] | None) -> MSoBiRLState:
+    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""]) -> MSoBiRLState:
         """V = 0 and the initial adjoint."""
         mdp = problem.mdp(x)
         zeros = adjoint = jnp.zeros(mdp.shape[0], mdp.reward.dtype)
@@ -103,7 +103,7 @@ class MSoBiRL(HypergradMethod):
         return MSoBiRLState(zeros, adjoint, jnp.array(True))
 
     def estimate_one(
-        self, problem: ContextProblem, x: PyTree, state: MSoBiRLState, key: Key[Array, ""] | None
+        self, problem: ContextProblem, x: PyTree, state: MSoBiRLState, key: Key[Array, ""]
     ) -> tuple[Float[Array, ""], PyTree, MSoBiRLState, dict[str, Array]]:
         """The hyper-gradient that the current value and adjoint give; it sweeps V at x first."""
         mdp = problem.mdp(x)

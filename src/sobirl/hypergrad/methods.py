@@ -5,7 +5,6 @@ Nothing here loads JAX, so that a command line can name the methods without it.
 
 import dataclasses
 import importlib
-import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -215,7 +214,7 @@ def as_method(method: "Method | type | str | None") -> "Method":
         method = "exact"
     if isinstance(method, str):
         return entry(method).make()
-    if inspect.isclass(method):
+    if isinstance(method, type):
         try:
             method = method()
         except TypeError as error:

@@ -45,7 +45,7 @@ class PBRL(HypergradMethod):
         penalty_growth: κ_k = κ (1 + growth · k); 0 keeps it.
         kind: which p.
         policy_steps: mirror-descent steps on π in an outer step.
-        policy_step_size: α in (0, 1].
+        policy_learning_rate: α in (0, 1].
         num_walks: sample ∂_x F from that many walks of either policy, for a `LeaderReturn` and a
             follower whose reward alone depends on x; None for exact expectations. The policy's own
             steps are exact in either case, as the follower's solve is in other methods.
@@ -62,7 +62,7 @@ class PBRL(HypergradMethod):
     penalty_growth: float | Float[Array, ""] = 0.0
     kind: Literal["value", "bellman"] = eqx.field(default="value", static=True)
     policy_steps: int = eqx.field(default=5, static=True)
-    policy_step_size: float | Float[Array, ""] = 0.5
+    policy_learning_rate: float | Float[Array, ""] = 0.5
     num_walks: int | None = eqx.field(default=None, static=True)
     solver: Solver = PolicyIteration()
 
@@ -74,7 +74,10 @@ class PBRL(HypergradMethod):
             "penalty_growth", self.penalty_growth, "must not be negative", lambda g: g >= 0
         )
         check_number(
-            "policy_step_size", self.policy_step_size, "must lie in (0, 1]", lambda a: 0 < a <= 1
+            "policy_learning_rate",
+            self.policy_learning_rate,
+            "must lie in (0, 1]",
+            lambda a: 0 < a <= 1,
         )
         for name in ("policy_steps", "num_walks"):
             count = getattr(self, name)
@@ -82,20 +85,20 @@ class PBRL(HypergradMethod):
                 raise InvalidInputError(f"{name}: must be at least 1, got {count}")
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> Needs:  # pyrefly: ignore[bad-override]  # depends on the options
         """The model and any objective; with walks, a return and x in the reward alone."""
         if self.num_walks is None:
             return METHODS["pbrl"].needs
         return Needs("return", ("reward",), samples=True)
 
-    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""] | None) -> PBRLState:
+    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""]) -> PBRLState:
         """The reference policy, or the uniform one."""
         mdp = problem.mdp(x)
         log_policy = jax.nn.log_softmax(mdp.log_reference)
         return PBRLState(log_policy, jnp.zeros_like(mdp.initial), jnp.zeros((), jnp.int32))
 
     def estimate_one(
-        self, problem: ContextProblem, x: PyTree, state: PBRLState, key: Key[Array, ""] | None
+        self, problem: ContextProblem, x: PyTree, state: PBRLState, key: Key[Array, ""]
     ) -> tuple[Float[Array, ""], PyTree, PBRLState, dict[str, Array]]:
         """∂_x F at the policy that the mirror-descent steps lead to."""
         mdp = problem.mdp(x)
@@ -110,7 +113,7 @@ class PBRL(HypergradMethod):
             objective = problem.upper(x, response)
             return objective + kappa * penalty, (objective, penalty)
 
-        def objective(log_policy):
+        def leader(log_policy):
             return problem.upper(x, _evaluate(mdp, log_policy))
 
         def descend(_, log_policy):
@@ -119,11 +122,11 @@ class PBRL(HypergradMethod):
             q = solution.q if self.kind == "bellman" else _evaluate(mdp, log_policy).q
             goal = mdp.log_reference + q / mdp.temperature
             policy = jnp.exp(log_policy)
-            slope = jax.grad(objective)(log_policy)  # in log π; divided by π that in π
+            slope = jax.grad(leader)(log_policy)  # in log π; divided by π that in π
             slope = slope / jnp.maximum(policy, jnp.finfo(policy.dtype).tiny)
             slope = slope / self._weight(mdp, policy)[:, None]
             goal = goal - slope / (kappa * mdp.temperature)
-            step = self.policy_step_size
+            step = self.policy_learning_rate
             return jax.nn.log_softmax((1 - step) * log_policy + step * goal)
 
         log_policy = jax.lax.fori_loop(0, self.policy_steps, descend, state.log_policy)
@@ -132,7 +135,9 @@ class PBRL(HypergradMethod):
             gradient, (objective, penalty) = jax.grad(penalized, has_aux=True)(x, log_policy)
         else:
             _, (objective, penalty) = penalized(x, log_policy)
-            gradient, steps = self._sample(problem, x, mdp, log_policy, solution.policy, kappa, key)
+            gradient, steps = self._sample(
+                self.num_walks, problem, x, mdp, log_policy, solution.policy, kappa, key
+            )
         metrics = {"penalty": penalty, "environment_steps": steps, "status": solution.status_code}
         return objective, gradient, PBRLState(log_policy, solution.value, state.step + 1), metrics
 
@@ -148,13 +153,13 @@ class PBRL(HypergradMethod):
             return jnp.full(len(policy), 1 / len(policy), policy.dtype)
         return jnp.maximum(jnp.sum(occupancy(mdp, policy), axis=-1), 1e-6)
 
-    def _sample(self, problem, x, mdp, log_policy, optimal, kappa, key):
+    def _sample(self, num_walks, problem, x, mdp, log_policy, optimal, kappa, key):
         """∂_x F from walks, and the steps they took."""
         policy = jnp.exp(log_policy)
         keys = jax.random.split(key, 4)
         discount = problem.objective.discount_table(mdp)
         from_leader = eqx.tree_at(lambda m: m.discount, mdp, discount)
-        weight = jnp.full(self.num_walks, 1 / self.num_walks, policy.dtype)
+        weight = jnp.full(num_walks, 1 / num_walks, policy.dtype)
 
         def visits(mdp, policy, starts, first_policy, key):
             """Discounted visits of walks from their first action on."""
@@ -163,16 +168,16 @@ class PBRL(HypergradMethod):
             after, steps = sample_visits_after(
                 mdp, policy, walk_key, starts[None], action[None], weight[None]
             )
-            return after.at[starts, action].add(weight), steps + self.num_walks
+            return after.at[starts, action].add(weight), steps + num_walks
 
-        starts = draw_states(keys[0], mdp.initial, (self.num_walks,))
+        starts = draw_states(keys[0], mdp.initial, (num_walks,))
         of_leader, steps = visits(from_leader, policy, starts, policy, keys[1])
         if self.kind == "value":
             own, more = visits(mdp, policy, starts, policy, keys[2])
             best, most = visits(mdp, optimal, starts, optimal, keys[2])
         else:
             states = len(policy)
-            starts = jax.random.randint(keys[3], (self.num_walks,), 0, states, jnp.int32)
+            starts = jax.random.randint(keys[3], (num_walks,), 0, states, jnp.int32)
             own, more = visits(mdp, optimal, starts, policy, keys[2])
             best, most = visits(mdp, optimal, starts, optimal, keys[2])
         mu = kappa * (best - own)

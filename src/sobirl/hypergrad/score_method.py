@@ -60,7 +60,7 @@ class ScoreMethod(HypergradMethod):
             )
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> Needs:  # pyrefly: ignore[bad-override]  # depends on the options
         """A loss and x in the reward; nothing is random in exact expectations."""
         sampled = self.expectations == "sampled"
         return dataclasses.replace(METHODS["sobirl"].needs, samples=sampled)
@@ -75,7 +75,8 @@ class ScoreMethod(HypergradMethod):
         `tuple_steps`, a tuple is one trajectory as long as `episode_length`.
         """
         tuples = max(1, steps // (tuple_steps or episode_length(steps)))
-        sizes = {"num_tuples": tuples, "baseline": tuples > 1, "horizon": "full", "tails": "fitted"}
+        sizes: dict[str, Any] = {"num_tuples": tuples, "baseline": tuples > 1}
+        sizes |= {"horizon": "full", "tails": "fitted"}
         return cls(**{**sizes, **options})
 
     @abc.abstractmethod
@@ -88,7 +89,7 @@ class ScoreMethod(HypergradMethod):
     ) -> tuple[Float[Array, "S A"], Any, Int[Array, ""]]:
         """The policy to sample, what the next step starts from, and a status."""
 
-    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""] | None) -> ScoreState:
+    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""]) -> ScoreState:
         """A follower that knows nothing."""
         mdp, counts = problem.mdp(x), None
         if self.tails == "fitted":
@@ -143,7 +144,7 @@ class ScoreMethod(HypergradMethod):
             return here, 0
         if self.expectations == "exact":
             return here + self._exact_visits(mdp, policy, here), 0
-        if self.tails == "fitted":
+        if counts is not None:  # the tails are fitted
             discount = jnp.broadcast_to(mdp.discount, mdp.shape)
             return here + counts.evaluate(policy, discount).visits_after(here), 0
         # Either walk from the same place with the same random numbers: what differs is the first

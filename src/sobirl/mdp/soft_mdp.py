@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
-from sobirl.core.checks import as_float_array, check, check_shape
+from sobirl.core.checks import Checked, Numbers, as_float_array, check, check_shape
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.response import Response
 from sobirl.mdp.transition import TransitionOperator
@@ -45,7 +45,15 @@ class SoftMDP(eqx.Module):
     initial: Float[Array, "S"]
     reference_policy: Float[Array, "S A"] | None
 
-    def __init__(self, transition, reward, discount, temperature, initial, reference_policy=None):
+    def __init__(
+        self,
+        transition: Checked[TransitionOperator],
+        reward: Numbers,
+        discount: Numbers,
+        temperature: Checked[ArrayLike],
+        initial: Numbers,
+        reference_policy: Numbers | None = None,
+    ):
         if not isinstance(transition, TransitionOperator):
             raise InvalidInputError(
                 "transition: expected a transition operator such as sobirl.Dense(P), "
@@ -125,7 +133,7 @@ class SoftMDP(eqx.Module):
 
 
 def discount_table(
-    transition: TransitionOperator, discount, one_allowed: bool = False
+    transition: TransitionOperator, discount: Numbers, one_allowed: bool = False
 ) -> Float[Array, "..."]:
     """A discount given as a scalar, (S,) or (S,A), as a scalar or a table (S,A).
 
@@ -146,7 +154,7 @@ def discount_table(
     return discount
 
 
-def reward_table(transition: TransitionOperator, reward) -> Float[Array, "S A"]:
+def reward_table(transition: TransitionOperator, reward: Numbers) -> Float[Array, "S A"]:
     """A reward given as (S,), (S,A) or (S,A,S) as a table (S,A).
 
     Raises:
@@ -160,7 +168,7 @@ def reward_table(transition: TransitionOperator, reward) -> Float[Array, "S A"]:
     return transition.expect_reward(reward) if reward.ndim == 3 else reward
 
 
-def _initial(initial, states: int) -> Float[Array, "S"]:
+def _initial(initial: Numbers, states: int) -> Float[Array, "S"]:
     """ρ as an array, checked."""
     array = as_float_array(
         "initial", initial, "probabilities must not be negative", lambda p: p >= 0
@@ -172,7 +180,7 @@ def _initial(initial, states: int) -> Float[Array, "S"]:
     return array
 
 
-def _reference(reference_policy, states: int, actions: int) -> Float[Array, "S A"]:
+def _reference(reference_policy: Numbers, states: int, actions: int) -> Float[Array, "S A"]:
     """π_ref as an array, checked."""
     array = as_float_array(
         "reference_policy", reference_policy, "must not be negative", lambda p: p >= 0

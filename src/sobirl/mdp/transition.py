@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from sobirl.core.checks import as_float_array, check
+from sobirl.core.checks import Numbers, as_float_array, check
 from sobirl.core.errors import InvalidInputError
 
 
@@ -75,7 +75,7 @@ class Dense(TransitionOperator):
 
     probabilities: Float[Array, "S A S"]
 
-    def __init__(self, probabilities):
+    def __init__(self, probabilities: Numbers):
         table = as_float_array(
             "transition", probabilities, "probabilities must not be negative", lambda p: p >= 0
         )
@@ -90,7 +90,8 @@ class Dense(TransitionOperator):
     @property
     def shape(self) -> tuple[int, int]:
         """(S, A)."""
-        return self.probabilities.shape[:2]
+        states, actions, _ = self.probabilities.shape
+        return states, actions
 
     def expect(self, values: Float[Array, "S"]) -> Float[Array, "S A"]:
         """Σ_s' P(s'|s,a) values(s')."""
@@ -141,7 +142,7 @@ class SuccessorList(TransitionOperator):
     successors: Int[Array, "S A K"]
     probabilities: Float[Array, "S A K"]
 
-    def __init__(self, successors, probabilities):
+    def __init__(self, successors: Numbers, probabilities: Numbers):
         self.probabilities = as_float_array(
             "transition", probabilities, "probabilities must not be negative", lambda p: p >= 0
         )
@@ -167,7 +168,8 @@ class SuccessorList(TransitionOperator):
     @property
     def shape(self) -> tuple[int, int]:
         """(S, A)."""
-        return self.probabilities.shape[:2]
+        states, actions, _ = self.probabilities.shape
+        return states, actions
 
     def expect(self, values: Float[Array, "S"]) -> Float[Array, "S A"]:
         """Σ_s' P(s'|s,a) values(s')."""
@@ -209,7 +211,7 @@ class SuccessorList(TransitionOperator):
         return jnp.sum(self.probabilities * chosen, axis=-1)
 
 
-def _check_rows(probabilities) -> None:
+def _check_rows(probabilities: Numbers) -> None:
     """Raise unless the probabilities of every state and action sum to 1."""
     sums = np.asarray(probabilities).sum(axis=-1, dtype=np.float64)
     # Rows that were normalized in float32 are off by their rounding, not by mistake.

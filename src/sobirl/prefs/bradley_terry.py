@@ -91,7 +91,7 @@ def preference_loss(
     if not isinstance(label, jax.core.Tracer):
         values = np.asarray(label)
         check("label", values, (values >= 0) & (values <= 1), "must be between 0 and 1")
-    logit = jnp.asarray(logit)
+    logit, label = jnp.asarray(logit), jnp.asarray(label)
     return -label * _log_probability(logit, noise) - (1 - label) * _log_probability(-logit, noise)
 
 

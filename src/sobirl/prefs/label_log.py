@@ -86,18 +86,19 @@ def _is_torn(tail):
 
 
 def _parsed(path, number, line, num_pairs):
+    damaged = InvalidInputError(
+        f"{path}: is damaged (line {number} is no label); restore it, or remove the line if "
+        "that label may be lost"
+    )
     try:
         entry = json.loads(line)
         ticket, label = entry["ticket"], entry["label"]
         fits = entry.keys() == {"ticket", "label"} and type(ticket) is int
         fits = fits and (label is None or (type(label) in (int, float) and 0 <= label <= 1))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        fits = False
+        raise damaged from None
     if not fits:
-        raise InvalidInputError(
-            f"{path}: is damaged (line {number} is no label); restore it, or remove the line if "
-            "that label may be lost"
-        )
+        raise damaged
     if not 0 <= ticket < num_pairs:
         raise InvalidInputError(
             f"{path}: line {number} labels pair {ticket}, but the store has {num_pairs} pairs; "

@@ -12,6 +12,7 @@ import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -86,7 +87,7 @@ class PreferenceStore:
             raise InvalidInputError(
                 f"pair: must have the leading axis (2,), got {pair.mask.shape[:-1]}"
             )
-        arrays = {name: np.asarray(getattr(pair, name)) for name in _NAMES}
+        arrays: dict[str, Any] = {name: np.asarray(getattr(pair, name)) for name in _NAMES}
         for name, array in arrays.items():
             if array.dtype.kind not in "biuf":
                 raise InvalidInputError(f"{name}: cannot be stored as {array.dtype}; use numbers")

@@ -50,7 +50,7 @@ BUDGET = 0.2
 
 # Mean leader value over 10 seeds, the last 1000 of 10,000 outer iterations, best step size of a
 # grid: Thoma et al. (2024), Table 1. Keys are (temperature, cost weight).
-PUBLISHED = {
+PUBLISHED: dict[tuple[float, float], dict[str, float]] = {
     (0.001, 1): {"HPGD": 0.91, "AMD": 0.58, "zero-order": 0.59},
     (0.001, 3): {"HPGD": 0.51, "AMD": 0.51, "zero-order": 0.50},
     (0.001, 5): {"HPGD": 0.46, "AMD": 0.46, "zero-order": 0.46},
@@ -66,7 +66,7 @@ PUBLISHED = {
 # al. (2026), read off their figures (±0.01). Keys are (temperature, cost weight, environment steps
 # an outer iteration); "oracle" is HPGD with tables from 10,000 further steps. Which of their two
 # panels is which number of steps is not certain.
-PUBLISHED_ONE_GOAL = {
+PUBLISHED_ONE_GOAL: dict[tuple[float, float, int], dict[str, float]] = {
     (0.001, 5, 100): {"BC-HG": 0.67, "HPGD": 0.01, "oracle": 0.69},
     (0.003, 5, 100): {"BC-HG": 0.55, "HPGD": 0.10, "oracle": 0.53},
     (0.005, 5, 100): {"BC-HG": 1.34, "HPGD": 1.17, "oracle": 0.84},
@@ -147,7 +147,9 @@ class FourRooms:
             return PUBLISHED.get(cell)
         if self.goals != GOALS[:1]:
             return None
-        rows = {n: row for (*where, n), row in PUBLISHED_ONE_GOAL.items() if tuple(where) == cell}
+        rows: dict[int | None, dict[str, float]] = {
+            n: row for (*where, n), row in PUBLISHED_ONE_GOAL.items() if tuple(where) == cell
+        }
         if environment_steps in rows or not rows:
             return rows.get(environment_steps)
         return {name: max(row[name] for row in rows.values()) for name in rows[100]}

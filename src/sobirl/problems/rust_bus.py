@@ -124,15 +124,13 @@ def bus_mdp(cost: str, probabilities, discount: float = DISCOUNT) -> BusFollower
     p = as_float_array("probabilities", probabilities, "must not be negative", lambda p: p >= 0)
     check_shape("probabilities", p, (INCREMENTS,))
     check("probabilities", np.sum(p), np.abs(np.sum(p) - 1) <= 1e-5, "must sum to 1")
-    discount = as_float_array(
-        "discount", discount, "must lie in [0, 1)", lambda d: (d >= 0) & (d < 1)
-    )
+    gamma = as_float_array("discount", discount, "must lie in [0, 1)", lambda d: (d >= 0) & (d < 1))
     mileage, increment = np.arange(STATES)[:, None], np.arange(INCREMENTS)
     keep = np.minimum(mileage + increment, STATES - 1)
     replace = np.broadcast_to(increment, keep.shape)
     successors = np.stack([keep, replace], axis=1)
     transition = SuccessorList(successors, jnp.broadcast_to(p, successors.shape))
-    return BusFollower(jnp.asarray(basis), transition, discount)
+    return BusFollower(jnp.asarray(basis), transition, gamma)
 
 
 def problem(
@@ -169,9 +167,9 @@ def parameters(cost: str, replacement_cost: float, theta) -> dict[str, Array]:
             f"theta: the {cost} cost has {expected} parameter{'s' * (expected > 1)}, got shape "
             f"{theta.shape}"
         )
-    replacement_cost = as_float_array("replacement_cost", replacement_cost)
-    check_shape("replacement_cost", replacement_cost, ())
-    return {"replacement_cost": replacement_cost, "theta": theta}
+    replacement = as_float_array("replacement_cost", replacement_cost)
+    check_shape("replacement_cost", replacement, ())
+    return {"replacement_cost": replacement, "theta": theta}
 
 
 def simulate(

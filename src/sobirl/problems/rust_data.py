@@ -20,6 +20,7 @@ import importlib.resources
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -167,7 +168,7 @@ def _parse(path) -> Panel:
         bus = entries["Bus_ID"]
         if not bus:
             raise InvalidInputError(f"{where}, column Bus_ID: must not be empty")
-        row = {"Bus_ID": bus}
+        row: dict[str, Any] = {"Bus_ID": bus}
         for column in COLUMNS[1:]:
             if column == "usage" and not entries[column] and bus not in last_period:
                 row[column] = NOT_RECORDED

@@ -98,7 +98,7 @@ def estimate(
     # The random starts look for better local optima. On Rust's data, and on all of 300 simulated
     # panels, every start ended at the same one.
     rng = np.random.default_rng(seed)
-    others = []
+    others: list[NewtonResult | None] = []
     for _ in range(RANDOM_STARTS):
         values = np.array([rng.uniform(2, 20), *rng.normal(0, 5, cost_named(cost).num_parameters)])
         try:
@@ -148,11 +148,16 @@ def replacement_probability(
     Args:
         estimate: its covariance gives the standard errors; NaN if it has none.
         x: the parameters at which to evaluate; by default the estimate.
+
+    Raises:
+        ConvergenceError: the follower could not be solved there.
     """
     values = estimate.values if x is None else _as_vector(x)
-    probability, slopes = (
+    probability, slopes, status = (
         np.asarray(out) for out in _replacement(estimate.problem, jnp.asarray(values))
     )
+    if (status := Status(int(status))) is not Status.CONVERGED:
+        raise ConvergenceError(status.advice)
     covariance = estimate.result.covariance
     if covariance is None:
         return probability, np.full(len(probability), np.nan)
@@ -161,14 +166,18 @@ def replacement_probability(
 
 @eqx.filter_jit
 def _replacement(problem, values):
-    """π(replace|s) (90,) and its derivative (90,n)."""
+    """π(replace|s) (90,), its derivative (90,n), and how the follower was solved.
+
+    A status instead of an error: programs that can raise are compiled anew by every process.
+    """
 
     def probability(values):
-        replace = solve(problem.lower(_as_parameters(values))).policy[:, REPLACE]
-        return replace, replace
+        solution = solve(problem.lower(_as_parameters(values)), throw=False)
+        replace = solution.policy[:, REPLACE]
+        return replace, (replace, solution.status_code)
 
-    slopes, replace = jax.jacfwd(probability, has_aux=True)(values)
-    return replace, slopes
+    slopes, (replace, status) = jax.jacfwd(probability, has_aux=True)(values)
+    return replace, slopes, status
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,6 +209,7 @@ def profile_likelihood(
         widest: standard deviations at which the grid ends.
     """
     optimum = estimate.result
+    assert optimum.covariance is not None
     axes = np.linalg.cholesky(optimum.covariance[:2, :2]) * step
     radius = int(widest / step)
     excess = np.full((2 * radius + 1, 2 * radius + 1), np.nan)

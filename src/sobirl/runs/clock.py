@@ -74,10 +74,10 @@ def _listen() -> list[tuple[float, float]]:
 
     spans: list[tuple[float, float]] = []
 
-    def on_duration(event: str, duration: float, **more) -> None:
+    def on_duration(event: str, duration_secs: float, **more: str | int) -> None:
         if event.startswith("/jax/core/compile/"):
             now = time.perf_counter()
-            spans.append((now - duration, now))
+            spans.append((now - duration_secs, now))
 
     jax.monitoring.register_event_duration_secs_listener(on_duration)
     return spans

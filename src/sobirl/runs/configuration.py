@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from sobirl.runs.options import RunOptions
     from sobirl.runs.saved import SavedRun
 
-Options = TypeVar("Options")
+Options = TypeVar("Options", bound="RunOptions")
 
-FORMAT = 1
+FORMAT = 2  # 1 had other names of options
 _PACKAGES = ("sobirl", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy")
 
 
@@ -59,12 +59,19 @@ def options_of(run: "SavedRun", kind: type[Options]) -> Options:
         InvalidInputError: its configuration does not fit this sobirl, or an input file is gone or
             has changed.
     """
+    config = run.path / "config.json"
+    if run.config.get("format", 1) < FORMAT:
+        made_by = run.config["versions"]["sobirl"]
+        raise InvalidInputError(
+            f"{config}: is of sobirl {made_by}, whose options had other names; only that version "
+            "can go on with the run"
+        )
     inputs = {name: _input(name, entry) for name, entry in run.config["inputs"].items()}
     values = {**run.config["options"], **inputs, "out": run.path, "force": False}
     try:
         return decode(kind, values)
     except InvalidInputError as error:
-        raise InvalidInputError(f"{run.path / 'config.json'}: {error}") from error
+        raise InvalidInputError(f"{config}: {error}") from error
 
 
 def _input(name: str, entry: dict) -> Path:

@@ -12,7 +12,7 @@ from sobirl.core.errors import InvalidInputError
 if TYPE_CHECKING:
     from sobirl.runs.options import RunOptions
 
-Options = TypeVar("Options")
+Options = TypeVar("Options", bound="RunOptions")
 
 
 def check_fields(options: "RunOptions", shown: Callable[[str], str]) -> None:
@@ -63,7 +63,7 @@ def _validated(kind: type, values: dict[str, Any], shown: Callable[[str], str]) 
         return _adapter(kind).validate_python(values)
     except ValidationError as error:
         # Of a union every member complains; the last one is the number, which says most.
-        first = error.errors()[0]["loc"][0]
+        first = str(error.errors()[0]["loc"][0])
         found = [entry for entry in error.errors() if entry["loc"][0] == first]
         message = " or ".join(dict.fromkeys(_sentence(entry) for entry in found))
         raise InvalidInputError(f"{shown(first)} {message}, got {_shown(values[first])}") from None

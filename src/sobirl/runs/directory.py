@@ -15,7 +15,7 @@ from sobirl.runs.clock import Clock, Seconds
 from sobirl.runs.configuration import configuration, fingerprint
 from sobirl.runs.files import csv_header, csv_rows, write_file, write_json
 from sobirl.runs.journal import Journal
-from sobirl.runs.metrics import CsvStream, TensorBoardStream
+from sobirl.runs.metrics import CsvStream, MetricsStream, TensorBoardStream
 from sobirl.runs.options import RunOptions, StepwiseOptions
 from sobirl.runs.outcome import Outcome
 from sobirl.runs.saved import CHECKPOINT, CONFIG, ERROR, METRICS, SUMMARY, X, is_run, read_config
@@ -70,7 +70,7 @@ class RunDirectory:
         """What records the steps of the run; None for one that has no steps to resume."""
         if not isinstance(self.options, StepwiseOptions):
             return None
-        streams = [CsvStream(self.path / METRICS)]
+        streams: list[MetricsStream] = [CsvStream(self.path / METRICS)]
         if self.options.tensorboard:
             streams.append(TensorBoardStream(self.path / "tensorboard"))
         return self.options.journal(

@@ -59,6 +59,7 @@ class TensorBoardStream(MetricsStream):
 
     def begin(self, columns: Columns) -> None:
         """Remove earlier events and write the first rows."""
+        # pyrefly: ignore[missing-module-attribute]  # protobuf makes it at run time
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.record_writer import RecordWriter
 
@@ -73,7 +74,10 @@ class TensorBoardStream(MetricsStream):
 
     def append(self, columns: Columns, first_step: int) -> None:
         """Append one event a step."""
+        # pyrefly: ignore[missing-module-attribute]  # protobuf makes it at run time
         from tensorboardX.proto.event_pb2 import Event
+
+        # pyrefly: ignore[missing-module-attribute]  # protobuf makes it at run time
         from tensorboardX.proto.summary_pb2 import Summary
 
         now = time.time()

@@ -145,7 +145,9 @@ class Choices:
         def check(value: str) -> str:
             names = self.names()
             if value not in names:
-                raise PydanticCustomError("choice", f"should be one of {', '.join(names)}")
+                raise PydanticCustomError(
+                    "choice", "should be one of {names}", {"names": ", ".join(names)}
+                )
             return value
 
         return core_schema.no_info_after_validator_function(check, core_schema.str_schema())

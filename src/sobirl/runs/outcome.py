@@ -1,7 +1,7 @@
 """What an experiment hands back: numbers to keep, tables to print, figures to draw."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +34,7 @@ class Outcome:
     history: dict[str, np.ndarray]
     report: "list[RenderableType]"
     figures: "dict[str, Callable[[], Figure]]"
-    files: dict[str, str | bytes] = dataclasses.field(default_factory=dict)
+    files: Mapping[str, str | bytes] = dataclasses.field(default_factory=dict)
     x: Any = None
     result: "Result | None" = None
 
@@ -55,7 +55,7 @@ def warnings(result: "Result", status: Status | None = None) -> list[str]:
         status: how the followers were solved in the steps and for what is reported.
     """
     sentences = [result.advice] if result.advice else []
-    if status not in (None, result.status):
+    if status is not None and status != result.status:
         sentences.append(status.advice)
     return [f"warning: {sentence}" for sentence in sentences]
 

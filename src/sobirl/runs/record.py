@@ -78,15 +78,15 @@ def record(
     )
     path = Path(out)
     if force or not is_run(path):
-        return engine.carry_out(run).outcome.result
+        return _result(engine.carry_out(run).outcome)
     run.validate()
     _refuse_other_options(run, SavedRun.load(path))
     finished = engine.resume(path, lambda saved: run)
     if finished is not None:
-        return finished.outcome.result
+        return _result(finished.outcome)
     # Nothing is left to do, and nothing is to be written.
     kept = Checkpoint(path / CHECKPOINT, math.inf, fingerprint(run, read_config(path)))
-    return run.run(kept).result
+    return _result(run.run(kept))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +168,11 @@ class Recorded(StepwiseOptions):
             x=result.x,
             result=result,
         )
+
+
+def _result(outcome: "Outcome") -> "Result":
+    assert outcome.result is not None  # `Recorded.run` has one
+    return outcome.result
 
 
 def _script() -> dict[str, Any] | None:

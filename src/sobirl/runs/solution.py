@@ -16,7 +16,7 @@ def solution_bytes(x: Any) -> bytes:
     import jax
 
     leaves = jax.tree_util.tree_flatten_with_path(x)[0]
-    arrays = {_name(path): np.asarray(leaf) for path, leaf in leaves}
+    arrays: dict[str, Any] = {_name(path): np.asarray(leaf) for path, leaf in leaves}
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()

@@ -96,7 +96,7 @@ class Unrolled(Adjoint):
 
         state = solver.init(mdp, jax.lax.stop_gradient(value))
         blocks = -(-solver.max_steps // self.block)
-        state, _ = jax.lax.scan(guarded_block, state, None, length=blocks)
+        state, _ = jax.lax.scan(guarded_block, state, None, length=int(blocks))
         response = _consistent(mdp.shifted(state.shift), state.response.value)
         return eqx.tree_at(lambda s: s.response, state, response)
 

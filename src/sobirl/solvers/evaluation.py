@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from sobirl.core.checks import as_float_array, check, check_shape
+from sobirl.core.checks import Numbers, as_float_array, check, check_shape
 from sobirl.core.errors import InvalidInputError
 from sobirl.mdp.soft_mdp import SoftMDP, discount_table, reward_table
 from sobirl.solvers.linear import linear_solve
@@ -14,8 +14,8 @@ from sobirl.solvers.linear import linear_solve
 def policy_value(
     mdp: SoftMDP,
     policy: Float[Array | np.ndarray, "S A"],
-    reward=None,
-    discount=None,
+    reward: Numbers | None = None,
+    discount: Numbers | None = None,
     horizon: int | np.integer | None = None,
     regularized: bool = False,
 ) -> Float[Array, "S"]:
@@ -53,8 +53,8 @@ def policy_value(
 def policy_return(
     mdp: SoftMDP,
     policy: Float[Array | np.ndarray, "S A"],
-    reward=None,
-    discount=None,
+    reward: Numbers | None = None,
+    discount: Numbers | None = None,
     horizon: int | np.integer | None = None,
     regularized: bool = False,
 ) -> Float[Array, ""]:
@@ -68,7 +68,7 @@ def policy_return(
 def occupancy(
     mdp: SoftMDP,
     policy: Float[Array | np.ndarray, "S A"],
-    discount=None,
+    discount: Numbers | None = None,
     horizon: int | np.integer | None = None,
 ) -> Float[Array, "S A"]:
     """The discounted occupancy d(s,a) = E[Σ_t γ^t 1[s_t = s, a_t = a]], not normalized.
@@ -104,4 +104,4 @@ def _policy_and_discount(mdp: SoftMDP, policy, discount, horizon):
 def _repeat(step, start, horizon):
     if not isinstance(horizon, (int, np.integer)) or horizon < 1:
         raise InvalidInputError(f"horizon: must be a whole number, at least 1; got {horizon}")
-    return jax.lax.scan(lambda x, _: (step(x), None), start, None, length=horizon)[0]
+    return jax.lax.scan(lambda x, _: (step(x), None), start, None, length=int(horizon))[0]

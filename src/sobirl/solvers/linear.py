@@ -41,6 +41,7 @@ def sequential_on_cpu(function: Callable) -> Callable:
 
 def default_platform() -> str:
     """Where JAX computes by default. (`lax.platform_dependent` would trace every branch.)"""
+    # pyrefly: ignore[missing-attribute]  # made at run time, as every option of JAX
     device = jax.config.jax_default_device
     return getattr(device, "platform", device) or jax.default_backend()
 

@@ -1,13 +1,16 @@
 """`solve`: the follower's response to a soft MDP, as a differentiable function."""
 
+from typing import TypeVar, overload
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from sobirl.core.checks import as_float_array, check_shape
+from sobirl.core.checks import Checked, Numbers, as_float_array, check_shape
 from sobirl.core.errors import ConvergenceError, InvalidInputError
+from sobirl.core.protocols import LowerLevel
 from sobirl.core.response import Response
 from sobirl.core.status import Status
 from sobirl.mdp.soft_mdp import SoftMDP
@@ -65,11 +68,34 @@ class Solution(Response):
         return Response(self.value, self.q, self.log_policy)
 
 
+Answer = TypeVar("Answer")
+
+
+@overload
 def solve(
-    mdp: SoftMDP | eqx.Module,
+    mdp: SoftMDP,
     solver: Solver | None = None,
     adjoint: Adjoint | None = None,
-    initial_value: Float[Array | np.ndarray, "S"] | None = None,
+    initial_value: Numbers | None = None,
+    throw: bool = True,
+) -> Solution: ...
+
+
+@overload
+def solve(
+    mdp: LowerLevel[Answer],
+    solver: Solver | None = None,
+    adjoint: Adjoint | None = None,
+    initial_value: PyTree = None,
+    throw: bool = True,
+) -> Answer: ...
+
+
+def solve(
+    mdp: Checked[SoftMDP | LowerLevel],
+    solver: Solver | None = None,
+    adjoint: Adjoint | None = None,
+    initial_value: PyTree = None,
     throw: bool = True,
 ) -> Solution | PyTree:
     """The optimal value, action value and policy of a soft MDP.
@@ -93,7 +119,7 @@ def solve(
     Source: Yang, Gao, Yuan (2025), section 2 and proposition 1.
     """
     if not isinstance(mdp, SoftMDP):
-        if not hasattr(mdp, "solve"):
+        if not isinstance(mdp, LowerLevel):
             raise InvalidInputError(
                 f"mdp: expected a SoftMDP, or a lower level with a method solve; got "
                 f"{type(mdp).__name__}"

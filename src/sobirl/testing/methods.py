@@ -219,7 +219,9 @@ def _through_a_file(start: loop.RunState, halfway: loop.RunState, rows: dict) ->
         recorder = Checkpoint(path)
         recorder.record(halfway, {n: np.asarray(row).T[:_HALFWAY] for n, row in rows.items()}, 0.0)
         recorder.save()
-        return Checkpoint(path).restore(like=start)[0]
+        kept = Checkpoint(path).restore(like=start)
+        assert kept is not None
+        return kept[0]
 
 
 def _compiled(function):

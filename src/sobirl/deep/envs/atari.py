@@ -1,5 +1,7 @@
 """Atari games with the usual preprocessing, stepped by several threads."""
 
+from typing import Any
+
 import ale_py
 import gymnasium
 import numpy as np
@@ -40,7 +42,8 @@ class AtariEnvironments(HostEnvironments):
     def close(self) -> None:
         """End the games and their threads."""
         super().close()
-        self._camera = self.vector_env.ale = None  # the threads end with their emulators
+        games: Any = self.vector_env
+        self._camera = games.ale = None  # the threads end with their emulators
 
     def _reset(self, seeds):
         if self._camera is not None:
@@ -48,14 +51,16 @@ class AtariEnvironments(HostEnvironments):
         return self.vector_env.reset(seed=seeds)
 
     def _step(self, action):
+        ended = self._ended
+        assert ended is not None  # `step` has checked that an episode has begun
         # Where the game itself has ended the action is ignored; where only a life was lost, the
         # emulator has no way to stand still, and this is the call that begins the next life.
-        action = np.where(self._ended, self._opening, action)
+        action = np.where(ended, self._opening, action)
         if self._camera is not None:
             self._screen, *_ = self._camera.step(action[:1])
         observation, reward, terminated, truncated, info = self.vector_env.step(action)
-        reward = np.where(self._ended, 0, reward)
-        terminated = terminated & ~(self._ended & (info["lives"] > 0))
+        reward = np.where(ended, 0, reward)
+        terminated = terminated & ~(ended & (info["lives"] > 0))
         return observation, reward, terminated, truncated, info
 
     def _frames(self, observation, info):
@@ -134,7 +139,7 @@ def make(
             **screen,
         )
 
-    vector_env = games_of(num_envs)
+    vector_env: Any = games_of(num_envs)  # whose types say little of its spaces
     spec = EnvSpec(
         name=name,
         observation_shape=vector_env.single_observation_space.shape[1:],

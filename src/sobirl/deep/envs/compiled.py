@@ -87,7 +87,7 @@ class CompiledEnvironments(eqx.Module):
         """One step, or the beginning of the next episode, in every environment of `state`."""
         keys = jax.random.split(key, (*state.ended.shape, 2))
         inner, step = jax.vmap(self._step)(state.inner, state.ended, action, keys)
-        return CompiledState(inner, step.terminated | step.truncated), step
+        return CompiledState(inner, jnp.logical_or(step.terminated, step.truncated)), step
 
     def _step(self, state, ended, action, keys):
         stepped = self.environment.step(state, action, keys[0])

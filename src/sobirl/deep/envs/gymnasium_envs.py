@@ -70,6 +70,7 @@ class GymnasiumEnvironments(HostEnvironments):
         if not self.can_restore:
             raise self._not_restorable()
         self._check_begun()
+        # pyrefly: ignore[bad-argument-type]  # what can be restored is one
         return restore.save(self.vector_env)
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
@@ -77,6 +78,7 @@ class GymnasiumEnvironments(HostEnvironments):
         if not self.can_restore:
             raise self._not_restorable()
         self.reset(seed=0)
+        # pyrefly: ignore[bad-argument-type]  # what can be restored is one
         restore.load(self.vector_env, state)
         self._ended = state["ended"].copy()
 
@@ -138,13 +140,12 @@ def make(
             vector_kwargs=_vector_options(vectorization_mode),
             **options,
         )
+    made: Any = vector_env.spec
     return GymnasiumEnvironments(
         vector_env,
         name,
         frame_stack=frame_stack,
-        max_episode_steps=vector_env.spec.kwargs.get(
-            "max_episode_steps", vector_env.spec.max_episode_steps
-        ),
+        max_episode_steps=made.kwargs.get("max_episode_steps", made.max_episode_steps),
         can_restore=not options.get("wrappers") and restore.restorable(vector_env),
     )
 
@@ -166,7 +167,7 @@ def _made(name: str, num_envs: int, **options: Any) -> VectorEnv:
 
 
 def _vector_options(vectorization_mode):
-    options = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+    options: dict[str, Any] = {"autoreset_mode": AutoresetMode.NEXT_STEP}
     if vectorization_mode == "async":
         # A process that JAX has threads in must not be forked.
         server = "forkserver" in multiprocessing.get_all_start_methods()
@@ -182,7 +183,9 @@ def _log_warnings_of_mujoco(name):
     with contextlib.suppress(ImportError):  # told of where the environment is made
         import mujoco
 
+        # pyrefly: ignore[missing-attribute]  # its stubs lack both
         if mujoco.get_mju_user_warning() is None:
+            # pyrefly: ignore[missing-attribute]
             mujoco.set_mju_user_warning(_log_warning)
 
 

@@ -79,6 +79,7 @@ def make(
             observations or actions are of a kind that cannot be learned from; JAX is set to double
             precision, in which half of gymnax fails.
     """
+    # pyrefly: ignore[missing-attribute]  # made at run time, as every option of JAX
     if jax.config.jax_enable_x64:
         raise InvalidInputError(
             f"jax_enable_x64: {name} needs JAX in single precision; make it and use it inside "

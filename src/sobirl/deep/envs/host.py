@@ -86,7 +86,7 @@ class HostEnvironments(contextlib.AbstractContextManager):
                 np.asarray(terminated, bool),
                 np.asarray(truncated, bool),
             )
-        self._ended = step.terminated | step.truncated
+        self._ended = np.logical_or(step.terminated, step.truncated)
         return step
 
     @property
@@ -151,7 +151,9 @@ class HostEnvironments(contextlib.AbstractContextManager):
     def _render(self):
         if isinstance(self.vector_env, SyncVectorEnv):
             return self.vector_env.envs[0].render()
-        return self.vector_env.render()[0]
+        frames = self.vector_env.render()
+        assert frames is not None  # `render_frame` has checked that there is a render mode
+        return frames[0]
 
     def _checked(self, action):
         actions = self.spec.actions

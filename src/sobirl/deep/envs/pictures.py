@@ -54,7 +54,7 @@ class Stage:
         self.spec = environments.spec
         self._environments = CompiledEnvironments(environments.environment, 1)
         self._step = jax.jit(self._environments.step)
-        self._camera = None
+        self._camera: Any = None
         if self.spec.name in _CONTROL:
             self._camera = _camera(self.spec)
         elif len(self.spec.observation_shape) != 3:
@@ -92,7 +92,7 @@ class Stage:
         return np.asarray(self._camera.render(), np.uint8)
 
 
-def _camera(spec: EnvSpec):
+def _camera(spec: EnvSpec) -> Any:
     for driver in ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER"):
         os.environ.setdefault(driver, "dummy")  # pygame needs neither screen nor sound for this
     try:

@@ -22,6 +22,7 @@ def restorable(vector_env: VectorEnv) -> bool:
     """Whether the state of every environment is known completely."""
     return isinstance(vector_env, SyncVectorEnv) and all(
         type(env.unwrapped).__module__.startswith((_CLASSIC, _MUJOCO))
+        and env.spec is not None
         and not env.spec.additional_wrappers
         for env in vector_env.envs
     )

@@ -72,8 +72,9 @@ class Continuous:
             check(name, bound, np.isfinite(bound), "actions must have finite bounds")
             bound.flags.writeable = False
             object.__setattr__(self, name, bound)
-        check_shape("high", self.high, self.low.shape)
-        check("high", self.high, self.high > self.low, "must be above low")
+        low, high = np.asarray(self.low), np.asarray(self.high)
+        check_shape("high", high, low.shape)
+        check("high", high, high > low, "must be above low")
 
     @property
     def size(self) -> dict[str, int]:
@@ -87,12 +88,12 @@ class Continuous:
         return hash(self._content())
 
     def _content(self) -> tuple:
-        return self.shape, self.low.tobytes(), self.high.tobytes()
+        return self.shape, np.asarray(self.low).tobytes(), np.asarray(self.high).tobytes()
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one action."""
-        return self.low.shape
+        return np.shape(self.low)
 
     @property
     def dtype(self) -> np.dtype:
@@ -102,7 +103,8 @@ class Continuous:
     def sample(self, key: Key[Array, ""], num_envs: int) -> Float32[Array, "N ..."]:
         """Uniform actions, one for each environment."""
         shape = (num_envs, *self.shape)
-        return jax.random.uniform(key, shape, jnp.float32, minval=self.low, maxval=self.high)
+        low, high = np.asarray(self.low), np.asarray(self.high)
+        return jax.random.uniform(key, shape, jnp.float32, minval=low, maxval=high)
 
 
 @dataclasses.dataclass(frozen=True)

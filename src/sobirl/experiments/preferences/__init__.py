@@ -41,7 +41,7 @@ class PreferencesRun(DescentOptions):
         from sobirl.problems.preferences import Preferences
 
         sizes = self.states, self.actions, self.dimension
-        instance = Preferences.generate(*sizes, num_steps=self.length, seed=self.seed)
+        instance = Preferences.generate(*sizes, horizon=self.length, seed=self.seed)
         return instance.problem(), jnp.zeros(self.dimension)
 
     def judge(self, problem: "BilevelProblem", x: Any) -> float:
@@ -52,5 +52,6 @@ class PreferencesRun(DescentOptions):
         from sobirl.solvers import solve
 
         mdp = problem.lower(x)
-        pairs, _ = problem.objective.sample(mdp, solve(mdp).policy, jax.random.key(0), 20_000)
-        return float(jnp.mean(problem.objective.losses(x, pairs)))
+        loss: Any = problem.objective  # a `TrajectoryLoss`
+        pairs, _ = loss.sample(mdp, solve(mdp).policy, jax.random.key(0), 20_000)
+        return float(jnp.mean(loss.losses(x, pairs)))

@@ -17,7 +17,7 @@ from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
 from sobirl.experience.replay import Replay
 from sobirl.experiments.rlhf.presets import family
-from sobirl.experiments.rlhf.settings import Settings
+from sobirl.experiments.rlhf.settings import Resolved, Settings
 from sobirl.prefs import pairs_per_round
 from sobirl.runs.options import require
 
@@ -75,7 +75,7 @@ def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> Preference
     )
 
 
-def _pairs(chosen: Settings, rounds: int, exploring: int) -> tuple[int, ...]:
+def _pairs(chosen: Resolved, rounds: int, exploring: int) -> tuple[int, ...]:
     """How many pairs each round asks about; the first questions end the exploration."""
     silent = max(exploring - 1, 0)
     asking = max(rounds - silent, chosen.schedule_rounds or 0)
@@ -86,7 +86,7 @@ def _pairs(chosen: Settings, rounds: int, exploring: int) -> tuple[int, ...]:
     return (0,) * silent + tuple(asks.tolist()[: rounds - silent])
 
 
-def _rewards(chosen: Settings, calls: int) -> RewardLearner:
+def _rewards(chosen: Resolved, calls: int) -> RewardLearner:
     implicit = ImplicitTerm(
         weight=chosen.implicit_weight,
         baseline=chosen.baseline,
@@ -107,7 +107,7 @@ def _rewards(chosen: Settings, calls: int) -> RewardLearner:
     )
 
 
-def _follower(spec: EnvSpec, chosen: Settings) -> Follower:
+def _follower(spec: EnvSpec, chosen: Resolved) -> Follower:
     decay = chosen.decay_steps and math.ceil(chosen.decay_steps * chosen.updates_per_step)
     return make_follower(
         chosen.follower,
@@ -126,7 +126,7 @@ def _follower(spec: EnvSpec, chosen: Settings) -> Follower:
     )
 
 
-def _reward_architecture(spec: EnvSpec, chosen: Settings) -> Architecture:
+def _reward_architecture(spec: EnvSpec, chosen: Resolved) -> Architecture:
     if family(spec) != "screens":
         return architecture_for(spec.stacked_shape, chosen.widths)
     if chosen.reward_normalization:

@@ -9,7 +9,7 @@ import numpy as np
 
 from sobirl.bilevel.checkpoint import load_checkpoint
 from sobirl.core.errors import InvalidInputError
-from sobirl.deep.host_loop import act_on_host
+from sobirl.deep.host_loop import acting
 from sobirl.experience import first_frames
 from sobirl.experiments.rlhf.rounds import Rounds
 from sobirl.runs.configuration import fingerprint
@@ -41,9 +41,8 @@ def learned(options: "RLHFRun", saved: SavedRun) -> dict[str, Callable[..., Any]
         """An action, as the environment takes it, for one observation (or k stacked frames)."""
         with jax.enable_x64(False):
             frames = _frames(observation, spec)
-            return np.asarray(
-                act_on_host(follower, spec, agent, frames, jax.random.key(seed), greedy)
-            )[0]
+            act = acting(follower, spec, agent, greedy)
+            return np.asarray(act(frames, jax.random.key(seed)))[0]
 
     def reward(observation: np.ndarray, action: np.ndarray | int) -> float:
         """The learned reward of an observation and an action as the networks see them."""

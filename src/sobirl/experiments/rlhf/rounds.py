@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -122,7 +123,7 @@ class Rounds:
 def _loop(settings: Settings, held: contextlib.ExitStack):
     backend = settings.backend or default_backend(settings.env)
 
-    def made(count, **options):
+    def made(count, **options) -> Any:  # compiled or on the host, as the backend has it
         environments = make(settings.env, count, backend, **options)
         compiled = isinstance(environments, CompiledEnvironments)
         return environments if compiled else held.enter_context(environments)

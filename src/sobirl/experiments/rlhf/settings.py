@@ -1,7 +1,7 @@
 """What can be set of learning from preferences."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from sobirl.deep.followers import FOLLOWERS
 from sobirl.runs.options import (
@@ -17,6 +17,9 @@ from sobirl.runs.options import (
 if TYPE_CHECKING:
     from sobirl.deep.envs import EnvSpec
     from sobirl.prefs import Oracle
+
+Resolved: TypeAlias = Any
+"""`Settings` in which nothing is None that a preset decides, which their types cannot say."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -171,7 +174,7 @@ class Settings:
     clip_steps: Count = 500
     """Steps after which a clip is cut off."""
 
-    def resolved(self, spec: "EnvSpec") -> "Settings":
+    def resolved(self, spec: "EnvSpec") -> Resolved:
         """With nothing None that a preset decides."""
         from sobirl.experiments.rlhf.presets import FAMILIES, GENERAL, NAMED, family
 
@@ -193,5 +196,5 @@ class Settings:
             mistake=self.teacher_mistake,
             skip_below=self.teacher_skip_below,
             tie_within=self.teacher_tie_within,
-            clip_rewards=self.teacher_clips,
+            clip_rewards=bool(self.teacher_clips),
         )

@@ -65,6 +65,7 @@ def _draw_regions(axes, found: Estimate) -> list[Line2D]:
 
     angle = np.linspace(0, 2 * np.pi, 200)
     circle = radii[_LEVELS.index(0.95)] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    assert found.result.covariance is not None
     axis = np.linalg.cholesky(found.result.covariance[:2, :2])
     ellipse = found.values[:2] + circle @ axis.T
     style = {"color": _ORANGE, "lw": 1.6, "ls": "--"}

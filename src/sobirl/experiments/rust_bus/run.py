@@ -36,7 +36,7 @@ def run(options: RustBusRun) -> Outcome:
         "standard_errors": found.standard_errors.tolist(),
         "cost_coefficients": (found.values[1:] * COSTS[options.cost].scales).tolist(),
     }
-    if options.simulate:
+    if truth is not None:
         metrics |= {
             "true_replacement_cost": float(truth[0]),
             "true_theta": truth[1:].tolist(),
@@ -96,7 +96,7 @@ def _parameters(options: RustBusRun, found: Estimate, truth: np.ndarray | None) 
             row += [f"{error:.5f}", f"{value - margin:.4g} to {value + margin:.4g}"]
         else:
             row += ["none", "none"]
-        if options.simulate:
+        if truth is not None:
             row += [f"{truth[i]:.7g}", f"{(value - truth[i]) / error:+.2f}"]
         elif published:
             row += [f"{known[i]:.4f}"]

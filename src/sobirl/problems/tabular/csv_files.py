@@ -73,10 +73,10 @@ def read_csv(transitions: str | Path, rewards: str | Path) -> Tabular:
     """
     steps = _read_steps(transitions)
     features, table = _read_rewards(rewards, steps)
-    terminal = ~steps.available.any(axis=1)
+    terminal = np.logical_not(steps.available.any(axis=1))
     indices, chances = np.array(list(steps.chances)).T, np.array([*steps.chances.values()])
     with about(transitions):
-        transition = transition_operator(steps.available, *indices, chances)
+        transition = transition_operator(steps.available, *indices, chance=chances)
     return Tabular(
         transition=transition,
         reward=table[..., 0],
@@ -158,7 +158,7 @@ def _read_rewards(path, steps: _Steps) -> tuple[tuple[str, ...], Float[np.ndarra
                 f"{where}: {_described(*key)} is there already, in line {lines[key]}"
             )
         lines[key] = line
-        state, actions, weights = _weights(where, *key, steps)
+        state, actions, weights = _weights(where, *key, steps=steps)
         values = [
             _number(where, column, row.get(column, ""))
             for column in ("reward", "leader_reward", *features)

@@ -65,7 +65,7 @@ def example() -> Tabular:
     state, action, target, chance = zip(*steps, strict=True)
     return Tabular(
         transition=transition_operator(
-            available, *map(np.array, (state, action, target)), np.array(chance)
+            available, *map(np.array, (state, action, target)), chance=np.array(chance)
         ),
         reward=reward,
         features=features,

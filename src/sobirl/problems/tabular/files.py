@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,9 @@ def load(
         "leader_discount": leader_discount,
         "transfer": transfer,
     }
-    changes = {name: as_scalar(name, value) for name, value in given.items() if value is not None}
+    changes: dict[str, Any] = {
+        name: as_scalar(name, value) for name, value in given.items() if value is not None
+    }
     if Path(mdp).suffix.lower() == ".npz":
         if rewards is not None:
             raise InvalidInputError(

@@ -143,7 +143,7 @@ def _operator(
     if is_dense(int(np.count_nonzero(chances, axis=-1).max()), len(chances)):
         return Dense(chances)
     steps = np.nonzero(chances * active[..., None])
-    return transition_operator(active, *steps, chances[steps])
+    return transition_operator(active, *steps, chance=chances[steps])
 
 
 def _per_action(

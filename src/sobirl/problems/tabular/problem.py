@@ -149,7 +149,7 @@ class Tabular:
         """What a user may want to know of the tables, one line each."""
         active = self.active
         unseen = ~self._reachable()
-        idle = ~self.features[active].any(axis=0)
+        idle = np.logical_not(self.features[active].any(axis=0))
         ignored = (self.reward != 0) | (self.leader_reward != 0) | self.features.any(axis=-1)
         ignored = ignored.any(axis=1) & self.terminal
         notes = []
