@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import sobirl as sb
 from arguments import options_from
 from runs.conftest import sobirl
 from sobirl.deep.envs import Discrete, EnvSpec, make
@@ -92,6 +94,28 @@ def test_rows(whole):
         assert 30 < steps[0] < steps[1] < steps[2] <= 120
     first, second = ([row["objective"] for row in seed] for seed in (rows[:3], rows[3:]))
     assert first != second
+
+
+def test_what_was_learned_comes_back_as_functions(whole):
+    run = sb.load_run(whole)
+    assert len(run.history["eval_return"]) == 6
+    observation = np.array([0.01, 0.02, -0.01, 0.03], np.float32)
+    actions = [int(run.policy(observation, seed=seed)) for seed in range(30)]
+    assert set(actions) == {0, 1}
+    assert actions == [int(run.policy(observation, seed=seed)) for seed in range(30)]
+    assert run.policy(observation, greedy=True) == run.policy(observation, seed=7, greedy=True)
+    rewards = [run.reward(observation, action) for action in (0, 1)]
+    assert np.isfinite(rewards).all() and rewards[0] != rewards[1]
+    with pytest.raises(sb.InvalidInputError, match=r"observation: expected shape \(4,\), got \(3,"):
+        run.policy(np.zeros(3))
+
+
+def test_nothing_learned_yet(whole, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    (run / "checkpoint.npz").unlink()
+    with pytest.raises(sb.InvalidInputError, match="nothing is kept yet"):
+        sb.load_run(run)
 
 
 def test_a_seed_alone_is_what_it_is_among_others(whole, tmp_path):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import ArrayLike
 
 from sobirl.bilevel.checkpoint import load_checkpoint
 from sobirl.core.errors import InvalidInputError
@@ -37,7 +38,7 @@ def learned(options: "RLHFRun", saved: SavedRun) -> dict[str, Callable[..., Any]
             jnp.asarray, (state.learning.loop[0].follower, state.learning.reward.model)
         )
 
-    def policy(observation: np.ndarray, seed: int = 0, greedy: bool = False) -> np.ndarray:
+    def policy(observation: np.ndarray, seed: int = 0, greedy: bool = False) -> ArrayLike:
         """An action, as the environment takes it, for one observation (or k stacked frames)."""
         with jax.enable_x64(False):
             frames = _frames(observation, spec)
