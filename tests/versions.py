@@ -27,10 +27,10 @@ QUICK = (
     "tests/core",
     "tests/mdp",
     "tests/solvers/test_solve.py",
-    "tests/solvers/test_batching.py",
     "tests/hypergrad/test_exact.py",
     "tests/hypergrad/test_m_sobirl.py",
-    "tests/bilevel",
+    "tests/bilevel/test_minimize.py",
+    "tests/bilevel/test_projections.py",
     "tests/problems/test_tabular.py",
     "tests/test_broken_input.py",
 )

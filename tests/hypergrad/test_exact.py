@@ -49,7 +49,8 @@ def test_agrees_with_automatic_differentiation(solver):
     expected = jax.jit(jax.grad(problem.value))(x)
     for ours, theirs in zip(jax.tree.leaves(hypergradient), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-8)
-    np.testing.assert_allclose(metrics["objective"], problem.value(x), rtol=1e-12)
+    # Of second degree in V, by two solves.
+    np.testing.assert_allclose(metrics["objective"], problem.value(x), rtol=4 * solver.rtol)
     assert metrics["status"] == sb.Status.CONVERGED
 
 
@@ -82,7 +83,10 @@ def test_reward_part_is_the_signed_occupancy():
     U = np.eye(5)[:, None, :] - gamma * P
     b = np.einsum("sat,sa->t", U, weighted)
     w = np.linalg.solve((np.eye(5) - gamma * np.einsum("sat,sa->st", P, policy)).T, b)
-    np.testing.assert_allclose(mu, (weighted - w[:, None] * policy) / tau, rtol=1e-9, atol=1e-13)
+    expected = (weighted - w[:, None] * policy) / tau
+    # Its terms cancel: what was asked of π and w counts for their size, amplified.
+    atol = sb.PolicyIteration().rtol / (1 - gamma) * np.max(np.abs(w)) / tau
+    np.testing.assert_allclose(mu, expected, rtol=0, atol=atol)
 
 
 def test_warm_start_saves_steps():
