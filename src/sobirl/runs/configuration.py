@@ -7,17 +7,15 @@ import json
 import platform
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.runs.decoding import decode, encode, typed
+from sobirl.runs.decoding import Options, decode, encode, typed
 from sobirl.runs.files import plain
 
 if TYPE_CHECKING:
     from sobirl.runs.options import RunOptions
     from sobirl.runs.saved import SavedRun
-
-Options = TypeVar("Options", bound="RunOptions")
 
 FORMAT = 1
 _PACKAGES = ("sobirl", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy")

@@ -12,7 +12,9 @@ from sobirl.core.errors import InvalidInputError
 if TYPE_CHECKING:
     from sobirl.runs.options import RunOptions
 
-Options = TypeVar("Options", bound="RunOptions")
+    Options = TypeVar("Options", bound=RunOptions)
+else:  # options are defined on top of this module
+    Options = TypeVar("Options")
 
 
 def check_fields(options: "RunOptions", shown: Callable[[str], str]) -> None:
