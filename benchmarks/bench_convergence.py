@@ -62,14 +62,14 @@ def choose_step_size(sizes: Sizes) -> float:
     print_head(["β", *METHODS])
     instances = [make_instance("target", sizes.states, seed) for seed in range(sizes.seeds)]
     standing = []
-    for step_size in STEP_SIZES:
+    for learning_rate in STEP_SIZES:
         row = [
-            max(progress(each, method, step_size, sizes.choice_steps) for each in instances)
+            max(progress(each, method, learning_rate, sizes.choice_steps) for each in instances)
             for method in METHODS.values()
         ]
-        print_row([f"1/{1 / step_size:.0f}", *(f"{ratio:.2g}" for ratio in row)])
+        print_row([f"1/{1 / learning_rate:.0f}", *(f"{ratio:.2g}" for ratio in row)])
         if max(row) < CONVERGED:
-            standing.append(step_size)
+            standing.append(learning_rate)
     chosen = max(standing, default=min(STEP_SIZES))
     print(
         f"\nβ = 1/{1 / chosen:.0f}: the largest of these with which every run falls below "
@@ -78,14 +78,14 @@ def choose_step_size(sizes: Sizes) -> float:
     return chosen
 
 
-def measure_rate(sizes: Sizes, step_size: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def measure_rate(sizes: Sizes, learning_rate: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """By method: exact and estimated squared norms, each (seeds, K)."""
     squares = {}
     for name, method in METHODS.items():
         runs = []
         for seed in range(sizes.seeds):
             arrays = arrays_of(make_instance("target", sizes.states, seed))
-            run = trajectory(TargetPolicy, arrays, method, step_size, sizes.steps)
+            run = trajectory(TargetPolicy, arrays, method, learning_rate, sizes.steps)
             runs.append(np.asarray(run))
         exact, estimated = np.stack(runs, axis=1)
         squares[name] = exact, estimated

@@ -171,17 +171,17 @@ class Failures(NamedTuple):
         return Failures(*(count + int(kind) for count, kind in zip(self, kinds, strict=True)))
 
 
-def first_mass(instance: Instance, step_size: float) -> float:
+def first_mass(instance: Instance, learning_rate: float) -> float:
     """γ max_s Σ_a π_1(a|s) at k = 1, the 1-norm of γP_πᵀ there: above 1 it expands."""
     method = make_methods(instance)["occupancy"]
     arrays = arrays_of(instance)
-    x, _ = descend(type(instance), arrays, arrays["x0"], method, step_size, 1)
+    x, _ = descend(type(instance), arrays, arrays["x0"], method, learning_rate, 1)
     mdp = instance.follower(x)
     value = jnp.zeros(len(instance.transition))
     for _ in range(SWEEPS):
         value = mdp.soft_value(mdp.action_value(value))
     excess = mdp.soft_value(mdp.action_value(value)) - value
-    return instance.gamma * float(jnp.exp(jnp.max(excess) / mdp.temperature))
+    return instance.discount * float(jnp.exp(jnp.max(excess) / mdp.temperature))
 
 
 def run_all(case: Case, sizes: Sizes) -> tuple[list[float], dict[str, Failures]]:
@@ -190,11 +190,11 @@ def run_all(case: Case, sizes: Sizes) -> tuple[list[float], dict[str, Failures]]
     masses, failures = [], {}
     for seed in range(sizes.seeds):
         instance = make_instance(family, states, seed, discount)
-        step_size = STEP_SIZE * min(1, STEP_SIZE_STATES / states)
-        step_size = getattr(instance, "beta", step_size)
-        masses.append(first_mass(instance, step_size))
+        learning_rate = STEP_SIZE * min(1, STEP_SIZE_STATES / states)
+        learning_rate = getattr(instance, "beta", learning_rate)
+        masses.append(first_mass(instance, learning_rate))
         for name, method in make_methods(instance).items():
-            ratio = progress(instance, method, step_size, sizes.steps)
+            ratio = progress(instance, method, learning_rate, sizes.steps)
             failures[name] = failures.get(name, Failures()).and_one(ratio)
     return masses, failures
 

@@ -113,7 +113,7 @@ def of_returns(envs: int, length: int) -> dict[str, Method]:
         "HPGD, single start": HPGD(envs, length, sampling="single_start"),
         "BC-HG": BCHG(envs, length),
         "Naive": Naive(envs, length),
-        "ZeroOrder": ZeroOrder(0.1, num_envs=envs, num_steps=length),
+        "ZeroOrder": ZeroOrder(0.1, num_envs=envs, rollout_steps=length),
         "AMD, T = 20": AMD(20),
         "AMD, T = 100": AMD(100),
         "PBRL, value": PBRL(100.0),
@@ -137,7 +137,7 @@ def of_losses(tuples: int) -> dict[str, Method]:
 def problems() -> dict[str, tuple]:
     """By name: the problem, an x, and by method the problem as that one wants it."""
     incentives = RandomIncentives.generate(steers_transitions=True)
-    preferences = Preferences.generate(states=3, actions=2, num_steps=3)
+    preferences = Preferences.generate(states=3, actions=2, horizon=3)
     rooms = FourRooms(temperature=0.005).problem()
     truncated = BilevelProblem(
         rooms.follower, rooms.objective.as_trajectory_loss(200), contexts=rooms.contexts

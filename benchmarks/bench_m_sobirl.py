@@ -41,7 +41,7 @@ def ours(states: int, actions: int, dimension: int, repeats: int) -> float:
             instance.problem(),
             x0,
             method,
-            optax.sgd(instance.beta),
+            optax.sgd(instance.learning_rate),
             num_steps=3000 if states <= 50 else 300,
             progress=False,
         )

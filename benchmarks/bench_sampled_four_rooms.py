@@ -55,11 +55,11 @@ def main() -> None:
     for name in options.methods:
         for cell in cells:
             for seed in TUNING_SEEDS:
-                for step_size in STEP_SIZES:
-                    done.get(name, cell, step_size, seed)
-            step_size = done.tuned(name, cell)
+                for learning_rate in STEP_SIZES:
+                    done.get(name, cell, learning_rate, seed)
+            learning_rate = done.tuned(name, cell)
             for seed in range(options.seeds):
-                done.get(name, cell, step_size, seed)
+                done.get(name, cell, learning_rate, seed)
             jax.clear_caches()  # compiled programs are many memory maps, and those are counted
 
 
@@ -79,23 +79,25 @@ class Results:
             for line in path.read_text().splitlines():
                 self._keep(json.loads(line))
 
-    def get(self, name: str, cell: Cell, step_size: float, seed: int) -> dict:
+    def get(self, name: str, cell: Cell, learning_rate: float, seed: int) -> dict:
         """A run, carried out if it is missing."""
-        key = (name, cell, step_size, seed)
+        key = (name, cell, learning_rate, seed)
         if key not in self.runs:
             found = run(*key)
             self._keep(found)
             with self.path.open("a") as file:
                 file.write(json.dumps(found) + "\n")
-            print(name, cell, step_size, seed, f"{found['value']:.3f}", flush=True)
+            print(name, cell, learning_rate, seed, f"{found['value']:.3f}", flush=True)
         return self.runs[key]
 
     def tuned(self, name: str, cell: Cell) -> float:
         """The step size with the best mean over the tuning seeds."""
         means = {
-            step_size: np.mean([self.runs[name, cell, step_size, s]["value"] for s in TUNING_SEEDS])
-            for step_size in STEP_SIZES
-            if all((name, cell, step_size, s) in self.runs for s in TUNING_SEEDS)
+            learning_rate: np.mean(
+                [self.runs[name, cell, learning_rate, s]["value"] for s in TUNING_SEEDS]
+            )
+            for learning_rate in STEP_SIZES
+            if all((name, cell, learning_rate, s) in self.runs for s in TUNING_SEEDS)
         }
         return max(means, key=means.get)
 
@@ -106,7 +108,7 @@ class Results:
             for (method, where, _, seed), found in self.runs.items()
             if (method, where) == (name, cell) and seed not in TUNING_SEEDS
         ]
-        return [found for found in reported if found["step_size"] == self.tuned(name, cell)]
+        return [found for found in reported if found["learning_rate"] == self.tuned(name, cell)]
 
     def print_tables(self) -> None:
         """Mean ± standard error of the chosen start's exact leader value, one row a cell."""
@@ -164,7 +166,7 @@ class Results:
 
     def _keep(self, found: dict) -> None:
         cell = Cell(*found["cell"])
-        self.runs[found["method"], cell, found["step_size"], found["seed"]] = found
+        self.runs[found["method"], cell, found["learning_rate"], found["seed"]] = found
 
 
 if __name__ == "__main__":

@@ -87,10 +87,10 @@ def exact_problem(cell: Cell) -> BilevelProblem:
 
 
 @functools.cache
-def adam(step_size: float, iterations: int) -> optax.GradientTransformation:
+def adam(learning_rate: float, iterations: int) -> optax.GradientTransformation:
     """Adam; first a tenth of slow steps, in which a method can learn the follower's ways."""
     return optax.adam(
-        optax.warmup_cosine_decay_schedule(0.0, step_size, iterations // 10, iterations)
+        optax.warmup_cosine_decay_schedule(0.0, learning_rate, iterations // 10, iterations)
     )
 
 
@@ -127,12 +127,14 @@ def progress(name: str, cell: Cell) -> np.ndarray:
     return np.cumsum(work) / work.sum()
 
 
-def run(name: str, cell: Cell, step_size: float, seed: int) -> dict:
+def run(name: str, cell: Cell, learning_rate: float, seed: int) -> dict:
     """A portfolio of starts: the start that its own samples favor, judged by exact values."""
     phases = phases_of(name, cell)
     begin, curve, steps, seconds = random_start, [], 0.0, 0.0
     for number, (starts, iterations) in enumerate(phases):
-        phase = _phase(name, cell, begin, starts, iterations, step_size / 2**number, seed, number)
+        phase = _phase(
+            name, cell, begin, starts, iterations, learning_rate / 2**number, seed, number
+        )
         curve, steps = curve + phase["curve"], steps + phase["environment_steps"]
         seconds += phase["seconds"]
         # The starts that the method's own samples favor go on.
@@ -142,7 +144,7 @@ def run(name: str, cell: Cell, step_size: float, seed: int) -> dict:
     return {
         "method": name,
         "cell": dataclasses.astuple(cell),
-        "step_size": step_size,
+        "learning_rate": learning_rate,
         "seed": seed,
         "value": float(phase["values"][-2:, order[0]].mean()),
         "best": float(np.nanmax(phase["values"][-1])),
@@ -153,7 +155,7 @@ def run(name: str, cell: Cell, step_size: float, seed: int) -> dict:
     }
 
 
-def _phase(name, cell, begin, starts, iterations, step_size, seed, number) -> dict:
+def _phase(name, cell, begin, starts, iterations, learning_rate, seed, number) -> dict:
     """Some starts for some iterations; only the first phase cools."""
     turns = jnp.arange(starts) % len(FIRST_TEMPERATURES)
     factor = jnp.maximum(jnp.array(FIRST_TEMPERATURES)[turns] / cell.temperature, 1.0)
@@ -162,7 +164,7 @@ def _phase(name, cell, begin, starts, iterations, step_size, seed, number) -> di
         problem(name, cell),
         begin,
         method_for(name, cell),
-        adam(step_size, iterations),
+        adam(learning_rate, iterations),
         num_steps=iterations,
         key=1000 * number + seed,
         starts=starts,

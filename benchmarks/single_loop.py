@@ -44,7 +44,7 @@ def make_instance(family: str, states: int, seed: int, discount: float = 0.5) ->
         hub = np.zeros_like(instance.transition)
         hub[:, :, 0] = 1
         instance = dataclasses.replace(instance, transition=hub)
-    return dataclasses.replace(instance, gamma=discount)
+    return dataclasses.replace(instance, discount=discount)
 
 
 def arrays_of(instance: Instance) -> dict[str, jax.Array]:
@@ -95,7 +95,7 @@ def make_methods(instance: Instance) -> dict[str, object]:
 
 
 @functools.partial(jax.jit, static_argnames=("kind", "size"))
-def trajectory(kind, arrays, method, step_size, size):
+def trajectory(kind, arrays, method, learning_rate, size):
     """Of plain gradient descent: ‖∇φ(x_k)‖² and the squared norm of the method's estimate (K,)."""
     problem, exact = kind(**arrays).problem(), sb.Exact()
     x = arrays["x0"]
@@ -105,14 +105,14 @@ def trajectory(kind, arrays, method, step_size, size):
         gradient, warm, _ = exact.estimate(problem, x, warm, None)
         estimate, state, _ = method.estimate(problem, x, state, None)
         norms = jnp.sum(gradient**2), jnp.sum(estimate**2)
-        return (x - step_size * estimate, state, warm), norms
+        return (x - learning_rate * estimate, state, warm), norms
 
     start = x, method.init(problem, x, jax.random.key(0)), exact.init(problem, x, None)
     return jax.lax.scan(step, start, None, length=size)[1]
 
 
 @functools.partial(jax.jit, static_argnames="kind")
-def descend(kind, arrays, x, method, step_size, steps):
+def descend(kind, arrays, x, method, learning_rate, steps):
     """x after `steps` steps, and the last estimate's norm; ends early where that is not finite."""
     problem = kind(**arrays).problem()
 
@@ -124,21 +124,21 @@ def descend(kind, arrays, x, method, step_size, steps):
         done, x, state, _ = carry
         estimate, state, _ = method.estimate(problem, x, state, None)
         norm = optax.tree.norm(estimate)
-        return done + 1, jnp.where(jnp.isfinite(norm), x - step_size * estimate, x), state, norm
+        return done + 1, jnp.where(jnp.isfinite(norm), x - learning_rate * estimate, x), state, norm
 
     start = 0, x, method.init(problem, x, jax.random.key(0)), jnp.zeros(())
     _, x, _, norm = jax.lax.while_loop(unfinished, step, start)
     return x, norm
 
 
-def progress(instance: Instance, method, step_size: float, steps: int) -> float:
+def progress(instance: Instance, method, learning_rate: float, steps: int) -> float:
     """‖∇φ(x_K)‖/‖∇φ(x_0)‖, exact, after K = `steps` of the method; not finite where it was not."""
     kind, arrays = type(instance), arrays_of(instance)
 
     def exact_norm(x):
         return float(descend(kind, arrays, x, sb.Exact(), 0.0, 1)[1])
 
-    x, norm = descend(kind, arrays, arrays["x0"], method, step_size, steps)
+    x, norm = descend(kind, arrays, arrays["x0"], method, learning_rate, steps)
     return exact_norm(x) / exact_norm(arrays["x0"]) if np.isfinite(norm) else np.nan
 
 

@@ -14,7 +14,7 @@ from sobirl.problems.preferences import Preferences
 from sobirl.problems.random_incentives import RandomIncentives
 
 INCENTIVES = RandomIncentives.generate(states=3, actions=2, dimension=2, seed=0)
-PREFERENCES = Preferences.generate(states=3, actions=2, dimension=2, num_steps=2, seed=0)
+PREFERENCES = Preferences.generate(states=3, actions=2, dimension=2, horizon=2, seed=0)
 
 
 def nested_preferences():
@@ -26,7 +26,7 @@ def nested_preferences():
     objective = sb.TrajectoryLoss(
         lambda x: PREFERENCES.follower(flat(x)),
         lambda x, pair: PREFERENCES.loss(flat(x), pair),
-        num_steps=PREFERENCES.num_steps,
+        horizon=PREFERENCES.horizon,
         num_trajectories=2,
     )
     x = ({"first": jnp.array(0.4)}, jnp.array([-0.3]))
@@ -164,7 +164,7 @@ def assert_not_mean(samples, expected):
 
 # Sweeps compile faster than factorizations, which `Exact` and the fitted trace have.
 SOLVER = sb.ValueIteration(rtol=1e-8, policy_tolerance=1e-6)
-SMALL = {"num_envs": 4, "num_steps": 6}
+SMALL = {"num_envs": 4, "rollout_steps": 6}
 TUPLES = {"num_tuples": 4, "solver": SOLVER}
 
 # What the contract holds for beside the methods of the table as they are: options, the problem that
@@ -179,7 +179,7 @@ VARIANTS = {
     "sobirl-rollouts": (sb.SoBiRL(**TUPLES), nested_preferences, True),
     "sobirl-0": (sb.SoBiRL(**TUPLES, horizon=0, baseline=False), nested_preferences, True),
     "stoc-sobirl-pg": (
-        sb.StocSoBiRL(num_tuples=4, horizon=0, inner="policy_gradient", inner_step_size=0.5),
+        sb.StocSoBiRL(num_tuples=4, horizon=0, inner="policy_gradient", inner_learning_rate=0.5),
         nested_preferences,
         True,
     ),

@@ -15,6 +15,11 @@ discounts = st.sampled_from([float(x) for x in 1 - np.geomspace(0.9, 1e-3, 31)])
 temperatures = st.sampled_from([float(x) for x in np.geomspace(0.01, 10, 31)])
 
 
+def rounding(scale, discount=0.0):
+    """What the rounding of numbers of this size can become in a discounted sum of them."""
+    return 16 * EPS * scale / (1 - discount)
+
+
 def random_rows(rng, size=STATES):
     """Probabilities (S,A,size), none of them tiny."""
     rows = rng.uniform(0.1, 1, size=(STATES, ACTIONS, size)) ** 2

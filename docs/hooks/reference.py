@@ -6,6 +6,7 @@ A public name without a docstring fails the build.
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Collection
 from types import ModuleType
 
 from docstrings import public_members, undocumented
@@ -23,14 +24,14 @@ TITLES = {
     "solvers": "Solving and evaluating",
     "problems": "Published problems",
     "core": "Responses and errors",
-    "experiments": "Runs, read back",
 }
-# Layers whose names are not, or not all, at the top level: their modules have them.
+# Layers whose names are not, or not all, at the top level: their modules have the others.
 FURTHER = {
     "experience": "Experience",
     "prefs": "Preferences",
     "deep": "Deep followers",
     "runs": "Run directories",
+    "experiments": "Experiments",
     "testing": "Conformance suites",
 }
 
@@ -43,13 +44,7 @@ def on_config(config, **_):
     if missing:
         raise PluginError(f"without a docstring: {', '.join(missing)}")
     section = next(entry for entry in config.nav if "API reference" in entry)
-    section["API reference"] = [
-        {title: _path(layer)}
-        for layer, title in (
-            *((layer, _title(layer)) for layer in _layers()),
-            *((layer, title) for layer, title in FURTHER.items()),
-        )
-    ]
+    section["API reference"] = [{_title(layer): _path(layer)} for layer in _layers()]
     return config
 
 
@@ -57,19 +52,23 @@ def on_files(files, config, **_):
     """Add the pages."""
     for layer, names in _layers().items():
         files.append(File.generated(config, _path(layer), content=_page(layer, names)))
-    for layer, title in FURTHER.items():
-        parts = [f"# {title}", importlib.import_module(f"sobirl.{layer}").__doc__]
-        parts += [_module(module, module.__name__) for module in _modules(layer)]
-        files.append(File.generated(config, _path(layer), content="\n\n".join(parts)))
     return files
 
 
 def _modules(layer: str) -> list[ModuleType]:
-    """The modules of a layer that define public names, where they define them."""
+    """The modules of a layer that define public names, where they define them.
+
+    Folders of commands are left out: their pages and their help say what they are.
+    """
     package = importlib.import_module(f"sobirl.{layer}")
     found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     names = (module.name for module in found)
-    public = (name for name in names if not any(p[0] == "_" for p in name.split(".")))
+    commands = tuple(".".join(kind.__module__.split(".")[:3]) for kind in EXPERIMENTS.values())
+    public = (
+        name
+        for name in names
+        if not any(p[0] == "_" for p in name.split(".")) and not name.startswith(commands)
+    )
     modules = [importlib.import_module(name) for name in public]
     return [module for module in modules if public_members(module)]
 
@@ -81,12 +80,12 @@ def _problems() -> list[ModuleType]:
 
 
 def _layers() -> dict[str, list[str]]:
-    """Layer -> the public names that it defines."""
-    layers = {layer: [] for layer in TITLES}
+    """Layer -> the names at the top level that it defines."""
+    layers: dict[str, list[str]] = {layer: [] for layer in (*TITLES, *FURTHER)}
     for module, names in sobirl._PUBLIC.items():
         layers.setdefault(module.split(".")[1], []).extend(sorted(names))
     layers["problems"].append("problems")
-    return {layer: names for layer, names in layers.items() if names and layer not in FURTHER}
+    return layers
 
 
 def _module_of(name: str) -> str:
@@ -95,7 +94,7 @@ def _module_of(name: str) -> str:
 
 
 def _title(layer: str) -> str:
-    return TITLES.get(layer, layer.capitalize())
+    return (TITLES | FURTHER).get(layer, layer.capitalize())
 
 
 def _path(layer: str) -> str:
@@ -112,20 +111,26 @@ def _page(layer: str, names: list[str]) -> str:
             parts += [_members(thing, "sobirl.problems", level=2)]
             parts += [_module(module, module.__name__) for module in _problems()]
         elif inspect.ismodule(thing):
-            parts += [_module(thing, thing.__name__)]
+            parts += [_module(thing, thing.__name__, names)]
         else:
             where = getattr(thing, "__module__", None) or _module_of(name)
             parts += [f"::: {where}.{name}\n    options:\n      heading: sobirl.{name}"]
+    if layer in FURTHER:
+        modules = [m for m in _modules(layer) if not {*public_members(m)} <= {*names}]
+        parts += [_module(module, module.__name__, names) for module in modules]
     return "\n\n".join(parts)
 
 
-def _module(module: ModuleType, path: str) -> str:
+def _module(module: ModuleType, path: str, without: Collection[str] = ()) -> str:
+    """A module's members, but for those that stand elsewhere."""
     heading = f"## {path} {{ #{path} }}"
-    return "\n\n".join([heading, inspect.getdoc(module), _members(module, path, level=3)])
+    members = _members(module, path, level=3, without=without)
+    return "\n\n".join([heading, inspect.getdoc(module), members])
 
 
-def _members(module: ModuleType, path: str, level: int) -> str:
+def _members(module: ModuleType, path: str, level: int, without: Collection[str] = ()) -> str:
     return "\n\n".join(
         f"::: {path}.{member}\n    options:\n      heading_level: {level}"
         for member in public_members(module)
+        if member not in without
     )

@@ -38,7 +38,7 @@ _PUBLIC = {
     ),
     "sobirl.core": ("ConvergenceError", "InvalidInputError", "Response", "SobirlError", "Status"),
     "sobirl.core.protocols": ("LowerLevel", "Method"),
-    "sobirl.experiments.loading": ("load_run",),
+    "sobirl.experiments.loading": ("LoadedRun", "load_run"),
     "sobirl.hypergrad": (
         "HypergradMethod",
         "LeaderReturn",
@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from sobirl.core import *
     from sobirl.core.protocols import LowerLevel as LowerLevel
     from sobirl.core.protocols import Method as Method
+    from sobirl.experiments.loading import LoadedRun as LoadedRun
     from sobirl.experiments.loading import load_run as load_run
     from sobirl.hypergrad import *
     from sobirl.mdp import *

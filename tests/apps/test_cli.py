@@ -157,7 +157,7 @@ def test_help(capsys, args):
         ("run four-rooms --method hpg", "--method"),
         ("run random-mdp --method newton", '"exact", "m-sobirl", "m-sobirl-occupancy"'),
         ("run random-mdp --states 1", "--states should be greater than or equal to 2, got 1"),
-        ("run random-mdp --step-size 0", "--step-size should be greater than 0, got 0"),
+        ("run random-mdp --learning-rate 0", "--learning-rate should be greater than 0, got 0"),
         ("run random-mdp --instance nowhere.npz", "nowhere.npz: there is no such file"),
         ("run random-mdp --instance .", "not a readable .npz"),
         ("run rust-bus --data x.csv --simulate", "--data does not go with --simulate, got x.csv"),

@@ -73,7 +73,7 @@ def test_what_would_stall_is_refused(projection, optimizer):
     with pytest.raises(sb.InvalidInputError, match=r"not stationary\. Use sobirl\.scalar_adam"):
         minimize(projection=projection, optimizer=optimizer)
     with pytest.raises(sb.InvalidInputError, match="optimizer: scales the entries of x one by one"):
-        minimize(projection=projection, optimizer=optax.adam, step_sizes=jnp.array([0.02]))
+        minimize(projection=projection, optimizer=optax.adam, learning_rates=jnp.array([0.02]))
 
 
 def test_the_remedy_works():

@@ -90,7 +90,7 @@ def test_a_failing_start_leaves_the_others_be():
 def test_step_sizes_by_start():
     problem, sizes = one_state_problem(), jnp.array([0.1, 0.4])
     result = sb.minimize(
-        problem, jnp.zeros(2), optimizer=optax.sgd, step_sizes=sizes, starts=2, num_steps=5
+        problem, jnp.zeros(2), optimizer=optax.sgd, learning_rates=sizes, starts=2, num_steps=5
     )
     for start, size in enumerate(sizes):
         alone = sb.minimize(problem, jnp.array(0.0), optimizer=optax.sgd(size), num_steps=5)
@@ -105,7 +105,7 @@ def test_continuation_ends_at_the_problems_own_temperature():
         jnp.array(0.0),
         optimizer=optax.adam(0.1),
         num_steps=400,
-        continuation=sb.GeometricContinuation(factor=8.0, num_steps=100),
+        continuation=sb.GeometricContinuation(factor=8.0, cooling_steps=100),
     )
     factors = result.history["temperature_factor"]
     assert factors[0] == 8.0
@@ -225,7 +225,7 @@ def test_optimizers_by_name_and_steps_as_people_write_them():
     assert named.steps == 20
     np.testing.assert_array_equal(named.history["objective"], given.history["objective"])
     sized = sb.minimize(
-        problem, x0, optimizer="sgd", step_sizes=jnp.array([0.3]), num_steps=np.int64(20)
+        problem, x0, optimizer="sgd", learning_rates=jnp.array([0.3]), num_steps=np.int64(20)
     )
     given = sb.minimize(problem, x0, optimizer=optax.sgd(0.3), num_steps=20)
     np.testing.assert_allclose(
@@ -253,10 +253,13 @@ def test_optimizers_by_name_and_steps_as_people_write_them():
         ({"starts": 0}, "starts: must be at least 1"),
         ({"starts": 3}, "x0: with starts=3 every array needs a leading axis of 3"),
         ({"x0": jnp.array(1)}, "x0: expected floating-point arrays, got int"),
-        ({"optimizer": optax.sgd}, "step_sizes: give one a start"),
-        ({"step_sizes": jnp.ones(1), "optimizer": optax.sgd(0.1)}, "step_sizes: give one a start"),
+        ({"optimizer": optax.sgd}, "learning_rates: give one a start"),
         (
-            {"step_sizes": jnp.ones(2)},
+            {"learning_rates": jnp.ones(1), "optimizer": optax.sgd(0.1)},
+            "learning_rates: give one a start",
+        ),
+        (
+            {"learning_rates": jnp.ones(2)},
             r"expected one number or one a start, \(1,\); got shape \(2,",
         ),
     ],

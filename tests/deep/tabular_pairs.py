@@ -27,12 +27,14 @@ PREFERENCES = Preferences(
     transition=sticky(random_transitions(_RNG, S, A), 0.5),
     features=np.eye(S * A).reshape(S, A, S * A),
     truth=2 * _RNG.standard_normal((S, A)),
-    num_steps=H,
-    gamma=0.6,
-    tau=0.5,
+    horizon=H,
+    discount=0.6,
+    temperature=0.5,
 )
 X = _RNG.standard_normal(S * A)
-FOLLOWER = DiscreteSAC((S,), PREFERENCES.gamma, PREFERENCES.tau, num_actions=A, widths=())
+FOLLOWER = DiscreteSAC(
+    (S,), PREFERENCES.discount, PREFERENCES.temperature, num_actions=A, widths=()
+)
 
 
 @functools.cache

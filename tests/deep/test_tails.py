@@ -132,7 +132,7 @@ def test_a_way_that_is_known_by_heart(action, cut):
     )
     corridor = CompiledEnvironments(Corridor(cut), 5)
     view = FollowerView(follower, state, jnp.int32(0), jnp.int32(0), corridor)
-    rolled_out = eqx.filter_jit(functools.partial(tail_rewards, num_steps=6))
+    rolled_out = eqx.filter_jit(functools.partial(tail_rewards, rollout_steps=6))
     found = rolled_out(reward, view, fragments, key=key)
     # At t = 1 the frames show places 0 and 1, at t = 2 places 1 and 2.
     going = sum(discount**t * (rewards[0, 0, t - 1] + rewards[0, 1, t]) for t in (1, 2))

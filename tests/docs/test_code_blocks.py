@@ -2,6 +2,7 @@
 
 In the default run commands are small, and a problem is run once on its own page; of other commands
 `sobirl run` only the options and input files are checked. With the slow marker all run as written.
+A block with a title is a file, which commands after it may run.
 """
 
 import contextlib
@@ -21,12 +22,20 @@ import pytest
 from arguments import options_from
 from sobirl.apps import cli
 from sobirl.experiments.registry import EXPERIMENTS
+from sobirl.hypergrad import METHODS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Folders whose files commands and Python name.
 FOLDERS = ("benchmarks", "examples", "src", "tests")
-PRINTED = {"README.md": ("toll revenue 4.112", "Good: Exact's hyper-gradient agrees")}
+PRINTED = {
+    "README.md": (
+        "toll revenue 4.112",
+        "Good: Exact's hyper-gradient agrees",
+        "tolls in place 0: [0.177 0.206 0.149]",
+    ),
+    "docs/problems/your-own.md": ("toll 0.830, revenue 0.530", "minus the revenue"),
+}
 
 EXECUTED = ("python",)
 COMMANDS = ("bash", "console")
@@ -39,6 +48,10 @@ SMALL_PANEL = {"buses": 60, "periods": 60}
 READERS = re.compile(r"sobirl (show|resume|report)")
 # Programs of others: not run.
 SET_UP = ("git", "pip", "tensorboard")
+
+# Scripts of these folders are run as they are; others only answer to --help.
+EXAMPLES = (".", "examples")
+TITLE = re.compile(r'python title="(\w+\.py)"')
 
 FENCE = re.compile(r"^( *)(`{3,})(.*?)\n(.*?)^\1\2 *$", flags=re.DOTALL | re.MULTILINE)
 
@@ -105,23 +118,28 @@ def reductions(problem: str, options: list[str]) -> list[str]:
 
 
 def check_python(arguments: list[str]) -> None:
-    """A script answers to --help and knows the options; a module exists."""
+    """An example runs; another script answers to --help and knows the options; a module exists."""
     script, *options = arguments
     if script == "-m":
         assert importlib.util.find_spec(options[0])
         return
+    if str(Path(script).parent) in EXAMPLES:
+        run_script(script, options)
+        return
     printed = io.StringIO()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        pytest.raises(SystemExit) as exit_,
-        contextlib.redirect_stdout(printed),
-    ):
-        patch.setattr(sys, "argv", [script, "--help"])
-        patch.syspath_prepend(str(Path(script).parent.resolve()))
-        runpy.run_path(script, run_name="__main__")
+    with pytest.raises(SystemExit) as exit_, contextlib.redirect_stdout(printed):
+        run_script(script, ["--help"])
     assert exit_.value.code in (0, None)
     for option in options:
         assert not option.startswith("--") or option in printed.getvalue(), option
+
+
+def run_script(script: str, arguments: list[str]) -> None:
+    """As `python SCRIPT ARGUMENTS`, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [script, *arguments])
+        patch.syspath_prepend(str(Path(script).parent.resolve()))
+        runpy.run_path(script, run_name="__main__")
 
 
 def check_make(arguments: list[str]) -> None:
@@ -137,6 +155,9 @@ def run_page(page: Path, small: bool = False) -> None:
     ran = set()
     for block in blocks(page):
         place = f"{page.relative_to(ROOT)}:{block.line}"
+        if title := TITLE.fullmatch(block.language):
+            Path(title[1]).write_text(block.code)
+            continue
         assert block.language in (*EXECUTED, *COMMANDS, *SHOWN), (
             f"{place}: a block of {block.language or 'no language'}"
         )
@@ -169,10 +190,19 @@ def run_small(problem: str, options: list[str], due: bool) -> None:
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
-    """An empty directory, but for the repository's folders that commands name."""
+    """An empty directory, but for the repository's folders; what pages add is undone."""
     for folder in FOLDERS:
         (tmp_path / folder).symlink_to(ROOT / folder)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    kept = [(table, dict(table)) for table in (EXPERIMENTS, METHODS)]
+    yield
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
+    for table, before in kept:
+        table.clear()
+        table.update(before)
 
 
 def name_of(page: Path) -> str:
@@ -191,6 +221,16 @@ def test_blocks(page, workplace, capsys):
 @pytest.mark.parametrize("page", [p for p in PAGES if "sobirl run" in p.read_text()], ids=name_of)
 def test_commands_as_written(page, workplace):
     run_page(page)
+
+
+def test_a_block_with_a_title_is_a_file_that_runs(tmp_path, workplace, capsys):
+    page = tmp_path / "page.md"
+    code = "import sys\nprint(sys.argv[1:], __name__)\n"
+    page.write_text(f'```python title="mine.py"\n{code}```\n\n```bash\npython mine.py a --b\n```\n')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(globals(), "ROOT", tmp_path)
+        run_page(page)
+    assert capsys.readouterr().out == "['a', '--b'] __main__\n"
 
 
 def test_blocks_are_found(tmp_path):
@@ -215,6 +255,7 @@ def test_blocks_are_found(tmp_path):
         "```bash\nrm -r .\n```",
         "```bash\nsobirl run chess\n```",
         "```bash\npython benchmarks/bench_four_rooms.py --nothing\n```",
+        "```bash\npython missing.py\n```",
     ],
 )
 def test_bad_blocks_fail(block, tmp_path, workplace, monkeypatch):
@@ -223,7 +264,7 @@ def test_bad_blocks_fail(block, tmp_path, workplace, monkeypatch):
     page.write_text(f"{block}\n")
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     (tmp_path / "Makefile").write_text("test:\n")
-    with pytest.raises((AssertionError, ZeroDivisionError)) as error:
+    with pytest.raises((AssertionError, FileNotFoundError, ZeroDivisionError)) as error:
         run_page(page)
     assert re.search(
         r'page\.md(:|", line )[12]\b', "".join(traceback.format_exception(error.value))

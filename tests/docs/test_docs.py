@@ -147,10 +147,13 @@ def test_the_site_builds(tmp_path):
     assert process.returncode == 0, process.stderr
     assert '<math display="block">' in (tmp_path / "mathematics.html").read_text()
     reference = "".join(page.read_text() for page in tmp_path.glob("reference/*.html"))
+    headings = re.findall(r'doc-symbol-heading[^>]*></code>\s*(sobirl\.\S+)', reference)
     for name in sobirl.__all__:
-        assert f'id="sobirl.{name}' in reference, name
-    for name in hook("docstrings").public_members(sobirl.projections):
-        assert f'id="sobirl.projections.{name}"' in reference, name
+        if not isinstance(getattr(sobirl, name), types.ModuleType):
+            assert headings.count(f"sobirl.{name}") == 1, name
+    places = re.findall(r'id="(sobirl[^"]*)"', reference)
+    assert len(places) > 500
+    assert sorted(places) == sorted(set(places))
 
 
 @pytest.mark.parametrize(
@@ -188,3 +191,20 @@ def test_every_method_has_its_row_and_its_page():
         (row,) = [line for line in shown.splitlines() if line.startswith(f"| `{name}` |")]
         assert f"[`{entry.class_name}`]({methods.page(name, entry)}.md)" in row
         assert entry.what in row and row.count("|") == 7
+
+
+def test_every_problem_has_its_row_and_its_page():
+    """Those without a place of their own in the menu stand under Problems, each once."""
+    problems = hook("problems")
+    config = types.SimpleNamespace(nav=[{"Problems": []}])
+    entries = problems.on_config(config).nav[0]["Problems"]
+    pages = [page for e in entries for page in (e.values() if isinstance(e, dict) else [e])]
+    assert len(pages) == len(set(pages))
+    assert set(pages) == {f"problems/{page.name}" for page in (ROOT / "docs/problems").glob("*.md")}
+    text = (ROOT / "docs/problems/index.md").read_text()
+    shown = problems.on_page_markdown(text)
+    assert text.count(problems.MARK) == 1 and problems.MARK not in shown
+    for name in EXPERIMENTS:
+        assert (ROOT / "docs" / problems.page(name)).is_file()
+        (row,) = [line for line in shown.splitlines() if line.startswith(f"| [`{name}`](")]
+        assert row.count("|") == 3

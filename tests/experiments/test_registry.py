@@ -45,7 +45,7 @@ class TollRoad(DescentOptions):
     """What the free road costs."""
     method: Annotated[str, Choices(lambda: methods_for())] = "exact"
     """How to get the hyper-gradient."""
-    step_size: Positive = 0.1
+    learning_rate: Positive = 0.1
     """Step size on x."""
     num_steps: int = 60
     """Outer steps."""

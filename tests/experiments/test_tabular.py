@@ -103,7 +103,7 @@ def test_the_files(run):
         ("--budget 1 --lower 1", "the bounds alone need 4, got 1"),
         ("--starts 0", "--starts should be greater than or equal to 1, got 0"),
         ("--num-steps 0", "--num-steps should be greater than or equal to 1, got 0"),
-        ("--step-size -1", "--step-size should be greater than 0, got -1"),
+        ("--learning-rate -1", "--learning-rate should be greater than 0, got -1"),
         ("--checkpoint-seconds -1", "--checkpoint-seconds should be greater than or equal"),
     ],
 )

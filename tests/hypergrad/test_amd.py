@@ -43,7 +43,7 @@ def test_the_error_falls_with_the_updates():
     ]
     rate, expected = np.log(errors[1] / errors[0]) / 10, np.log(decay(INSTANCE.follower(X)))
     np.testing.assert_allclose(rate, expected, rtol=0.15)
-    assert np.log(0.4) < rate < np.log(INSTANCE.gamma)
+    assert np.log(0.4) < rate < np.log(INSTANCE.discount)
     assert errors[2] < 1e-12
 
 

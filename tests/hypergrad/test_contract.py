@@ -70,7 +70,7 @@ def test_minimize_with_a_checkpoint(name, tmp_path):
         xs = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), x)
         sizes = jnp.array([0.1, 0.2])
         return sb.minimize(
-            problem, xs, method, optax.sgd, 4, starts=2, step_sizes=sizes, recorder=recorder
+            problem, xs, method, optax.sgd, 4, starts=2, learning_rates=sizes, recorder=recorder
         )
 
     with pytest.raises(RuntimeError, match="power cut"):
@@ -155,7 +155,7 @@ def test_refuses_x_in_the_rest_of_the_follower(method, entry):
     ("make", "options", "message"),
     [
         (sb.HPGD, {"num_envs": 0}, "num_envs: must be at least 1, got 0"),
-        (sb.AdvantageTrace, {"num_steps": 0}, "num_steps: must be at least 1"),
+        (sb.AdvantageTrace, {"rollout_steps": 0}, "rollout_steps: must be at least 1"),
         (sb.AdvantageTrace, {"episodes": "endless"}, "episodes: must be 'single', 'autoreset' or"),
         (sb.AdvantageTrace, {"advantage": "td"}, "advantage: must be 'fitted', 'rollouts' or"),
         (sb.AdvantageTrace, {"branches": 2}, "branches: goes with advantage='rollouts' only"),
@@ -172,21 +172,25 @@ def test_refuses_x_in_the_rest_of_the_follower(method, entry):
         ),
         (sb.PlugIn, {"memory": -1.0}, r"memory: must lie in \[0, 1\], got -1.0"),
         (sb.BCHG, {"learning_rate": -1.0}, r"learning_rate: must lie in \(0, 1\], got -1.0"),
-        (sb.PBRL, {"policy_step_size": 0.0}, r"policy_step_size: must lie in \(0, 1\], got 0.0"),
+        (
+            sb.PBRL,
+            {"policy_learning_rate": 0.0},
+            r"policy_learning_rate: must lie in \(0, 1\], got 0.0",
+        ),
         (sb.PBRL, {"penalty_growth": -1.0}, "penalty_growth: must not be negative, got -1.0"),
         (sb.SoBiRL, {"horizon": 1.5}, "horizon: must be 'full' or a number of steps"),
         (
             sb.StocSoBiRL,
-            {"inner": "policy_gradient", "inner_step_size": -1.0},
-            "inner_step_size: must be positive, got -1.0",
+            {"inner": "policy_gradient", "inner_learning_rate": -1.0},
+            "inner_learning_rate: must be positive, got -1.0",
         ),
         (sb.HPGD, {"sampling": "all"}, "sampling: must be 'on_policy', 'uniform' or"),
-        (sb.BCHG, {"num_steps": -1}, "num_steps: must be at least 1, got -1"),
-        (sb.PlugIn, {"num_steps": 0}, "num_steps: must be at least 1, got 0"),
+        (sb.BCHG, {"rollout_steps": -1}, "rollout_steps: must be at least 1, got -1"),
+        (sb.PlugIn, {"rollout_steps": 0}, "rollout_steps: must be at least 1, got 0"),
         (sb.Naive, {"num_envs": 0}, "num_envs: must be at least 1"),
         (sb.ZeroOrder, {"directions": 0}, "directions: must be at least 1"),
         (sb.ZeroOrder, {"num_envs": 0}, "num_envs: must be at least 1"),
-        (sb.ZeroOrder, {"num_steps": 0}, "num_steps: must be at least 1"),
+        (sb.ZeroOrder, {"rollout_steps": 0}, "rollout_steps: must be at least 1"),
         (sb.ZeroOrder, {"scale": 0.0}, r"scale: must be positive, got 0\.0"),
         (sb.ZeroOrder, {"scale": float("nan")}, "scale: must be positive, got nan"),
         (sb.AMD, {"updates": 0}, "updates: must be at least 1, got 0"),
@@ -202,7 +206,11 @@ def test_refuses_x_in_the_rest_of_the_follower(method, entry):
         (sb.SoBiRL, {"tails": "fitted", "horizon": 3}, "horizon: must be 'full' if fitted, got 3"),
         (sb.SoBiRL, {"expectations": "none"}, "expectations: must be 'sampled' or 'exact'"),
         (sb.StocSoBiRL, {"inner": "adam"}, "inner: must be 'sweep' or 'policy_gradient'"),
-        (sb.StocSoBiRL, {"inner_step_size": 0.5}, "inner_step_size: goes with inner='policy_gradi"),
+        (
+            sb.StocSoBiRL,
+            {"inner_learning_rate": 0.5},
+            "inner_learning_rate: goes with inner='policy_gradi",
+        ),
         (sb.StocSoBiRL, {"inner_steps": 0}, "inner_steps: must be at least 1, got 0"),
         (sb.StocSoBiRL, {"horizon": -2}, "horizon: must be 'full' or"),
         (sb.tail_horizon, {"discount": 1.0, "error": 0.1}, r"discount: must lie in \[0, 1\), got"),

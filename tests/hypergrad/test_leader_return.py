@@ -56,17 +56,17 @@ def test_as_a_loss_of_trajectories_it_is_cut_off():
     objective = INCENTIVES.problem().objective
     response = sb.solve(INCENTIVES.follower(x)).response
     whole, largest = objective(x, response), jnp.abs(INCENTIVES.leader_reward(x)).max()
-    for num_steps in (1, 3, 6):
-        cut = compiled(objective.as_trajectory_loss(num_steps))(x, response)
+    for horizon in (1, 3, 6):
+        cut = compiled(objective.as_trajectory_loss(horizon))(x, response)
         horizon = sb.policy_return(
             INCENTIVES.follower(x),
             response.policy,
             INCENTIVES.leader_reward(x),
             0.7,
-            horizon=num_steps,
+            horizon=horizon,
         )
         np.testing.assert_allclose(cut, -horizon, rtol=1e-12)
-        assert abs(cut - whole) <= 0.7**num_steps / (1 - 0.7) * largest
+        assert abs(cut - whole) <= 0.7**horizon / (1 - 0.7) * largest
 
 
 def test_nothing_counts_after_the_end_of_an_episode():

@@ -17,9 +17,11 @@ from sobirl.problems.random_mdp import RandomMDP, TargetPolicy
 def authors_run():
     instance = RandomMDP.load(INSTANCE)
     method = sb.MSoBiRL(
-        adjoint_step_size=instance.zeta, sweeps=instance.n_inner, initial_adjoint=instance.w0
+        adjoint_step_size=instance.adjoint_step_size,
+        sweeps=instance.sweeps,
+        initial_adjoint=instance.w0,
     )
-    optimizer = optax.sgd(instance.beta)
+    optimizer = optax.sgd(instance.learning_rate)
     return sb.minimize(instance.problem(), instance.x0, method, optimizer, num_steps=3000)
 
 
@@ -80,7 +82,7 @@ def test_occupancy_step_contracts_by_the_discount():
 
 def test_a_normalized_policy_contracts_from_the_first_step():
     """Far from V's fixed point, with γ near 1, where the other policy has too much mass."""
-    instance = dataclasses.replace(TargetPolicy.generate(10, 5, 20, seed=0), gamma=0.99)
+    instance = dataclasses.replace(TargetPolicy.generate(10, 5, 20, seed=0), discount=0.99)
     problem, x = instance.problem(), jnp.asarray(instance.x0)
     key, last = jax.random.key(0), {}
     for normalize in (True, False):
@@ -148,8 +150,8 @@ def test_step_sizes_batch():
     """Numbers in a method are leaves: several step sizes run under one vmap."""
     problem, x, key = lower_level_problem(), jnp.zeros((6, 3)), jax.random.key(0)
 
-    def norm(step_size):
-        method = sb.MSoBiRL(adjoint_step_size=step_size)
+    def norm(learning_rate):
+        method = sb.MSoBiRL(adjoint_step_size=learning_rate)
         state = method.init(problem, x, key)
         return jnp.linalg.norm(method.estimate(problem, x, state, key)[0])
 

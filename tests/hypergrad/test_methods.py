@@ -211,16 +211,16 @@ def test_a_budget_is_kept(name, steps):
     assert isinstance(method, METHODS[name].load())
     if METHODS[name].needs.objective == "loss":
         assert isinstance(problem.objective, sb.TrajectoryLoss)
-        used = method.num_tuples * problem.objective.num_steps
+        used = method.num_tuples * problem.objective.horizon
     else:
         assert problem.objective is not None and isinstance(problem.objective, sb.LeaderReturn)
-        used = method.num_envs * method.num_steps * (2 if name == "zero-order" else 1)
+        used = method.num_envs * method.rollout_steps * (2 if name == "zero-order" else 1)
     assert steps / 2 < used <= steps
 
 
 def test_a_budget_leaves_options_and_losses_alone():
     method, _ = with_budget("zero-order", INCENTIVES.problem(), 1000, scale=0.5, num_envs=3)
-    assert (method.scale, method.num_envs, method.num_steps) == (0.5, 3, 200)
+    assert (method.scale, method.num_envs, method.rollout_steps) == (0.5, 3, 200)
     exact, problem = with_budget("exact", INCENTIVES.problem(), 1000, rtol=1e-8)
     assert exact.rtol == 1e-8 and isinstance(problem.objective, sb.LeaderReturn)
     problem = PREFERENCES.problem()

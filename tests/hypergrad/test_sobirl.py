@@ -89,7 +89,7 @@ def test_what_a_horizon_leaves_out(truncated):
     assert errors[0] > 0.1 * np.linalg.norm(exact)
     rate, expected = np.log(errors[12] / errors[2]) / 10, np.log(decay(INSTANCE.follower(X)))
     np.testing.assert_allclose(rate, expected, rtol=0.15)
-    assert all(error <= errors[0] * INSTANCE.gamma**n for n, error in errors.items())
+    assert all(error <= errors[0] * INSTANCE.discount**n for n, error in errors.items())
 
 
 @pytest.mark.parametrize("baseline", [True, False])

@@ -13,12 +13,12 @@ X = jnp.array([0.4, -0.3])
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-@pytest.mark.parametrize(("num_steps", "num_trajectories"), [(1, 1), (3, 1), (1, 3), (2, 2)])
-def test_probabilities_sum_to_1(operator, num_steps, num_trajectories):
+@pytest.mark.parametrize(("horizon", "num_trajectories"), [(1, 1), (3, 1), (1, 3), (2, 2)])
+def test_probabilities_sum_to_1(operator, horizon, num_trajectories):
     mdp, policy = random_mdp(0, operator=operator), random_policy(0)
-    objective = sb.TrajectoryLoss(lambda x: mdp, lambda x, d: 0.0, num_steps, num_trajectories)
+    objective = sb.TrajectoryLoss(lambda x: mdp, lambda x, d: 0.0, horizon, num_trajectories)
     tuples, probability = objective.enumerate(mdp, policy)
-    assert tuples.state.shape == (len(probability), num_trajectories, num_steps)
+    assert tuples.state.shape == (len(probability), num_trajectories, horizon)
     rows = np.concatenate([tuples.state, tuples.action], axis=-1).reshape(len(probability), -1)
     assert len(np.unique(rows, axis=0)) == len(rows)
     np.testing.assert_allclose(probability.sum(), 1, rtol=1e-12)
@@ -39,7 +39,7 @@ def test_the_expectation_is_that_of_samples():
 
 def test_samples_are_steps_of_the_follower():
     mdp, policy = random_mdp(0), random_policy(0)
-    objective = sb.TrajectoryLoss(lambda x: mdp, lambda x, d: 0.0, num_steps=4, num_trajectories=2)
+    objective = sb.TrajectoryLoss(lambda x: mdp, lambda x, d: 0.0, horizon=4, num_trajectories=2)
     tuples, after = compiled(lambda key: objective.sample(mdp, policy, key, 50))(jax.random.key(1))
     assert tuples.state.shape == tuples.action.shape == after.shape == (50, 2, 4)
     np.testing.assert_array_equal(tuples.state[..., 1:], after[..., :-1])
@@ -48,7 +48,7 @@ def test_samples_are_steps_of_the_follower():
 def test_too_many_tuples():
     objective = sb.TrajectoryLoss(PREFERENCES.follower, PREFERENCES.loss, 5, num_trajectories=2)
     problem = sb.BilevelProblem(PREFERENCES.follower, objective)
-    message = r"num_steps and num_trajectories: 3 states and 2 actions give 6\.0e\+07 .*SoBiRL\(\)"
+    message = r"horizon and num_trajectories: 3 states and 2 actions give 6\.0e\+07 .*SoBiRL\(\)"
     with pytest.raises(sb.InvalidInputError, match=message):
         problem.value(X)
 
@@ -60,8 +60,8 @@ def test_a_loss_of_more_than_one_number():
         sb.minimize(problem, X, sb.SoBiRL(), num_steps=1)
 
 
-@pytest.mark.parametrize("name", ["num_steps", "num_trajectories"])
+@pytest.mark.parametrize("name", ["horizon", "num_trajectories"])
 def test_bad_numbers(name):
-    options = {"num_steps": 1, name: 0}
+    options = {"horizon": 1, name: 0}
     with pytest.raises(sb.InvalidInputError, match=f"{name}: must be at least 1, got 0"):
         sb.TrajectoryLoss(PREFERENCES.follower, PREFERENCES.loss, **options)

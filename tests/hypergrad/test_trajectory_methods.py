@@ -27,7 +27,7 @@ from estimators import (
 from sobirl.hypergrad.experience import Setting, Streams
 
 PROBLEM, X = INCENTIVES.problem(), INCENTIVES.x0()
-EPISODES = {"num_envs": 16, "num_steps": 40, "episodes": "single"}
+EPISODES = {"num_envs": 16, "rollout_steps": 40, "episodes": "single"}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_transitions_contexts_and_ends_of_episodes_take_part():
 @pytest.mark.parametrize("episodes", ["autoreset", "continued"])
 def test_batches_that_are_cut_in_other_places(exact, episodes):
     """Once their beginnings are forgotten; a ratio, so not quite unbiased."""
-    method = sb.AdvantageTrace(num_envs=4, num_steps=60, episodes=episodes, advantage="exact")
+    method = sb.AdvantageTrace(num_envs=4, rollout_steps=60, episodes=episodes, advantage="exact")
     late = chains(method, PROBLEM, X, steps=40, count=1000)[:, 20:].mean(axis=1)
     assert np.linalg.norm(late.mean(axis=0) - exact) < 0.03 * np.linalg.norm(exact)
 
@@ -85,7 +85,7 @@ def test_batches_that_are_cut_in_other_places(exact, episodes):
 @pytest.mark.slow
 def test_episodes_that_go_on_do_not_keep_in_step(exact):
     """They all take 31 steps: begun together, they would begin in every second batch or so."""
-    method = sb.AdvantageTrace(num_envs=8, num_steps=20, advantage="exact")
+    method = sb.AdvantageTrace(num_envs=8, rollout_steps=20, advantage="exact")
     late = chains(method, PROBLEM, X, steps=40, count=2000)[:, 20:]
     errors = np.linalg.norm(late.mean(axis=0) - exact, axis=-1) / np.linalg.norm(exact)
     assert errors.max() < 0.25
@@ -99,7 +99,7 @@ def test_naive_is_the_explicit_derivative(exact, explicit):
 
 @pytest.fixture(scope="module")
 def fitted():
-    method = sb.AdvantageTrace(num_envs=4, num_steps=40, episodes="single")
+    method = sb.AdvantageTrace(num_envs=4, rollout_steps=40, episodes="single")
     return chains(method, PROBLEM, X, steps=20, count=1000)
 
 
@@ -119,7 +119,7 @@ def test_the_fitted_advantage_begins_with_the_explicit_derivative(fitted, explic
 
 
 def test_plug_in_is_consistent(exact):
-    method = sb.PlugIn(num_envs=4, num_steps=20)
+    method = sb.PlugIn(num_envs=4, rollout_steps=20)
     samples = chains(method, PROBLEM, X, steps=41, count=500)
     errors = [relative_error(samples[:, step], exact) for step in (0, 8, 40)]
     assert_not_mean(samples[:, 0], exact)
@@ -147,7 +147,7 @@ def test_the_trace_is_what_hpgds_tables_give():
     rollout = jax.tree.map(np.asarray, batch.rollout)
     place = rollout.state, rollout.action
     slopes = INCENTIVES.features[place]
-    trace = discounted_future(slopes, INCENTIVES.gamma, rollout.first)
+    trace = discounted_future(slopes, INCENTIVES.discount, rollout.first)
     through_trace = np.einsum("nt,ntd->d", weight, trace)
 
     def table(values):
@@ -171,7 +171,7 @@ def test_hpgd_is_biased_by_its_own_batch(exact):
     """The less, the more it has seen."""
     errors = []
     for num_envs in (1, 16):
-        method = sb.HPGD(num_envs=num_envs, num_steps=60, episodes="single")
+        method = sb.HPGD(num_envs=num_envs, rollout_steps=60, episodes="single")
         samples = estimates(method, PROBLEM, X, 1000)
         errors.append(relative_error(samples, exact))
     assert 0.3 > errors[0] > 2 * errors[1]
@@ -181,13 +181,13 @@ def test_hpgd_is_biased_by_its_own_batch(exact):
 @pytest.mark.parametrize("sampling", ["on_policy", "uniform"])
 def test_hpgd_with_long_batches(exact, sampling):
     """ρ is uniform here, so that either way states are weighted alike."""
-    method = sb.HPGD(num_envs=16, num_steps=1000, sampling=sampling)
+    method = sb.HPGD(num_envs=16, rollout_steps=1000, sampling=sampling)
     assert relative_error(estimates(method, PROBLEM, X, 500), exact) < 0.03
 
 
 def test_bchg_learns_the_leaders_values(exact):
     """Its first weights have learned from the very steps that they weight; later ones less."""
-    method = sb.BCHG(num_envs=4, num_steps=40)
+    method = sb.BCHG(num_envs=4, rollout_steps=40)
     samples = chains(method, PROBLEM, X, steps=30, count=300)
     assert_not_mean(samples[:, 0], exact)
     assert relative_error(samples[:, 0], exact) > 0.3
@@ -215,7 +215,7 @@ def test_a_failed_solve_is_reported():
 
 def test_continued_streams_go_on():
     """Nothing begins in a second batch, if the first was too short for an episode to end."""
-    method = sb.Naive(num_envs=3, num_steps=5, episodes="continued")
+    method = sb.Naive(num_envs=3, rollout_steps=5, episodes="continued")
     _, first, _ = estimate(method, PROBLEM, X)
     _, second, _ = estimate(method, PROBLEM, X, first)
     counts = np.array([1, 0, 0])  # the others' first episodes only keep them out of step
@@ -226,7 +226,7 @@ def test_continued_streams_go_on():
     assert not second.streams.environments.first.any()
 
 
-SHORT = {"num_envs": 32, "num_steps": 20, "solver": sb.ValueIteration(rtol=1e-8)}
+SHORT = {"num_envs": 32, "rollout_steps": 20, "solver": sb.ValueIteration(rtol=1e-8)}
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ SHORT = {"num_envs": 32, "num_steps": 20, "solver": sb.ValueIteration(rtol=1e-8)
                 sb.BCHG(**SHORT),
                 sb.HPGD(**SHORT),
                 sb.HPGD(**SHORT, sampling="uniform"),
-                sb.PlugIn(num_envs=4, num_steps=5),
+                sb.PlugIn(num_envs=4, rollout_steps=5),
             )
         ),
     ],

@@ -62,12 +62,12 @@ def test_the_bias_is_of_the_order_of_the_squared_scale(by_scale):
 
 def test_samples_of_the_return():
     problem, x = INCENTIVES.problem(), INCENTIVES.x0()
-    method = sb.ZeroOrder(scale=0.1, num_envs=8, num_steps=40)
+    method = sb.ZeroOrder(scale=0.1, num_envs=8, rollout_steps=40)
     assert_mean(estimates(method, problem, x, 1000), gradient(problem, x))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("num_envs", [None, 16])
 def test_finds_the_best_wage(num_envs):
-    method = sb.ZeroOrder(num_envs=num_envs, num_steps=20, directions=4)
+    method = sb.ZeroOrder(num_envs=num_envs, rollout_steps=20, directions=4)
     np.testing.assert_allclose(learned_wage(method), BEST_WAGE, atol=0.1)

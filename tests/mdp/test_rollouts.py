@@ -177,8 +177,8 @@ def test_first_actions_can_be_forced():
     assert (paths.action[:, 1:] == 1).all()
 
 
-@pytest.mark.parametrize("name", ["num_steps", "num_envs"])
+@pytest.mark.parametrize("name", ["rollout_steps", "num_envs"])
 def test_bad_numbers(name):
-    numbers = {"num_steps": 1, "num_envs": 1, name: 0}
+    numbers = {"rollout_steps": 1, "num_envs": 1, name: 0}
     with pytest.raises(InvalidInputError, match=f"{name}: must be at least 1, got 0"):
         rollout(random_mdp(0), jnp.log(random_policy(0)), jax.random.key(0), **numbers)

@@ -38,7 +38,7 @@ def test_the_order_of_a_pair_does_not_matter():
 def test_the_truth_minimizes_the_loss_of_every_pair():
     """With the true reward among those that can be learned."""
     features = np.stack([PREFERENCES.truth, np.ones((3, 2))], axis=-1)
-    instance = Preferences(PREFERENCES.transition, features, PREFERENCES.truth, num_steps=2)
+    instance = Preferences(PREFERENCES.transition, features, PREFERENCES.truth, horizon=2)
     d = pair(([0, 1], [1, 0]), ([2, 2], [0, 1]))
     slope = jax.grad(instance.loss)(jnp.array([1.0, 0.0]), d)
     np.testing.assert_allclose(slope, 0, atol=1e-12)

@@ -65,7 +65,7 @@ def test_damaged_checkpoints(stopped_run, damage, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 99}, "was made by the newer sobirl 0.1.0 (format 99, this one reads up to 1)"),
+        ({"format": 99}, "(format 99, this one reads up to 2)"),
         ({"format": "one"}, "is not a run directory of sobirl"),
         ({"versions": ...}, "is not a run directory of sobirl"),
         ({"problem": 3}, "config.json: has no usable entry 'problem'"),
@@ -102,6 +102,15 @@ def test_unusable_options(stopped_run, options, message):
     assert code == 2
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_run_of_an_older_version(stopped_run):
+    """It can be shown and compared, but its options had other names."""
+    edit(stopped_run / "config.json", format=1)
+    code, _, error = sobirl("resume", stopped_run)
+    assert code == 2
+    assert "whose options had other names; only that version can go on" in error
+    assert sobirl("show", stopped_run)[0] == 0
 
 
 def test_a_checkpoint_of_other_options(stopped_run):

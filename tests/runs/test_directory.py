@@ -71,7 +71,7 @@ def test_an_ended_run_is_left_alone(ended_run):
 
 def test_a_run_without_steps_starts_over(tmp_path, monkeypatch):
     """rust-bus takes milliseconds, so that its directory holds no checkpoint."""
-    run, summary = tmp_path / "bus", {"run_seconds": 1.0, "compile_seconds": 2.0, "metrics": {}}
+    run, summary = tmp_path / "bus", {"method": "newton", "steps": 2, "metrics": {}}
     with RunDirectory.create(RustBusRun(out=run, quiet=True)):
         pass
 
@@ -83,7 +83,9 @@ def test_a_run_without_steps_starts_over(tmp_path, monkeypatch):
     code, printed, _ = sobirl("resume", run)
     assert code == 0
     assert printed.startswith("a table")
-    assert json.loads((run / "summary.json").read_text()) == summary
+    written = json.loads((run / "summary.json").read_text())
+    assert written.keys() - summary.keys() == {"compile_seconds", "run_seconds", "wall_seconds"}
+    assert summary.items() <= written.items()
     assert (run / "metrics.csv").read_text() == "step,objective\n1,1.0\n2,1.0\n"
 
 
@@ -219,7 +221,7 @@ def test_unwritable_directory(tmp_path, monkeypatch):
     [
         FourRoomsRun(),
         FourRoomsRun(temperature=0.003, cost_weight=3.0, starts=2, tensorboard=True, quiet=True),
-        RandomMDPRun(method="m-sobirl-occupancy", step_size=1e-300, states=7),
+        RandomMDPRun(method="m-sobirl-occupancy", learning_rate=1e-300, states=7),
         RustBusRun(simulate=True, cost="quadratic", theta=(2.5, -1.25), replacement_cost=9.0),
         TabularRun(lower=(-math.inf, 0.0, 0.0, -1.0), upper=(math.inf,), initial="-Ring & West"),
     ],

@@ -56,7 +56,7 @@ def main(args: list[str] | None = None) -> None:
     except KeyboardInterrupt as interrupt:
         _end(str(interrupt) or "stopped", 130)
     except RuntimeError as error:  # perhaps a check inside compiled code
-        status = Status.told_by(error)
+        status = Status.from_error(error)
         if status is None:
             raise
         _end(f"error: {status.advice}", 2)

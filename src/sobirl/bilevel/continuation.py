@@ -7,20 +7,20 @@ from jaxtyping import Array, Float, Int, Num
 
 
 class GeometricContinuation(eqx.Module):
-    """The follower's temperature is multiplied by factor^(1 - step/num_steps), then left alone.
+    """The follower's temperature is multiplied by factor^(1 - step/cooling_steps), then left alone.
 
     A soft follower responds smoothly, so that gradients reach further; cooling it geometrically
     leads to better local optima of problems with nearly deterministic followers.
 
     Args:
         factor: first multiple of the problem's own temperature, at least 1; one a start if (n,).
-        num_steps: steps until the own temperature is reached; one a start if (n,).
+        cooling_steps: steps until the own temperature is reached; one a start if (n,).
     """
 
     factor: float | Float[Array | np.ndarray, "..."] = 1.0
-    num_steps: int | Num[Array | np.ndarray, "..."] = 1
+    cooling_steps: int | Num[Array | np.ndarray, "..."] = 1
 
     def __call__(self, step: Int[Array, ""]) -> Float[Array, ""]:
-        """The factor at a step; exactly 1 from `num_steps` on."""
-        remaining = 1 - step / jnp.maximum(self.num_steps, 1)
+        """The factor at a step; exactly 1 from `cooling_steps` on."""
+        remaining = 1 - step / jnp.maximum(self.cooling_steps, 1)
         return jnp.where(remaining > 0, jnp.asarray(self.factor) ** remaining, 1.0)

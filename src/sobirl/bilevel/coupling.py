@@ -33,8 +33,8 @@ def check_coupling(
         raise InvalidInputError(
             "optimizer: scales the entries of x one by one (as Adam does) while the projection "
             "couples them (as a budget or a simplex does); such steps come to rest at points that "
-            "are not stationary. Use sobirl.scalar_adam(step_size), the default, or "
-            "optax.sgd(step_size)"
+            "are not stationary. Use sobirl.scalar_adam(learning_rate), the default, or "
+            "optax.sgd(learning_rate)"
         )
 
 

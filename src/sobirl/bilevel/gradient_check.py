@@ -93,7 +93,7 @@ def check_gradients(
     try:
         at_x = float(compiled(problem, flat))
     except eqx.EquinoxRuntimeError as error:
-        status = Status.told_by(error)
+        status = Status.from_error(error)
         if status is None:
             raise
         raise ConvergenceError(f"x: {status.advice}") from None

@@ -49,7 +49,7 @@ class Running(eqx.Module):
 class StartSettings(eqx.Module):
     """What may differ from start to start."""
 
-    step_size: Float[Array, "*starts"] | None
+    learning_rate: Float[Array, "*starts"] | None
     continuation: GeometricContinuation | None
 
 
@@ -214,8 +214,8 @@ def optimizer_of(optimizer: Optimizer | OptimizerOf, settings: StartSettings) ->
     """The optimizer of one start."""
     if not callable(optimizer):
         return optimizer
-    assert settings.step_size is not None  # `minimize` takes both or neither
-    return optimizer(settings.step_size)
+    assert settings.learning_rate is not None  # `minimize` takes both or neither
+    return optimizer(settings.learning_rate)
 
 
 def _select(condition, if_true: PyTree, if_false: PyTree) -> PyTree:

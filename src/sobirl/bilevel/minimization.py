@@ -43,7 +43,7 @@ def minimize(
     key: Key[Array, ""] | int = 0,
     *,
     starts: int | float | np.integer = 1,
-    step_sizes: Float[Array | np.ndarray, "starts"] | None = None,
+    learning_rates: Float[Array | np.ndarray, "starts"] | None = None,
     rounds: SuccessiveHalving | int | None = None,
     continuation: GeometricContinuation | None = None,
     projection: Projector | None = None,
@@ -65,13 +65,13 @@ def minimize(
             with defaults, and so does a name, such as "exact".
         optimizer: any first-order optax optimizer (no line searches), or the name of one, which
             then has the step size 1e-2: "adam" (the default), "scalar_adam" (the default with a
-            projection), "sgd", ...; or, with `step_sizes`, a function from a step size to one,
+            projection), "sgd", ...; or, with `learning_rates`, a function from a step size to one,
             like `optax.adam`, or its name.
         num_steps: outer steps, a whole number.
         key: a typed JAX key or an integer seed.
         starts: how many starts run in one program, batched by `vmap` on accelerators and one by
             one on a CPU; one that fails leaves the others be.
-        step_sizes: one step size a start (starts,), for an optimizer given as a function.
+        learning_rates: one step size a start (starts,), for an optimizer given as a function.
         rounds: let all starts make a few steps and only the best of them go on, in so many rounds
             (see `SuccessiveHalving`); `num_steps` is what the last ones make. By default all do.
         continuation: a schedule for the follower's temperature, see `GeometricContinuation`.
@@ -110,10 +110,10 @@ def minimize(
     if optimizer is None:
         optimizer = "adam" if projection is None else "scalar_adam"
     if isinstance(optimizer, str):
-        optimizer = named_optimizer(optimizer, with_step_size=step_sizes is None)
-    if (step_sizes is None) == callable(optimizer):
+        optimizer = named_optimizer(optimizer, with_learning_rate=learning_rates is None)
+    if (learning_rates is None) == callable(optimizer):
         raise InvalidInputError(
-            "step_sizes: give one a start together with an optimizer that is a function of it, "
+            "learning_rates: give one a start together with an optimizer that is a function of it, "
             "for example optimizer=optax.adam"
         )
     num_steps, starts = whole_number("num_steps", num_steps), whole_number("starts", starts)
@@ -129,7 +129,7 @@ def minimize(
     if not isinstance(rounds, SuccessiveHalving):
         rounds = SuccessiveHalving(1 if rounds is None else rounds)
     schedule = rounds.schedule(starts, num_steps)
-    settings = start_settings(step_sizes, continuation, starts, schedule[0][0])
+    settings = start_settings(learning_rates, continuation, starts, schedule[0][0])
     if projection is not None:
         x, setting = jax.tree.map(lambda leaf: leaf[0], (xs, settings))
         check_coupling(optimizer_of(optimizer, setting), projection, x)

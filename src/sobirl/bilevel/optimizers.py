@@ -25,7 +25,7 @@ class ScalarAdamState(NamedTuple):
 
 
 def scalar_adam(
-    step_size: float | Float[Array, ""] | optax.Schedule,
+    learning_rate: float | Float[Array, ""] | optax.Schedule,
     b1: float = 0.9,
     b2: float = 0.999,
     eps: float = 1e-8,
@@ -39,7 +39,8 @@ def scalar_adam(
     stationary points are at rest, and still its length needs no tuning to the scale of φ.
 
     Args:
-        step_size: the length of a step, at first and where gradients agree, or an optax schedule.
+        learning_rate: the length of a step, at first and where gradients agree, or an optax
+            schedule.
         b1: decay of the mean gradient, in [0, 1).
         b2: decay of the mean squared norm, in [0, 1).
         eps: the least norm to divide by.
@@ -62,7 +63,7 @@ def scalar_adam(
         return direction, ScalarAdamState(count, mean, square)
 
     return optax.chain(
-        optax.GradientTransformation(init, update), optax.scale_by_learning_rate(step_size)
+        optax.GradientTransformation(init, update), optax.scale_by_learning_rate(learning_rate)
     )
 
 
@@ -83,7 +84,7 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 
 @functools.cache  # the same object again, so that nothing is compiled anew
 def named_optimizer(
-    name: str, with_step_size: bool = True
+    name: str, with_learning_rate: bool = True
 ) -> optax.GradientTransformation | Callable[..., optax.GradientTransformation]:
     """The optimizer of that name with the step size 1e-2, or the function from a step size to one.
 
@@ -97,4 +98,4 @@ def named_optimizer(
             f"optimizer: {name!r} is none{meant}; the names are {', '.join(OPTIMIZERS)}, and any "
             "optax optimizer will do, for example optax.adam(0.1)"
         )
-    return OPTIMIZERS[name](_STEP_SIZE) if with_step_size else OPTIMIZERS[name]
+    return OPTIMIZERS[name](_STEP_SIZE) if with_learning_rate else OPTIMIZERS[name]

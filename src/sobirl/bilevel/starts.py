@@ -38,18 +38,18 @@ def _drawn(x0, key, starts: int) -> PyTree:
     return jax.vmap(x0)(jax.random.split(key, starts))
 
 
-def start_settings(step_sizes, continuation, starts: int, num_steps: int) -> StartSettings:
+def start_settings(learning_rates, continuation, starts: int, num_steps: int) -> StartSettings:
     """The settings with a leading start axis; `num_steps` are those that every start makes.
 
     Raises:
         InvalidInputError: a length that is not `starts`, or a continuation that heats, or ends
             after the last step.
     """
-    settings = StartSettings(step_sizes, continuation)
+    settings = StartSettings(learning_rates, continuation)
     for leaf in jax.tree.leaves(settings):
         if np.shape(leaf) not in ((), (starts,)):
             raise InvalidInputError(
-                "step_sizes and continuation: expected one number or one a start, "
+                "learning_rates and continuation: expected one number or one a start, "
                 f"({starts},); got shape {np.shape(leaf)}"
             )
     if continuation is not None:
@@ -57,11 +57,11 @@ def start_settings(step_sizes, continuation, starts: int, num_steps: int) -> Sta
             raise InvalidInputError(
                 f"continuation: factor must be at least 1, got {continuation.factor}"
             )
-        if not np.all(np.asarray(continuation.num_steps) < num_steps):
+        if not np.all(np.asarray(continuation.cooling_steps) < num_steps):
             raise InvalidInputError(
                 f"continuation: must end before the last of the {num_steps} steps that every start "
                 "makes, so that some are made at the problem's own temperature; got "
-                f"{continuation.num_steps} steps"
+                f"{continuation.cooling_steps} steps"
             )
     return jax.tree.map(
         lambda leaf: jnp.broadcast_to(jnp.asarray(leaf, float), (starts,)), settings

@@ -19,7 +19,7 @@ class Status(IntEnum):
         return _ADVICE[self]
 
     @classmethod
-    def told_by(cls, error: Exception) -> "Status | None":
+    def from_error(cls, error: Exception) -> "Status | None":
         """The status whose advice is somewhere in the text of an error from compiled code."""
         text = " ".join(str(error).split())
         return next((status for status in cls if status.advice in text), None)

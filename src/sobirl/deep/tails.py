@@ -31,7 +31,7 @@ def tail_rewards(
     reward: RewardFunction,
     view: FollowerView,
     fragments: Fragment,
-    num_steps: int,
+    rollout_steps: int,
     key: Key[Array, ""],
 ) -> Float[Array, "M"]:
     """Estimates of Σ_h Σ_{t=1}^n γ^t (E[r(s_t,a_t) | s_h,a_h] - E[r(s_t,a_t) | s_h]), unbiased.
@@ -44,7 +44,7 @@ def tail_rewards(
         reward: r.
         view: the follower, its policy π and its discount γ, and environments to roll out in.
         fragments: with states, and one leading axis (M,).
-        num_steps: n.
+        rollout_steps: n.
         key: for steps, actions and rollouts.
     """
     follower, environments = view.follower, view.environments
@@ -58,7 +58,7 @@ def tail_rewards(
     state, taken = jax.tree.map(lambda leaf: leaf[row, step], (fragments.state, fragments.action))
     other, _ = follower.act(view.state, seen(frames), action_key)
     begin = CompiledState(state, jnp.zeros(len(step), bool))
-    keys = jax.random.split(rollout_key, num_steps)
+    keys = jax.random.split(rollout_key, rollout_steps)
 
     def roll_out(first):
         def go(carry, key):
@@ -77,5 +77,5 @@ def tail_rewards(
     observation, action, alive = jax.vmap(roll_out)(jnp.stack([taken, other]))
     flat = (leaf.reshape(-1, *leaf.shape[3:]) for leaf in (observation, action))
     rewards = jnp.where(alive, reward(*flat).reshape(alive.shape), 0)  # (2,n,M)
-    weight = follower.discount ** jnp.arange(1, num_steps + 1, dtype=rewards.dtype)
+    weight = follower.discount ** jnp.arange(1, rollout_steps + 1, dtype=rewards.dtype)
     return count * (weight @ (rewards[0] - rewards[1]))

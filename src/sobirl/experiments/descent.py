@@ -27,7 +27,7 @@ class DescentOptions(StepwiseOptions):
     """Outer steps."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """Adam, or plain gradient descent."""
-    step_size: Positive = 0.03
+    learning_rate: Positive = 0.03
     """Step size on x."""
     tolerance: Positive = 1e-6
     """`converged` means that the hyper-gradient's norm fell below this."""
@@ -60,7 +60,7 @@ class DescentOptions(StepwiseOptions):
             judged,
             x0,
             method=method,
-            optimizer=getattr(optax, self.optimizer)(self.step_size),
+            optimizer=getattr(optax, self.optimizer)(self.learning_rate),
             num_steps=self.num_steps,
             key=self.seed,
             tolerance=self.tolerance,

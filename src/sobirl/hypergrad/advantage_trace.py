@@ -27,7 +27,7 @@ class AdvantageTrace(TrajectoryMethod):
 
     Args:
         num_envs: environments that run side by side, one batch a context.
-        num_steps: steps of every environment.
+        rollout_steps: steps of every environment.
         episodes: "continued" goes on with every batch where the last one left off, so that no
             step is wasted and no episode cut off; "autoreset" begins every batch with new
             episodes, and counts those cut off at its end as whole; "single" has one episode an
@@ -37,7 +37,7 @@ class AdvantageTrace(TrajectoryMethod):
             (see `memory`); "rollouts" simulates anew from steps of the batch, see `branches`;
             "exact" asks the model, which is for comparison.
         branches: for "rollouts", how many steps of every environment are looked at, 4 by default.
-            From each, two rollouts of `num_steps` begin: one with the action taken, one with
+            From each, two rollouts of `rollout_steps` begin: one with the action taken, one with
             another.
         memory: for "fitted", the weight of what was seen one outer step earlier; 1, the default,
             never forgets, which is right if x does not enter the transitions.
@@ -99,7 +99,9 @@ class AdvantageTrace(TrajectoryMethod):
         total = jnp.sum(batch.weight, axis=-1, keepdims=True)
         draw = jax.random.uniform(step_key, (self.num_envs, branches), total.dtype)
         cumulative = jnp.cumsum(batch.weight, axis=-1)
-        step = invert(jnp.broadcast_to(cumulative[:, None], (*draw.shape, self.num_steps)), draw)
+        step = invert(
+            jnp.broadcast_to(cumulative[:, None], (*draw.shape, self.rollout_steps)), draw
+        )
         state = batch.rollout.state[envs, step].ravel()
         taken = batch.rollout.action[envs, step].ravel()
         other = jax.random.categorical(action_key, batch.response.log_policy[state])
@@ -107,7 +109,7 @@ class AdvantageTrace(TrajectoryMethod):
 
         def sampled_return(first_action):
             # The same random numbers for both, whose difference is what matters.
-            branch, _ = batch.sample(branch_key, streams, self.num_steps, None, first_action)
+            branch, _ = batch.sample(branch_key, streams, self.rollout_steps, None, first_action)
             rewards = branch.weight * branch.along(branch.reward)
             return jnp.sum(rewards, axis=-1), jnp.sum(branch.rollout.live)
 

@@ -24,7 +24,7 @@ class BCHG(TrajectoryMethod):
 
     Args:
         num_envs: environments that run side by side, one batch a context; 1 in the paper.
-        num_steps: steps of every environment; 100 to 1000 in the paper.
+        rollout_steps: steps of every environment; 100 to 1000 in the paper.
         episodes: "autoreset" begins a new episode where one ends; "continued" does so too, and
             goes on with the next batch where this one left off; "single" has one episode an
             environment and batch.

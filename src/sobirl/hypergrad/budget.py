@@ -22,13 +22,13 @@ _EPISODE = 200  # steps after which a single episode is cut off
 def short_batches(steps: int) -> dict[str, Any]:
     """Many environments, of which each takes few steps."""
     length = min(_positive(steps), 25 if steps < 500 else 50)
-    return {"num_envs": steps // length, "num_steps": length}
+    return {"num_envs": steps // length, "rollout_steps": length}
 
 
 def long_batches(steps: int) -> dict[str, Any]:
     """Few environments, of which each takes many steps."""
     few = max(1, _positive(steps) // 1000)
-    return {"num_envs": few, "num_steps": steps // few}
+    return {"num_envs": few, "rollout_steps": steps // few}
 
 
 def episode_length(steps: int) -> int:
@@ -58,7 +58,7 @@ def with_budget(name: str, problem: Given, steps: int, **options: Any) -> tuple[
             problem = eqx.tree_at(lambda p: p.objective, problem, loss)
         if isinstance(problem.objective, TrajectoryLoss) and hasattr(chosen.load(), "with_budget"):
             loss = problem.objective
-            options = {"tuple_steps": loss.num_steps * loss.num_trajectories, **options}
+            options = {"tuple_steps": loss.horizon * loss.num_trajectories, **options}
     return chosen.make(_positive(steps), **options), problem
 
 

@@ -89,7 +89,7 @@ class Setting(eqx.Module):
         self,
         key: Key[Array, ""],
         streams: Streams,
-        num_steps: int,
+        rollout_steps: int,
         restart: Float[Array, "S"] | None = None,
         first_action: Int[Array, "N"] | None = None,
     ) -> tuple["Experience", Streams]:
@@ -98,13 +98,13 @@ class Setting(eqx.Module):
         Args:
             key: a typed JAX key.
             streams: where the environments stand.
-            num_steps: T, the steps of every environment.
+            rollout_steps: T, the steps of every environment.
             restart: where the next episode begins once one has ended (S,), a distribution;
                 without, an environment stops there.
             first_action: the first action of every environment (N,); drawn by default.
         """
         key, restart_key = jax.random.split(key)
-        shape = (num_steps, len(streams.weight))
+        shape = (rollout_steps, len(streams.weight))
         restarts = None if restart is None else draw_states(restart_key, restart, shape)
         # A step's weight in either level's sums is at most the product of the larger discounts.
         larger = jnp.maximum(self.mdp.discount, self.discount)
@@ -113,7 +113,7 @@ class Setting(eqx.Module):
             self.response.policy,
             key,
             streams.environments,
-            num_steps,
+            rollout_steps,
             self.ends,
             restarts,
             0.0 if restart is None else GIVE_UP,

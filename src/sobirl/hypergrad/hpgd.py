@@ -28,7 +28,7 @@ class HPGD(TrajectoryMethod):
 
     Args:
         num_envs: environments that run side by side, one batch a context; 5 in the paper.
-        num_steps: steps of every environment; 2000 in the paper.
+        rollout_steps: steps of every environment; 2000 in the paper.
         episodes: "autoreset" begins a new episode where one ends; "continued" does so too, and
             goes on with the next batch where this one left off; "single" has one episode an
             environment and batch.
@@ -86,7 +86,7 @@ class HPGD(TrajectoryMethod):
             where = jax.nn.one_hot(jax.random.randint(pick_key, (), 0, states), states)
         streams = Streams.begin(draw_states(start_key, where, (self.num_envs,)), batch.reward.dtype)
         restart = None if self.episodes == "single" else where
-        return batch.sample(key, streams, self.num_steps, restart)[0]
+        return batch.sample(key, streams, self.rollout_steps, restart)[0]
 
 
 def _ratio(total: Float[Array, "*K"], count: Float[Array, "*K"]) -> Float[Array, "*K"]:

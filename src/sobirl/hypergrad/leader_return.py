@@ -61,10 +61,10 @@ class LeaderReturn(eqx.Module):
             discount = discount_table(mdp.transition, self.discount)
         return jnp.broadcast_to(discount, mdp.shape).astype(mdp.reward.dtype)
 
-    def as_trajectory_loss(self, num_steps: int) -> TrajectoryLoss:
-        """The same objective, cut off after `num_steps`, as a loss of one trajectory.
+    def as_trajectory_loss(self, horizon: int) -> TrajectoryLoss:
+        """The same objective, cut off after `horizon`, as a loss of one trajectory.
 
-        What is cut off is at most γ_u^num_steps/(1 - γ_u) times the largest reward.
+        What is cut off is at most γ_u^horizon/(1 - γ_u) times the largest reward.
         """
 
         def loss(x, trajectory, *context):
@@ -76,4 +76,4 @@ class LeaderReturn(eqx.Module):
             weight = jnp.cumprod(before, axis=-1)
             return -jnp.sum(weight * reward)
 
-        return TrajectoryLoss(self.follower, loss, num_steps)
+        return TrajectoryLoss(self.follower, loss, horizon)

@@ -16,7 +16,7 @@ class Naive(TrajectoryMethod):
 
     Args:
         num_envs: environments that run side by side, one batch a context.
-        num_steps: steps of every environment.
+        rollout_steps: steps of every environment.
         episodes: "autoreset" begins a new episode where one ends; "continued" does so too, and
             goes on with the next batch where this one left off; "single" has one episode an
             environment and batch.

@@ -45,7 +45,7 @@ class PBRL(HypergradMethod):
         penalty_growth: κ_k = κ (1 + growth · k); 0 keeps it.
         kind: which p.
         policy_steps: mirror-descent steps on π in an outer step.
-        policy_step_size: α in (0, 1].
+        policy_learning_rate: α in (0, 1].
         num_walks: sample ∂_x F from that many walks of either policy, for a `LeaderReturn` and a
             follower whose reward alone depends on x; None for exact expectations. The policy's own
             steps are exact in either case, as the follower's solve is in other methods.
@@ -62,7 +62,7 @@ class PBRL(HypergradMethod):
     penalty_growth: float | Float[Array, ""] = 0.0
     kind: Literal["value", "bellman"] = eqx.field(default="value", static=True)
     policy_steps: int = eqx.field(default=5, static=True)
-    policy_step_size: float | Float[Array, ""] = 0.5
+    policy_learning_rate: float | Float[Array, ""] = 0.5
     num_walks: int | None = eqx.field(default=None, static=True)
     solver: Solver = PolicyIteration()
 
@@ -74,7 +74,10 @@ class PBRL(HypergradMethod):
             "penalty_growth", self.penalty_growth, "must not be negative", lambda g: g >= 0
         )
         check_number(
-            "policy_step_size", self.policy_step_size, "must lie in (0, 1]", lambda a: 0 < a <= 1
+            "policy_learning_rate",
+            self.policy_learning_rate,
+            "must lie in (0, 1]",
+            lambda a: 0 < a <= 1,
         )
         for name in ("policy_steps", "num_walks"):
             count = getattr(self, name)
@@ -123,7 +126,7 @@ class PBRL(HypergradMethod):
             slope = slope / jnp.maximum(policy, jnp.finfo(policy.dtype).tiny)
             slope = slope / self._weight(mdp, policy)[:, None]
             goal = goal - slope / (kappa * mdp.temperature)
-            step = self.policy_step_size
+            step = self.policy_learning_rate
             return jax.nn.log_softmax((1 - step) * log_policy + step * goal)
 
         log_policy = jax.lax.fori_loop(0, self.policy_steps, descend, state.log_policy)

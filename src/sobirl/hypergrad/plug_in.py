@@ -38,7 +38,7 @@ class PlugIn(HypergradMethod):
     Args:
         num_envs: environments that run side by side, one batch a context; they go on from batch to
             batch.
-        num_steps: steps of every environment.
+        rollout_steps: steps of every environment.
         memory: the weight of what was seen one outer step earlier; 1 never forgets.
         solver: solves the follower.
 
@@ -52,14 +52,14 @@ class PlugIn(HypergradMethod):
     """
 
     num_envs: int = eqx.field(default=16, static=True)
-    num_steps: int = eqx.field(default=200, static=True)
+    rollout_steps: int = eqx.field(default=200, static=True)
     memory: float | Float[Array, ""] = 1.0
     solver: Solver = PolicyIteration(rtol=1e-8, policy_tolerance=1e-6)
 
     needs: ClassVar[Needs] = METHODS["plug-in"].needs
 
     def __check_init__(self):
-        for name in ("num_envs", "num_steps"):
+        for name in ("num_envs", "rollout_steps"):
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"{name}: must be at least 1, got {getattr(self, name)}")
         check_number("memory", self.memory, "must lie in [0, 1]", lambda share: 0 <= share <= 1)
@@ -82,12 +82,12 @@ class PlugIn(HypergradMethod):
     def estimate_one(
         self, problem: ContextProblem, x: PyTree, state: PlugInState, key: Key[Array, ""]
     ) -> tuple[Float[Array, ""], PyTree, PlugInState, dict[str, Array]]:
-        """The estimate at x once `num_envs` times `num_steps` more steps were seen."""
+        """The estimate at x once `num_envs` times `rollout_steps` more steps were seen."""
         mdp, leader = problem.mdp(x), problem.objective
         solution, start = state.start.solve(mdp, self.solver)
         reward, discount = problem.leader_reward(mdp, x), leader.discount_table(mdp)
         follower = Setting(mdp, solution.response, reward, discount)
-        batch, streams = follower.sample(key, state.streams, self.num_steps, mdp.initial)
+        batch, streams = follower.sample(key, state.streams, self.rollout_steps, mdp.initial)
         counts = state.counts.add(*batch.transitions, self.memory)
 
         by_leader = counts.evaluate(solution.policy, discount)

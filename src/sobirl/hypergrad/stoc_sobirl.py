@@ -31,7 +31,7 @@ class StocSoBiRL(ScoreMethod):
         inner: what a step of the follower is: a soft value "sweep", after which its policy is the
             softmax of Q/τ; or a "policy_gradient" step on the logits of the policy, from ρ.
         inner_steps: N, the follower's steps in an outer step.
-        inner_step_size: the policy gradient's step size, 1 by default.
+        inner_learning_rate: the policy gradient's step size, 1 by default.
 
     The leader's step size is the optimizer's: constant, or with a schedule such as
     `optax.polynomial_schedule` one that decays.
@@ -49,12 +49,14 @@ class StocSoBiRL(ScoreMethod):
     horizon: int | Literal["full"] = eqx.field(default=20, static=True)
     inner: Literal["sweep", "policy_gradient"] = eqx.field(default="sweep", static=True)
     inner_steps: int = eqx.field(default=10, static=True)
-    inner_step_size: float | Float[Array, ""] | None = None
+    inner_learning_rate: float | Float[Array, ""] | None = None
 
     def __check_init__(self):
-        if self.inner == "sweep" and self.inner_step_size is not None:
-            raise InvalidInputError("inner_step_size: goes with inner='policy_gradient' only")
-        check_number("inner_step_size", self.inner_step_size, "must be positive", lambda s: s > 0)
+        if self.inner == "sweep" and self.inner_learning_rate is not None:
+            raise InvalidInputError("inner_learning_rate: goes with inner='policy_gradient' only")
+        check_number(
+            "inner_learning_rate", self.inner_learning_rate, "must be positive", lambda s: s > 0
+        )
         if self.inner not in ("sweep", "policy_gradient"):
             raise InvalidInputError(
                 f"inner: must be 'sweep' or 'policy_gradient', got {self.inner!r}"
@@ -72,7 +74,7 @@ class StocSoBiRL(ScoreMethod):
         self, mdp: SoftMDP, follower: Float[Array, "..."]
     ) -> tuple[Float[Array, "S A"], Float[Array, "..."], Int[Array, ""]]:
         """The policy after `inner_steps` more steps."""
-        step_size = 1.0 if self.inner_step_size is None else self.inner_step_size
+        learning_rate = 1.0 if self.inner_learning_rate is None else self.inner_learning_rate
 
         def sweep(_, value):
             return mdp.soft_value(mdp.action_value(value))
@@ -81,7 +83,7 @@ class StocSoBiRL(ScoreMethod):
             def value(logits):
                 return policy_return(mdp, jax.nn.softmax(logits), regularized=True)
 
-            return logits + step_size * jax.grad(value)(logits)
+            return logits + learning_rate * jax.grad(value)(logits)
 
         if self.inner == "sweep":
             follower = jax.lax.fori_loop(0, self.inner_steps, sweep, follower)

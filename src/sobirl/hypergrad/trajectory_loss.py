@@ -33,7 +33,7 @@ class TrajectoryLoss(eqx.Module):
         follower: the problem's own `follower`.
         loss: `loss(x, trajectories)` gives l for one tuple of `Trajectories`; with contexts
             `loss(x, trajectories, context)`.
-        num_steps: H.
+        horizon: H.
         num_trajectories: I, for example 2 for comparisons of two trajectories.
 
     Raises:
@@ -44,11 +44,11 @@ class TrajectoryLoss(eqx.Module):
 
     follower: Callable
     loss: Callable
-    num_steps: int = eqx.field(static=True)
+    horizon: int = eqx.field(static=True)
     num_trajectories: int = eqx.field(default=1, static=True)
 
     def __check_init__(self):
-        for name in ("num_steps", "num_trajectories"):
+        for name in ("horizon", "num_trajectories"):
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"{name}: must be at least 1, got {getattr(self, name)}")
 
@@ -76,8 +76,8 @@ class TrajectoryLoss(eqx.Module):
         starts = draw_states(start_key, mdp.initial, (count,))
         environments = Environments.at(starts, policy.dtype)
         never = jnp.zeros(mdp.shape, bool)
-        rollout, _ = simulate(mdp, policy, key, environments, self.num_steps, never)
-        shape = (num_tuples, self.num_trajectories, self.num_steps)
+        rollout, _ = simulate(mdp, policy, key, environments, self.horizon, never)
+        shape = (num_tuples, self.num_trajectories, self.horizon)
         state, action, next_state = (
             leaf.reshape(shape) for leaf in (rollout.state, rollout.action, rollout.next_state)
         )
@@ -92,14 +92,14 @@ class TrajectoryLoss(eqx.Module):
             InvalidInputError: there are more than a million.
         """
         states, actions = mdp.shape
-        paths = (states * actions) ** self.num_steps
+        paths = (states * actions) ** self.horizon
         if paths**self.num_trajectories > _MOST_TUPLES:
             raise InvalidInputError(
-                f"num_steps and num_trajectories: {states} states and {actions} actions give "
+                f"horizon and num_trajectories: {states} states and {actions} actions give "
                 f"{paths**self.num_trajectories:.1e} tuples of trajectories, too many for the "
                 "exact expectation; use SoBiRL(), which samples them"
             )
-        place = _digits(paths, states * actions, self.num_steps)
+        place = _digits(paths, states * actions, self.horizon)
         state, action = place // actions, place % actions
         moves = mdp.transition.probability(state[:, :-1], action[:, :-1], state[:, 1:])
         chance = mdp.initial[state[:, 0]] * jnp.prod(policy[state, action], axis=-1)

@@ -65,14 +65,14 @@ class TrajectoryMethod(HypergradMethod):
     """
 
     num_envs: int = eqx.field(default=16, static=True)
-    num_steps: int = eqx.field(default=200, static=True)
+    rollout_steps: int = eqx.field(default=200, static=True)
     episodes: Episodes = eqx.field(default="autoreset", static=True)
     solver: Solver = PolicyIteration(rtol=1e-8, policy_tolerance=1e-6)
 
     needs: ClassVar[Needs] = METHODS["naive"].needs
 
     def __check_init__(self):
-        for name in ("num_envs", "num_steps"):
+        for name in ("num_envs", "rollout_steps"):
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"{name}: must be at least 1, got {getattr(self, name)}")
         if self.episodes not in ("single", "autoreset", "continued"):
@@ -102,7 +102,7 @@ class TrajectoryMethod(HypergradMethod):
     def estimate_one(
         self, problem: ContextProblem, x: PyTree, state: TrajectoryState, key: Key[Array, ""]
     ) -> tuple[Float[Array, ""], PyTree, TrajectoryState, dict[str, Array]]:
-        """The estimate at x from `num_envs` times `num_steps` steps."""
+        """The estimate at x from `num_envs` times `rollout_steps` steps."""
         begin_key, batch_key, implicit_key = jax.random.split(key, 3)
         mdp = problem.mdp(x)
         solution, start = state.start.solve(mdp, self.solver)
@@ -112,7 +112,7 @@ class TrajectoryMethod(HypergradMethod):
         goes_on = state.streams is not None
         streams = self._begin(begin_key, mdp) if state.streams is None else state.streams
         restart = None if self.episodes == "single" else mdp.initial
-        batch, streams = follower.sample(batch_key, streams, self.num_steps, restart)
+        batch, streams = follower.sample(batch_key, streams, self.rollout_steps, restart)
 
         steps, memory, signed = jnp.sum(batch.rollout.live), None, None
         weights = self.implicit(batch, state.memory, implicit_key)

@@ -32,13 +32,13 @@ class ZeroOrder(HypergradMethod):
         num_envs: environments in which φ is sampled at a point, one episode each, the same random
             numbers at both points; None asks for the exact φ, which any objective has. Sampling
             needs a `LeaderReturn`.
-        num_steps: steps of every environment.
+        rollout_steps: steps of every environment.
         solver: solves the follower.
 
     Metrics: `objective` (the mean of all points), `environment_steps`, `status`.
 
     Bias: the gradient of φ smoothed by N(0, σ²), off by O(σ²); where sampled, also that of
-    episodes cut off after `num_steps`. The variance grows with the number of entries of x.
+    episodes cut off after `rollout_steps`. The variance grows with the number of entries of x.
 
     Source: Nesterov and Spokoiny (2017), equation (30); the baseline of Thoma et al. (2024).
     """
@@ -46,11 +46,11 @@ class ZeroOrder(HypergradMethod):
     scale: float | Float[Array, ""] = 0.1
     directions: int = eqx.field(default=1, static=True)
     num_envs: int | None = eqx.field(default=16, static=True)
-    num_steps: int = eqx.field(default=200, static=True)
+    rollout_steps: int = eqx.field(default=200, static=True)
     solver: Solver = PolicyIteration(rtol=1e-8, policy_tolerance=1e-6)
 
     def __check_init__(self):
-        for name in ("directions", "num_envs", "num_steps"):
+        for name in ("directions", "num_envs", "rollout_steps"):
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise InvalidInputError(f"{name}: must be at least 1, got {count}")
@@ -65,7 +65,7 @@ class ZeroOrder(HypergradMethod):
     def with_budget(cls, steps: int, **options: Any) -> "ZeroOrder":
         """Of so many environment steps: single episodes, shared by the two points."""
         length = episode_length(steps)
-        sizes: dict[str, Any] = {"num_envs": max(1, steps // length // 2), "num_steps": length}
+        sizes: dict[str, Any] = {"num_envs": max(1, steps // length // 2), "rollout_steps": length}
         return cls(**{**sizes, **options})
 
     def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""]) -> WarmStart:
@@ -114,7 +114,7 @@ class ZeroOrder(HypergradMethod):
         follower = Setting(mdp, solution.response, reward, discount)
         start_key, key = jax.random.split(key)
         states = draw_states(start_key, mdp.initial, (self.num_envs,))
-        batch, _ = follower.sample(key, Streams.begin(states, reward.dtype), self.num_steps)
+        batch, _ = follower.sample(key, Streams.begin(states, reward.dtype), self.rollout_steps)
         metrics["environment_steps"] = jnp.sum(batch.rollout.live)
         objective = -jnp.sum(batch.weight * batch.along(reward)) / self.num_envs
         return objective, None, start, metrics

@@ -39,7 +39,7 @@ def rollout(
     mdp: SoftMDP,
     log_policy: Float[Array | np.ndarray, "..."],
     key: Key[Array, ""],
-    num_steps: int | np.integer,
+    rollout_steps: int | np.integer,
     num_envs: int | np.integer = 1,
     autoreset: bool = False,
 ) -> Rollout:
@@ -49,7 +49,7 @@ def rollout(
         mdp: the process; its reward and discount are recorded along the way.
         log_policy: log action probabilities (S,A).
         key: a typed JAX key; the same key gives the same trajectories.
-        num_steps: T, the steps of every environment.
+        rollout_steps: T, the steps of every environment.
         num_envs: N, the number of environments.
         autoreset: begin a new episode from ρ where one ends (discount 0); otherwise every
             environment has one episode.
@@ -63,21 +63,21 @@ def rollout(
         sums = np.exp(np.asarray(log_policy, np.float64)).sum(axis=-1)
         close = np.abs(sums - 1) <= 1e-4
         check("log_policy", sums, close, "exp(log_policy) must sum to 1 in every state")
-    for name, count in (("num_steps", num_steps), ("num_envs", num_envs)):
+    for name, count in (("rollout_steps", rollout_steps), ("num_envs", num_envs)):
         if count < 1:
             raise InvalidInputError(f"{name}: must be at least 1, got {count}")
     policy = jnp.exp(jnp.asarray(log_policy))
-    return _rollout(mdp, policy, key, int(num_steps), int(num_envs), autoreset)
+    return _rollout(mdp, policy, key, int(rollout_steps), int(num_envs), autoreset)
 
 
 @eqx.filter_jit
-def _rollout(mdp, policy, key, num_steps, num_envs, autoreset):
+def _rollout(mdp, policy, key, rollout_steps, num_envs, autoreset):
     start_key, key = jax.random.split(key)
-    starts = draw_states(start_key, mdp.initial, (num_steps if autoreset else 1, num_envs))
+    starts = draw_states(start_key, mdp.initial, (rollout_steps if autoreset else 1, num_envs))
     ends = jnp.broadcast_to(mdp.discount == 0, mdp.shape)
     restarts = starts if autoreset else None
     return simulate(
-        mdp, policy, key, Environments.at(starts[0], policy.dtype), num_steps, ends, restarts
+        mdp, policy, key, Environments.at(starts[0], policy.dtype), rollout_steps, ends, restarts
     )[0]
 
 
@@ -118,20 +118,20 @@ def simulate(
     policy: Float[Array, "S A"],
     key: Key[Array, ""],
     environments: Environments,
-    num_steps: int,
+    rollout_steps: int,
     ends: Bool[Array, "S A"],
     restarts: Int[Array, "T N"] | None = None,
     give_up: float = 0.0,
     first_action: Int[Array, "N"] | None = None,
 ) -> tuple[Rollout, Environments]:
-    """`num_steps` steps in every environment, and where they stand after them.
+    """`rollout_steps` steps in every environment, and where they stand after them.
 
     Args:
         mdp: the process.
         policy: action probabilities (S,A).
         key: a typed JAX key.
         environments: where they stand.
-        num_steps: T.
+        rollout_steps: T.
         ends: whether an episode ends with this state and action (S,A).
         restarts: the state that a new episode starts in, should one end before step t (T,N);
             without, an environment stops where its episode ends.
@@ -141,7 +141,7 @@ def simulate(
     cumulative = jnp.cumsum(policy, axis=-1)
     discount = jnp.broadcast_to(mdp.discount, mdp.shape)
     # All random numbers at once: what remains in the loop is a few gathers a step.
-    uniforms = jax.random.uniform(key, (num_steps, 2, *environments.state.shape), policy.dtype)
+    uniforms = jax.random.uniform(key, (rollout_steps, 2, *environments.state.shape), policy.dtype)
 
     def step(now, inputs):
         (for_action, for_state), restart, forced = inputs
@@ -159,10 +159,10 @@ def simulate(
 
     forced = None
     if first_action is not None:
-        others = jnp.full((num_steps - 1, len(first_action)), -1, jnp.int32)
+        others = jnp.full((rollout_steps - 1, len(first_action)), -1, jnp.int32)
         forced = jnp.concatenate([first_action[None].astype(jnp.int32), others])
     inputs = uniforms, restarts, forced
-    environments, records = jax.lax.scan(step, environments, inputs, length=num_steps)
+    environments, records = jax.lax.scan(step, environments, inputs, length=rollout_steps)
     state, action, next_state, weight, first, live = (record.T for record in records)
     reward = mdp.reward[state, action]
     return Rollout(state, action, reward, next_state, weight, first, live), environments

@@ -33,17 +33,17 @@ class Preferences:
         transition: P (S,A,S).
         features: Φ (S,A,n).
         truth: the teacher's reward r̂ (S,A).
-        num_steps: H, the length of what is compared.
-        gamma: discount γ.
-        tau: temperature τ.
+        horizon: H, the length of what is compared.
+        discount: discount γ.
+        temperature: temperature τ.
     """
 
     transition: np.ndarray
     features: np.ndarray
     truth: np.ndarray
-    num_steps: int = 5
-    gamma: float = 0.8
-    tau: float = 0.5
+    horizon: int = 5
+    discount: float = 0.8
+    temperature: float = 0.5
 
     @classmethod
     def generate(
@@ -51,7 +51,7 @@ class Preferences:
         states: int = 6,
         actions: int = 3,
         dimension: int = 4,
-        num_steps: int = 5,
+        horizon: int = 5,
         seed: int = 0,
     ) -> "Preferences":
         """A random instance with S states, A actions and x in R^n."""
@@ -60,12 +60,12 @@ class Preferences:
             transition=random_transitions(rng, states, actions),
             features=rng.standard_normal((states, actions, dimension)),
             truth=rng.standard_normal((states, actions)),
-            num_steps=num_steps,
+            horizon=horizon,
         )
 
     def problem(self) -> BilevelProblem:
         """The bilevel problem over x (n,)."""
-        objective = TrajectoryLoss(self.follower, self.loss, self.num_steps, num_trajectories=2)
+        objective = TrajectoryLoss(self.follower, self.loss, self.horizon, num_trajectories=2)
         return BilevelProblem(self.follower, objective)
 
     def follower(self, x: Float[Array | np.ndarray, "n"]) -> SoftMDP:
@@ -74,8 +74,8 @@ class Preferences:
         return SoftMDP(
             transition=Dense(self.transition),
             reward=self.features @ x,
-            discount=self.gamma,
-            temperature=self.tau,
+            discount=self.discount,
+            temperature=self.temperature,
             initial=np.full(states, 1 / states),
         )
 

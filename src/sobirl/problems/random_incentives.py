@@ -30,9 +30,9 @@ class RandomIncentives:
         features: Φ (S,A,n).
         leader: r_u (S,A).
         tilt: the direction in which x["tilt"] changes log P (S,A,S), if it does.
-        gamma: the follower's discount γ.
+        discount: the follower's discount γ.
         leader_discount: the leader's discount γ_u.
-        tau: temperature τ.
+        temperature: temperature τ.
         cost: what squared rewards cost the leader.
     """
 
@@ -40,9 +40,9 @@ class RandomIncentives:
     features: np.ndarray
     leader: np.ndarray
     tilt: np.ndarray | None = None
-    gamma: float = 0.8
+    discount: float = 0.8
     leader_discount: float = 0.7
-    tau: float = 0.5
+    temperature: float = 0.5
     cost: float = 0.1
 
     @classmethod
@@ -84,8 +84,8 @@ class RandomIncentives:
         return SoftMDP(
             transition=Dense(transition),
             reward=self.features @ x["pay"],
-            discount=self.gamma,
-            temperature=self.tau,
+            discount=self.discount,
+            temperature=self.temperature,
             initial=np.full(states, 1 / states),
         )
 

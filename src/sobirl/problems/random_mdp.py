@@ -24,6 +24,15 @@ from sobirl.core.response import Response
 from sobirl.mdp import Dense, SoftMDP
 from sobirl.problems.reading import read_arrays
 
+# What files, whose names are those of the authors' code, call the constants.
+_IN_FILES = {
+    "discount": "gamma",
+    "temperature": "tau",
+    "learning_rate": "beta",
+    "adjoint_step_size": "zeta",
+    "sweeps": "n_inner",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class RandomMDP:
@@ -35,11 +44,11 @@ class RandomMDP:
         mat: M (n,n), not symmetric.
         x0: the leader's first x (n,).
         w0: the first adjoint of M-SoBiRL (S,).
-        gamma: discount γ.
-        tau: temperature τ.
-        beta: step size on x.
-        zeta: step size on the adjoint.
-        n_inner: value sweeps N in an outer step.
+        discount: discount γ.
+        temperature: temperature τ.
+        learning_rate: step size on x.
+        adjoint_step_size: step size on the adjoint.
+        sweeps: value sweeps N in an outer step.
         hypergrad_norm: ‖∇̂φ(x_k)‖ of the authors' code on this instance (K,), if known.
     """
 
@@ -48,11 +57,11 @@ class RandomMDP:
     mat: np.ndarray
     x0: np.ndarray
     w0: np.ndarray
-    gamma: float = 0.5
-    tau: float = 1.0
-    beta: float = 8e-3
-    zeta: float = 0.5
-    n_inner: int = 10
+    discount: float = 0.5
+    temperature: float = 1.0
+    learning_rate: float = 8e-3
+    adjoint_step_size: float = 0.5
+    sweeps: int = 10
     hypergrad_norm: np.ndarray | None = None
 
     @classmethod
@@ -69,19 +78,22 @@ class RandomMDP:
 
     @classmethod
     def load(cls, path: Path) -> "RandomMDP":
-        """An instance from an `.npz` whose arrays have the names of the attributes.
+        """An instance from an `.npz` whose arrays have the names of the authors' code.
+
+        These are the names of the attributes, but gamma, tau, beta, zeta and n_inner for the
+        discount, the temperature, the learning rate, the adjoint's step size and the sweeps.
 
         Raises:
             InvalidInputError: no such file, not an `.npz`, an array missing, of another shape, not
                 finite, or made of objects.
         """
-        names = [field.name for field in dataclasses.fields(cls)]
+        names = [_IN_FILES.get(field.name, field.name) for field in dataclasses.fields(cls)]
         arrays = read_arrays(path, names, others_allowed=True)
         for name, array in arrays.items():
             if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
                 raise InvalidInputError(f"{path}: {name} must be finite real numbers")
         for field in dataclasses.fields(cls):
-            if field.name not in arrays and field.default is dataclasses.MISSING:
+            if field.default is dataclasses.MISSING and field.name not in arrays:
                 raise InvalidInputError(f"{path}: has no array named {field.name}")
         states, actions = (*arrays["reward_coef"].shape, 0, 0)[:2]
         dimension = np.size(arrays["x0"])
@@ -99,15 +111,16 @@ class RandomMDP:
                     f"{path}: {name} should have shape {wanted}, has {array.shape}"
                 )
         scalars = {name: array.item() for name, array in arrays.items() if not array.shape}
-        fields: dict[str, Any] = {**arrays, **scalars}
-        instance = cls(**fields)
+        found: dict[str, Any] = {**arrays, **scalars}
         positive = ("tau", "beta", "zeta", "n_inner")
-        if not 0 <= instance.gamma < 1 or any(getattr(instance, p) <= 0 for p in positive):
+        if not 0 <= found.get("gamma", 0) < 1 or any(found.get(p, 1) <= 0 for p in positive):
             raise InvalidInputError(
                 f"{path}: gamma must lie in [0, 1) and {', '.join(positive)} must be positive"
             )
+        fields = {field: found.pop(name) for field, name in _IN_FILES.items() if name in found}
+        instance = cls(**found, **fields)
         instance.problem().lower(jnp.asarray(instance.x0))  # checks the transitions
-        return dataclasses.replace(instance, n_inner=int(instance.n_inner))
+        return dataclasses.replace(instance, sweeps=int(instance.sweeps))
 
     def problem(self) -> BilevelProblem:
         """The bilevel problem over x (n,)."""
@@ -119,8 +132,8 @@ class RandomMDP:
         return SoftMDP(
             transition=Dense(self.transition),
             reward=self.reward_coef * (x @ self.mat @ x),
-            discount=self.gamma,
-            temperature=self.tau,
+            discount=self.discount,
+            temperature=self.temperature,
             initial=np.full(states, 1 / states),
         )
 
@@ -138,16 +151,16 @@ class TargetPolicy:
         features: Φ (S,A,n).
         target: π̂ (S,A), deterministic.
         x0: the leader's first x (n,).
-        gamma: discount γ.
-        tau: temperature τ.
+        discount: discount γ.
+        temperature: temperature τ.
     """
 
     transition: np.ndarray
     features: np.ndarray
     target: np.ndarray
     x0: np.ndarray
-    gamma: float = 0.5
-    tau: float = 1.0
+    discount: float = 0.5
+    temperature: float = 1.0
 
     @classmethod
     def generate(
@@ -172,8 +185,8 @@ class TargetPolicy:
         return SoftMDP(
             transition=Dense(self.transition),
             reward=self.features @ x,
-            discount=self.gamma,
-            temperature=self.tau,
+            discount=self.discount,
+            temperature=self.temperature,
             initial=np.full(states, 1 / states),
         )
 

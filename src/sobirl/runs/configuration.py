@@ -7,21 +7,24 @@ import json
 import platform
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.runs.decoding import Options, decode, encode, typed
+from sobirl.core.version import __version__
+from sobirl.runs.decoding import decode, encode, typed
 from sobirl.runs.files import plain
+from sobirl.runs.options import RunOptions
 
 if TYPE_CHECKING:
-    from sobirl.runs.options import RunOptions
     from sobirl.runs.saved import SavedRun
 
-FORMAT = 1
-_PACKAGES = ("sobirl", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy")
+Options = TypeVar("Options", bound=RunOptions)
+
+FORMAT = 2  # 1 had other names of options
+_PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy")
 
 
-def configuration(options: "RunOptions") -> dict:
+def configuration(options: RunOptions) -> dict:
     """Every option, the command that gives them, the input files, and the versions."""
     return {
         "format": FORMAT,
@@ -38,7 +41,7 @@ def configuration(options: "RunOptions") -> dict:
     }
 
 
-def fingerprint(options: "RunOptions", config: dict) -> str:
+def fingerprint(options: RunOptions, config: dict) -> str:
     """What the steps of a run depend on; a checkpoint belongs to the run that has the same."""
     chosen = {
         field.name: config["options"][field.name]
@@ -57,12 +60,19 @@ def options_of(run: "SavedRun", kind: type[Options]) -> Options:
         InvalidInputError: its configuration does not fit this sobirl, or an input file is gone or
             has changed.
     """
+    config = run.path / "config.json"
+    if run.config.get("format", 1) < FORMAT:
+        made_by = run.config["versions"]["sobirl"]
+        raise InvalidInputError(
+            f"{config}: is of sobirl {made_by}, whose options had other names; only that version "
+            "can go on with the run"
+        )
     inputs = {name: _input(name, entry) for name, entry in run.config["inputs"].items()}
     values = {**run.config["options"], **inputs, "out": run.path, "force": False}
     try:
         return decode(kind, values)
     except InvalidInputError as error:
-        raise InvalidInputError(f"{run.path / 'config.json'}: {error}") from error
+        raise InvalidInputError(f"{config}: {error}") from error
 
 
 def _input(name: str, entry: dict) -> Path:
@@ -79,7 +89,7 @@ def _input(name: str, entry: dict) -> Path:
 def versions() -> dict[str, str]:
     """The versions that decide which numbers come out."""
     packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"python": platform.python_version(), **packages}
+    return {"python": platform.python_version(), "sobirl": __version__, **packages}
 
 
 def sha256(path: Path) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sobirl.runs.options import RunOptions
 
     Options = TypeVar("Options", bound=RunOptions)
-else:  # options are defined on top of this module
+else:  # a name that does not exist here is nothing that tests could check
     Options = TypeVar("Options")
 
 

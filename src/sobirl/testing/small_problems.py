@@ -26,7 +26,7 @@ class NoSoftMDP(eqx.Module):
 def suitable(needs: Needs) -> tuple[BilevelProblem, PyTree]:
     """A problem that offers what a method needs, x in the follower's reward alone, and an x."""
     if needs.objective == "loss":
-        instance = Preferences.generate(states=3, actions=2, dimension=2, num_steps=2)
+        instance = Preferences.generate(states=3, actions=2, dimension=2, horizon=2)
         return instance.problem(), jnp.array([0.4, -0.3])
     instance = RandomIncentives.generate(states=3, actions=2, dimension=2)
     return instance.problem(), {"pay": jnp.array([0.3, 0.2])}
@@ -79,6 +79,6 @@ def _judged(
         return LeaderReturn(follower, adapt(objective.reward), objective.discount)
     if isinstance(objective, TrajectoryLoss):
         return TrajectoryLoss(
-            follower, adapt(objective.loss), objective.num_steps, objective.num_trajectories
+            follower, adapt(objective.loss), objective.horizon, objective.num_trajectories
         )
     return adapt(objective)

@@ -51,7 +51,7 @@ class FourRoomsRun(StepwiseOptions):
     """After each round, all of which cost the same, the best third of the starts goes on."""
     num_steps: Count = 468
     """Adam steps of the starts that go on to the end."""
-    step_size: Positive = 0.3
+    learning_rate: Positive = 0.3
     """First step size of Adam; it decays to 0 along a cosine."""
     tolerance: Positive = 1e-6
     """`converged` means that the hyper-gradient's norm fell below this."""

@@ -101,7 +101,7 @@ def _minimize(options: FourRoomsRun, design: FourRooms, recorder: Recorder | Non
     method, problem = method_for(options.method, design.problem(), steps)
     rounds = SuccessiveHalving(options.rounds)
     every_start = rounds.schedule(options.starts, options.num_steps)[0][0]
-    schedule = optax.cosine_decay_schedule(options.step_size, options.num_steps)
+    schedule = optax.cosine_decay_schedule(options.learning_rate, options.num_steps)
     return minimize(
         problem,
         random_start,
@@ -113,7 +113,7 @@ def _minimize(options: FourRoomsRun, design: FourRooms, recorder: Recorder | Non
         rounds=rounds,
         continuation=GeometricContinuation(
             factor=jnp.maximum(first_temperature / options.temperature, 1.0),
-            num_steps=every_start // 2,
+            cooling_steps=every_start // 2,
         ),
         tolerance=options.tolerance,
         progress=options.progress,

@@ -41,7 +41,7 @@ class PreferencesRun(DescentOptions):
         from sobirl.problems.preferences import Preferences
 
         sizes = self.states, self.actions, self.dimension
-        instance = Preferences.generate(*sizes, num_steps=self.length, seed=self.seed)
+        instance = Preferences.generate(*sizes, horizon=self.length, seed=self.seed)
         return instance.problem(), jnp.zeros(self.dimension)
 
     def judge(self, problem: "BilevelProblem", x: Any) -> float:

@@ -41,7 +41,7 @@ class RandomMDPRun(StepwiseOptions):
     """Outer steps."""
     optimizer: Literal["sgd", "adam"] = "sgd"
     """Plain gradient descent as in the paper, or Adam."""
-    step_size: Positive | None = None
+    learning_rate: Positive | None = None
     """Step size on x; by default the instance's own (0.008 in the paper), for Adam 0.01."""
     tolerance: Positive = 1e-6
     """`converged` means that the hyper-gradient's norm fell below this."""

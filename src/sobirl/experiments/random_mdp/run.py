@@ -80,15 +80,17 @@ def _method(options: RandomMDPRun, instance) -> Method:
         return chosen.make()
     # The constants of the single loop are the instance's own.
     return chosen.make(
-        adjoint_step_size=instance.zeta, sweeps=instance.n_inner, initial_adjoint=instance.w0
+        adjoint_step_size=instance.adjoint_step_size,
+        sweeps=instance.sweeps,
+        initial_adjoint=instance.w0,
     )
 
 
 def _optimizer(options: RandomMDPRun, instance) -> optax.GradientTransformation:
     if options.optimizer == "adam":
-        return optax.adam(1e-2 if options.step_size is None else options.step_size)
-    own = getattr(instance, "beta", 1e-2)
-    return optax.sgd(own if options.step_size is None else options.step_size)
+        return optax.adam(1e-2 if options.learning_rate is None else options.learning_rate)
+    own = getattr(instance, "learning_rate", 1e-2)
+    return optax.sgd(own if options.learning_rate is None else options.learning_rate)
 
 
 def _relative_difference(norms: np.ndarray, reference: np.ndarray) -> float:

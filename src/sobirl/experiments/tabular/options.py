@@ -57,7 +57,7 @@ class TabularRun(StepwiseOptions):
     """Starts that run side by side: the first from x = 0, the others from random incentives."""
     num_steps: Count = 500
     """Outer steps of every start."""
-    step_size: Positive | None = None
+    learning_rate: Positive | None = None
     """First step size, in units of x; it decays to 0 along a cosine. By default a tenth of
     what matters: the spread of the follower's rewards, in units of x, or the width of the bounds or
     the budget if that is less."""

@@ -83,8 +83,8 @@ def run(options: TabularRun, recorder: Recorder | None = None) -> Outcome:
 def _minimize(options: TabularRun, recorder: Recorder | None) -> Result:
     tables = options.tables
     unit = _unit_of_x(options)
-    step_size = unit / 10 if options.step_size is None else options.step_size
-    schedule = optax.cosine_decay_schedule(step_size, options.num_steps)
+    learning_rate = unit / 10 if options.learning_rate is None else options.learning_rate
+    schedule = optax.cosine_decay_schedule(learning_rate, options.num_steps)
     random = unit * jax.random.normal(
         jax.random.key(options.seed), (options.starts, len(tables.feature_names))
     )
