@@ -147,7 +147,7 @@ def test_the_site_builds(tmp_path):
     assert process.returncode == 0, process.stderr
     assert '<math display="block">' in (tmp_path / "mathematics.html").read_text()
     reference = "".join(page.read_text() for page in tmp_path.glob("reference/*.html"))
-    headings = re.findall(r'doc-symbol-heading[^>]*></code>\s*(sobirl\.\S+)', reference)
+    headings = re.findall(r"doc-symbol-heading[^>]*></code>\s*(sobirl\.\S+)", reference)
     for name in sobirl.__all__:
         if not isinstance(getattr(sobirl, name), types.ModuleType):
             assert headings.count(f"sobirl.{name}") == 1, name
