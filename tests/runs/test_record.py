@@ -64,6 +64,8 @@ def test_other_options_and_folders_are_refused(tmp_path):
     record(tmp_path / "run")
     with pytest.raises(sb.InvalidInputError, match=r"a run with num_steps 20, not 30.*force=True"):
         record(tmp_path / "run", num_steps=30)
+    with pytest.raises(sb.InvalidInputError, match="a run with key 0, not 1"):
+        record(tmp_path / "run", key=1)
     assert record(tmp_path / "run", num_steps=30, force=True).steps == 30
     (tmp_path / "thesis").mkdir()
     with pytest.raises(sb.InvalidInputError, match="exists; choose another"):

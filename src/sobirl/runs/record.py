@@ -119,7 +119,7 @@ class Recorded(StepwiseOptions):
     @staticmethod
     def called(name: str) -> str:
         """An option as it is called in Python."""
-        return name
+        return "key" if name == "seed" else name
 
     @property
     def command(self) -> list[str]:
@@ -198,6 +198,7 @@ def _refuse_other_options(run: Recorded, saved: "SavedRun") -> None:
         then = saved.config["options"].get(field.name)
         if then != now[field.name]:
             raise InvalidInputError(
-                f"{saved.path}: holds a run with {field.name} {then}, not {now[field.name]}; "
+                f"{saved.path}: holds a run with {run.called(field.name)} {then}, not "
+                f"{now[field.name]}; "
                 "choose another directory, or replace it with force=True"
             )
