@@ -2,24 +2,24 @@
 
 import time
 
-_STARTED = time.perf_counter()
+_STARTED = time.perf_counter()  # before anything else is loaded, which is part of a run's time
 
-import io  # noqa: E402
-import os  # noqa: E402
-import sys  # noqa: E402
-import warnings  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Annotated  # noqa: E402
+import io
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App, CycloptsError, Parameter  # noqa: E402
+from cyclopts import App, CycloptsError, Parameter
 
-from sobirl.apps import commands  # noqa: E402
-from sobirl.apps.parameters import command_for, new_app  # noqa: E402
-from sobirl.core.errors import SobirlError  # noqa: E402
-from sobirl.core.status import Status  # noqa: E402
-from sobirl.core.version import __version__  # noqa: E402
-from sobirl.experiments.registry import EXPERIMENTS  # noqa: E402
-from sobirl.runs.options import RunOptions  # noqa: E402
+from sobirl.apps import commands
+from sobirl.apps.parameters import command_for, new_app
+from sobirl.core.errors import SobirlError
+from sobirl.core.status import Status
+from sobirl.core.version import __version__
+from sobirl.experiments.registry import EXPERIMENTS
+from sobirl.runs.options import RunOptions
 
 _DESCRIPTION = """Bilevel reinforcement learning: choose the parameters of a reward, an incentive or
 an environment so that the policy an agent learns in response does what you want.
