@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from typing import Annotated
 
 import jax
@@ -89,3 +90,22 @@ def test_a_strangers_problem_and_method_from_the_command_line(strangers, tmp_pat
     assert sb.load_run(tmp_path / "exact").policy(0).shape == (2,)
     error = sobirl("run", "toll-road", "--congestion", "-1")[2]
     assert error == "sobirl: error: --congestion should be greater than 0, got -1.0\n"
+
+
+def test_a_strangers_run_says_which_program_knows_it(strangers, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["toll_road.py"])
+    assert sobirl("run", "toll-road", "--congestion", "2", "--out", tmp_path / "run")[0] == 0
+    (tmp_path / "run" / "summary.json").unlink()
+    shown = " ".join(sobirl("show", tmp_path / "run")[1].replace("│", "").split())
+    assert "python toll_road.py run toll-road --congestion 2.0" in shown
+    assert "python toll_road.py resume" in shown
+    monkeypatch.delitem(EXPERIMENTS, "toll-road")
+    error = sobirl("resume", tmp_path / "run")[2]
+    assert "no problem 'toll-road', which is of another program: python toll_road.py run" in error
+
+
+def test_the_name_of_a_problem_is_no_option():
+    with pytest.raises(TypeError, match="problem: write it without a type"):
+
+        class Annotated(DescentOptions):
+            problem: str = "toll-road"

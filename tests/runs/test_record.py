@@ -5,11 +5,13 @@ import subprocess
 import sys
 
 import numpy as np
+import optax
 import pytest
 
 import sobirl as sb
 from runs.conftest import sobirl
 from sobirl.problems.random_mdp import TargetPolicy
+from sobirl.runs.record import described
 
 INSTANCE = TargetPolicy.generate(4, 2, 3, seed=0)
 
@@ -67,12 +69,22 @@ def test_other_options_and_folders_are_refused(tmp_path):
     with pytest.raises(sb.InvalidInputError, match="a run with key 0, not 1"):
         record(tmp_path / "run", key=1)
     assert record(tmp_path / "run", num_steps=30, force=True).steps == 30
+    with pytest.raises(sb.InvalidInputError, match=r"a run with arguments .*MSoBiRL"):
+        record(tmp_path / "run", num_steps=30, method="exact")
     (tmp_path / "thesis").mkdir()
     with pytest.raises(sb.InvalidInputError, match="exists; choose another"):
         record(tmp_path / "thesis")
     with pytest.raises(sb.InvalidInputError, match="num_steps should be greater than"):
         record(tmp_path / "other", num_steps=0)
     assert not (tmp_path / "other").exists()
+
+
+def test_arguments_are_told_apart():
+    one, other = optax.adam(1e-2), optax.adam(2e-2)
+    assert described({"optimizer": one}) == described({"optimizer": optax.adam(1e-2)})
+    assert described({"optimizer": one}) != described({"optimizer": other})
+    assert described({"projection": sb.box(0.0)}) != described({"projection": sb.box(1.0)})
+    assert " at 0x" not in described({"method": sb.Exact(), "optimizer": optax.adam})
 
 
 def test_an_error_in_the_problem_leaves_nothing(tmp_path):

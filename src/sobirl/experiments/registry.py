@@ -46,6 +46,7 @@ def kind_of(run: "SavedRun") -> type[RunOptions]:
         return Recorded
     if run.problem not in EXPERIMENTS:
         raise InvalidInputError(
-            f"{run.path / 'config.json'}: this sobirl has no problem {run.problem!r}"
+            f"{run.path / 'config.json'}: this sobirl has no problem {run.problem!r}, which is of "
+            f"another program: {run.command}"
         )
     return EXPERIMENTS[run.problem]

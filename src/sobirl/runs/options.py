@@ -6,7 +6,9 @@ nothing in a module of options, loads JAX: `sobirl run X --help` answers at once
 
 import abc
 import dataclasses
+import inspect
 import math
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -63,6 +65,11 @@ class RunOptions(abc.ABC):
     quiet: bool = aside(False)
     """Show no progress bar."""
 
+    def __init_subclass__(cls, **more: Any):
+        super().__init_subclass__(**more)
+        if "problem" in inspect.get_annotations(cls):
+            raise TypeError(f"{cls.__name__}.problem: write it without a type, or it is an option")
+
     @staticmethod
     def called(name: str) -> str:
         """An option as people call it, for messages."""
@@ -73,12 +80,18 @@ class RunOptions(abc.ABC):
         """The words of the command that repeats the run."""
         elsewhere = ("out", "force", "quiet")
         own = {name: value for name, value in encode(self).items() if name not in elsewhere}
-        return ["sobirl", "run", self.problem, *to_arguments(type(self), own)]
+        return [*self._words, "run", self.problem, *to_arguments(type(self), own)]
 
     @property
     def program(self) -> dict[str, Any]:
-        """What `config.json` says of the program that made the run, beside the command line."""
-        return {}
+        """What `config.json` says of the program that made the run, where it is not sobirl."""
+        return {} if self._words == ["sobirl"] else {"program": self._words}
+
+    @property
+    def _words(self) -> list[str]:
+        """How the program is called that knows this experiment: a stranger's is in a script."""
+        ours = type(self).__module__.partition(".")[0] == "sobirl"
+        return ["sobirl"] if ours else ["python", sys.argv[0]]
 
     @property
     def progress(self) -> bool | None:

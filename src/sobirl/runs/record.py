@@ -1,7 +1,9 @@
 """Run directories from Python: `sobirl.record` is `minimize` with a directory of its own."""
 
+import contextlib
 import dataclasses
 import math
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -74,6 +76,7 @@ def record(
         starts=starts,
         tensorboard=tensorboard,
         checkpoint_seconds=checkpoint_seconds,
+        arguments=described(options),
         call=_Call(problem, x0, metrics, options),
     )
     path = Path(out)
@@ -109,6 +112,8 @@ class Recorded(StepwiseOptions):
     """Outer steps."""
     starts: Count = 1
     """Starts that run side by side."""
+    arguments: str = ""
+    """The other arguments of `minimize`, as far as they can be told apart."""
     call: Any = dataclasses.field(default=None, metadata={"unstored": True})
 
     @property
@@ -168,6 +173,26 @@ class Recorded(StepwiseOptions):
             x=result.x,
             result=result,
         )
+
+
+def described(arguments: Mapping[str, Any]) -> str:
+    """Arguments in words that are the same in every process: to notice when they change.
+
+    Functions are known by their names alone, and optimizers by their first step as well.
+    """
+    import jax
+    import numpy as np
+
+    words = []
+    for name, value in sorted(arguments.items()):
+        numbers = [leaf for leaf in jax.tree.leaves(value) if not callable(leaf)]
+        words.append(f"{name}={re.sub(' at 0x[0-9a-f]+', '', repr(value))}")
+        words += [str(np.asarray(leaf).tolist()) for leaf in numbers]
+        if name == "optimizer" and hasattr(value, "update"):
+            probe = np.array([1.0, -2.0])
+            with contextlib.suppress(Exception):  # one that asks for a certain x
+                words.append(f"{value.update(probe, value.init(probe), probe)[0]}")
+    return ", ".join(words)
 
 
 def _result(outcome: "Outcome") -> "Result":

@@ -70,7 +70,7 @@ class SavedRun:
     @property
     def asked(self) -> str:
         """The options of that command."""
-        return self.command.removeprefix(f"sobirl run {self.problem}").strip()
+        return self.command.partition(f" run {self.problem}")[2].strip()
 
     @property
     def script(self) -> dict[str, Any] | None:
@@ -86,7 +86,9 @@ class SavedRun:
     @property
     def resume_command(self) -> str:
         """The command that goes on with the run."""
-        return shlex.join(["sobirl", "resume", str(self.path)])
+        program = self.config.get("program")
+        words = program if isinstance(program, list) else ["sobirl"]
+        return shlex.join([*map(str, words), "resume", str(self.path)])
 
     def steps(self) -> int:
         """Steps that are done and kept.
