@@ -44,6 +44,7 @@ from sobirl.problems.preferences import Preferences  # noqa: E402
 from sobirl.problems.random_incentives import RandomIncentives  # noqa: E402
 
 BATCHES = 5  # of PlugIn
+KEY = jax.random.key(0)  # of methods that need none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +190,7 @@ def main() -> None:
     for name, (problem, x, contenders) in problems().items():
         method = Exact()
         gradient = jax.jit(
-            lambda x, p=problem, m=method: m.estimate(p, x, m.init(p, x, None), None)[0]
+            lambda x, p=problem, m=method: m.estimate(p, x, m.init(p, x, KEY), KEY)[0]
         )(x)
         exact = np.asarray(ravel_pytree(gradient)[0])
         print(f"\n{name}, ‖∇φ‖ = {np.linalg.norm(exact):.3g}\n")

@@ -49,7 +49,7 @@ def measure(states: int, actions: int = 4) -> tuple[float, float, float, int]:
         )
         method = sb.Exact()
         gradient, _, metrics = method.estimate(
-            problem, reward, method.init(problem, reward, None), None
+            problem, reward, method.init(problem, reward, jax.random.key(0)), jax.random.key(0)
         )
         return metrics["objective"], gradient
 

@@ -30,6 +30,7 @@ from sobirl.solvers import LU, solve_with_factors  # noqa: E402
 
 Instance = RandomMDP | TargetPolicy
 
+KEY = jax.random.key(0)  # of methods that need none
 FAMILIES = {"target": "TargetPolicy", "hub": "TargetPolicy, hub", "paper": "the paper's"}
 ACTIONS, DIMENSION = 5, 100
 PAPER_ZETA, SWEEPS = 0.5, 10
@@ -102,12 +103,12 @@ def trajectory(kind, arrays, method, learning_rate, size):
 
     def step(carry, _):
         x, state, warm = carry
-        gradient, warm, _ = exact.estimate(problem, x, warm, None)
-        estimate, state, _ = method.estimate(problem, x, state, None)
+        gradient, warm, _ = exact.estimate(problem, x, warm, KEY)
+        estimate, state, _ = method.estimate(problem, x, state, KEY)
         norms = jnp.sum(gradient**2), jnp.sum(estimate**2)
         return (x - learning_rate * estimate, state, warm), norms
 
-    start = x, method.init(problem, x, jax.random.key(0)), exact.init(problem, x, None)
+    start = x, method.init(problem, x, KEY), exact.init(problem, x, KEY)
     return jax.lax.scan(step, start, None, length=size)[1]
 
 
@@ -122,11 +123,11 @@ def descend(kind, arrays, x, method, learning_rate, steps):
 
     def step(carry):
         done, x, state, _ = carry
-        estimate, state, _ = method.estimate(problem, x, state, None)
+        estimate, state, _ = method.estimate(problem, x, state, KEY)
         norm = optax.tree.norm(estimate)
         return done + 1, jnp.where(jnp.isfinite(norm), x - learning_rate * estimate, x), state, norm
 
-    start = 0, x, method.init(problem, x, jax.random.key(0)), jnp.zeros(())
+    start = 0, x, method.init(problem, x, KEY), jnp.zeros(())
     _, x, _, norm = jax.lax.while_loop(unfinished, step, start)
     return x, norm
 
