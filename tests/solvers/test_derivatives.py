@@ -132,7 +132,9 @@ def slopes(mdp, direction, cotangent):
     forward, _ = inner(cotangent, changes)
     step = sensible_step(changes[OUTPUTS.index("log_policy")])
     difference = differences(lambda t: loss(moved(mdp, direction, t), cotangent), step)
-    rounding = 100 * EPS * inner(cotangent, outputs)[1]
+    # Of dπ = π (dQ - dV)/τ, dV is most, and cancels.
+    canceled = jnp.max(jnp.abs(changes[OUTPUTS.index("value")])) / mdp.temperature
+    rounding = (100 + 8 * canceled) * EPS * inner(cotangent, outputs)[1]
     return reverse, forward, difference, scale, rounding, rounding / step
 
 
