@@ -1,6 +1,7 @@
 """Options as the command line shows them: one keyword a field, with help from its docstring."""
 
 import dataclasses
+import functools
 import inspect
 import types
 import typing
@@ -41,6 +42,16 @@ def command_for(
     def command(*, cache: bool = True, **values: Any) -> None:
         carry_out(kind(**values), cache)
 
+    parameters = _parameters(kind)
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__doc__ = inspect.cleandoc(kind.__doc__ or "")
+    return command
+
+
+@functools.cache
+def _parameters(kind: type[RunOptions]) -> tuple[inspect.Parameter, ...]:
+    """Of a command; reading the docstrings of fields takes a parse of the source."""
     hints, docs = typing.get_type_hints(kind, include_extras=True), _docs(kind)
     shared = {field.name for field in dataclasses.fields(StepwiseOptions)}
     parameters = [
@@ -54,11 +65,7 @@ def command_for(
         for field in dataclasses.fields(kind)
     ]
     cache = "Keep compiled programs, so that the next run need not compile them again."
-    parameters.append(_parameter("cache", bool, True, cache, _OF_ALL_RUNS))
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    command.__doc__ = inspect.cleandoc(kind.__doc__ or "")
-    return command
+    return *parameters, _parameter("cache", bool, True, cache, _OF_ALL_RUNS)
 
 
 def _parameter(name: str, hint: Any, default: Any, text: str, group: Group) -> inspect.Parameter:
