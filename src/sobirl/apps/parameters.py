@@ -42,16 +42,6 @@ def command_for(
     def command(*, cache: bool = True, **values: Any) -> None:
         carry_out(kind(**values), cache)
 
-    parameters = _parameters(kind)
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    command.__doc__ = inspect.cleandoc(kind.__doc__ or "")
-    return command
-
-
-@functools.cache
-def _parameters(kind: type[RunOptions]) -> tuple[inspect.Parameter, ...]:
-    """Of a command; reading the docstrings of fields takes a parse of the source."""
     hints, docs = typing.get_type_hints(kind, include_extras=True), _docs(kind)
     shared = {field.name for field in dataclasses.fields(StepwiseOptions)}
     parameters = [
@@ -65,7 +55,11 @@ def _parameters(kind: type[RunOptions]) -> tuple[inspect.Parameter, ...]:
         for field in dataclasses.fields(kind)
     ]
     cache = "Keep compiled programs, so that the next run need not compile them again."
-    return *parameters, _parameter("cache", bool, True, cache, _OF_ALL_RUNS)
+    parameters.append(_parameter("cache", bool, True, cache, _OF_ALL_RUNS))
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__doc__ = inspect.cleandoc(kind.__doc__ or "")
+    return command
 
 
 def _parameter(name: str, hint: Any, default: Any, text: str, group: Group) -> inspect.Parameter:
@@ -121,8 +115,9 @@ def _convert_one(kind: type, word: str) -> Any:
         return int(number)
 
 
+@functools.cache
 def _docs(kind: type) -> Mapping[str, str]:
-    """The docstrings below the fields of a class and its bases."""
+    """The docstrings below the fields of a class and its bases: a parse of their source."""
     docs: dict[str, str] = {}
     for cls in reversed(kind.__mro__):
         if dataclasses.is_dataclass(cls):
