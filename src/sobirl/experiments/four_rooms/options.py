@@ -53,7 +53,7 @@ class FourRoomsRun(StepwiseOptions):
     """Adam steps of the starts that go on to the end."""
     learning_rate: Positive = 0.3
     """First step size of Adam; it decays to 0 along a cosine."""
-    tolerance: Positive = 1e-6
+    tolerance: Positive = 1e-4
     """`converged` means that the hyper-gradient's norm fell below this."""
 
     def validate(self) -> None:
