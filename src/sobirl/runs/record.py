@@ -59,8 +59,8 @@ def record(
         what `minimize` returns.
 
     Raises:
-        InvalidInputError: as `minimize`; or the directory holds something else, or the run of a call
-            with other arguments. Other functions of the problem are not noticed.
+        InvalidInputError: as `minimize`; or the directory holds something else, or a run that had
+            other arguments. Other functions of the problem are not noticed.
         KeyboardInterrupt: Ctrl-C; what was done is kept.
     """
     from sobirl.bilevel import Checkpoint
