@@ -13,7 +13,7 @@ from sobirl.hypergrad.experience import Experience, Streams
 from sobirl.hypergrad.trajectory_method import Episodes, StepWeights, TrajectoryMethod
 from sobirl.hypergrad.transition_counts import TransitionCounts
 from sobirl.mdp import SoftMDP
-from sobirl.mdp.transition import invert
+from sobirl.mdp.transitions import invert
 from sobirl.solvers import policy_value
 
 Advantage = Literal["fitted", "rollouts", "exact"]

@@ -14,7 +14,7 @@ from sobirl.hypergrad.base import ContextProblem, HypergradMethod
 from sobirl.hypergrad.methods import METHODS, Needs
 from sobirl.mdp import SoftMDP
 from sobirl.mdp.rollouts import draw_states
-from sobirl.mdp.transition import invert
+from sobirl.mdp.transitions import invert
 from sobirl.mdp.visits import sample_visits_after
 from sobirl.solvers import PolicyIteration, Solver, occupancy, policy_value, solve
 

@@ -1,11 +1,13 @@
 """The soft MDP: its data, its Bellman backup, its transition operators and rollouts."""
 
+from sobirl.mdp.policy_system import PolicySystem
 from sobirl.mdp.rollouts import Rollout, rollout
 from sobirl.mdp.soft_mdp import SoftMDP, reward_table
-from sobirl.mdp.transition import Dense, SuccessorList, TransitionOperator
+from sobirl.mdp.transitions import Dense, SuccessorList, TransitionOperator
 
 __all__ = [
     "Dense",
+    "PolicySystem",
     "Rollout",
     "SoftMDP",
     "SuccessorList",

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from sobirl.core.checks import check, check_shape
 from sobirl.core.errors import InvalidInputError
 from sobirl.mdp.soft_mdp import SoftMDP
-from sobirl.mdp.transition import invert
+from sobirl.mdp.transitions import invert
 
 
 class Rollout(eqx.Module):

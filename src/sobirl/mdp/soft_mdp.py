@@ -10,7 +10,8 @@ from jaxtyping import Array, ArrayLike, Float
 from sobirl.core.checks import Checked, Numbers, as_float_array, check, check_shape
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.response import Response
-from sobirl.mdp.transition import TransitionOperator
+from sobirl.mdp.policy_system import PolicySystem
+from sobirl.mdp.transitions import TransitionOperator
 
 
 class SoftMDP(eqx.Module):
@@ -125,11 +126,12 @@ class SoftMDP(eqx.Module):
 
     def policy_system(
         self, policy: Float[Array, "S A"], discount: Float[Array, "..."] | None = None
-    ) -> Float[Array, "S S"]:
-        """I - γP_π, the matrix of policy evaluation, with the MDP's own discount or another."""
+    ) -> PolicySystem:
+        """I - γP_π, the system of policy evaluation, with the MDP's own discount or another."""
         discount = self.discount if discount is None else discount
-        matrix = self.transition.matrix(discount * policy)
-        return jnp.eye(len(matrix), dtype=matrix.dtype) - matrix
+        return PolicySystem(
+            self.transition, discount * policy, discount if discount.ndim == 0 else None
+        )
 
 
 def discount_table(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from sobirl.mdp.soft_mdp import SoftMDP
-from sobirl.mdp.transition import invert
+from sobirl.mdp.transitions import invert
 
 
 def sample_visits_after(
