@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import PyTree
 
 from sobirl.bilevel import BilevelProblem
+from sobirl.core.batching import default_platform
 from sobirl.core.errors import ConvergenceError
 from sobirl.core.status import Status
 from sobirl.solvers import occupancy, solve
-from sobirl.solvers.linear import default_platform
 
 
 class Evaluation(NamedTuple):

@@ -1,5 +1,6 @@
 """A transition law as a few possible successors of every state and action."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,6 +64,21 @@ class SuccessorList(TransitionOperator):
         """Σ_{s,a} weights(s,a) P(s'|s,a)."""
         flow = weights[..., None] * self.probabilities
         return jnp.zeros(self.shape[0], flow.dtype).at[self.successors].add(flow)
+
+    @property
+    def num_successors(self) -> int:
+        """K."""
+        return self.successors.shape[-1]
+
+    def place(
+        self, state: Int[Array, "*N"], action: Int[Array, "*N"], next_state: Int[Array, "*N"]
+    ) -> Int[Array, "*N"]:
+        """The first place at which the list has that state."""
+        return jnp.argmax(self.successors[state, action] == next_state[..., None], axis=-1)
+
+    def reweighted(self, probabilities: Float[Array, "S A K"]) -> "SuccessorList":
+        """The same successors with other probabilities."""
+        return eqx.tree_at(lambda t: t.probabilities, self, probabilities)
 
     def next_state(
         self, uniform: Float[Array, "*N"], state: Int[Array, "*N"], action: Int[Array, "*N"]
