@@ -210,7 +210,7 @@ class PolicyIteration(Solver):
         """Evaluate the soft-greedy policy of the current value.
 
         The linear solver may use what it knows of an earlier policy (the chord method). Where it
-        has not looked at the residual of what it found, its knowledge serves for as long as a step
+        does not look at the residual of what it finds, its knowledge serves for as long as a step
         reduces the Bellman residual by `_CHORD`. A step whose system was not solved and that does
         not reduce the residual either is replaced by a sweep.
         """
@@ -226,7 +226,7 @@ class PolicyIteration(Solver):
         moved = jax.lax.cond(
             keep, lambda: moved, lambda: self._moved(mdp, before, _swept(mdp, state))
         )
-        serves = converging | jnp.isfinite(solution.relative_residual)
+        serves = converging | jnp.array(self.linear_solver.verifies)
         linear = jax.tree.map(
             lambda old, new: jnp.where(serves, old, new),
             solution.state,

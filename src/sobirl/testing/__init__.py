@@ -1,6 +1,8 @@
 """Conformance suites for what others add to sobirl: they run on yours as they run on ours."""
 
 from sobirl.testing.bits import same_bits
-from sobirl.testing.methods import ConformanceError, check_method
+from sobirl.testing.conformance import ConformanceError
+from sobirl.testing.linear_solvers import check_linear_solver
+from sobirl.testing.methods import check_method
 
-__all__ = ["ConformanceError", "check_method", "same_bits"]
+__all__ = ["ConformanceError", "check_linear_solver", "check_method", "same_bits"]

@@ -20,15 +20,12 @@ from sobirl.core.status import Status
 from sobirl.hypergrad import Needs, as_method
 from sobirl.hypergrad.checks import check_answer, check_estimate
 from sobirl.testing.bits import same_bits
+from sobirl.testing.conformance import ConformanceError
 from sobirl.testing.small_problems import in_contexts, strange, suitable
 
 _STEPS, _HALFWAY = 4, 2
 # Starts side by side that differ in one thing each.
 _FIRST, _OTHER_SEED, _OTHER_NUMBERS = range(3)
-
-
-class ConformanceError(AssertionError):
-    """A method does not keep the contract: the message says which part of it, and how."""
 
 
 def check_method(

@@ -72,6 +72,11 @@ class SweepsFirst(LinearSolver):
         """As the direct solver does."""
         return self.direct.factorizes
 
+    @property
+    def verifies(self) -> bool:
+        """As the direct solver does."""
+        return self.direct.verifies
+
     def init(self, system: PolicySystem) -> tuple[State, State]:
         """Neither knows anything yet."""
         return self.direct.init(system), self.sweeping.init(system)

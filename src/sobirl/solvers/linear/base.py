@@ -65,6 +65,11 @@ class LinearSolver(eqx.Module):
         """Whether a solve holds LAPACK calls or callbacks."""
         return False
 
+    @property
+    def verifies(self) -> bool:
+        """Whether `approximate` looks at the residual of what it finds."""
+        return True
+
     def resolve(self, system: PolicySystem) -> "LinearSolver":
         """The solver that will do the work for systems of this shape and structure: itself."""
         return self
@@ -112,11 +117,15 @@ def norm(x: Float[Array, "S"], transposed: bool) -> Float[Array, ""]:
 def goal(
     b: Float[Array, "S"], x: Float[Array, "S"], rtol: float | Float[Array, ""], transposed: bool
 ) -> Float[Array, ""]:
-    """The residual to reach: rtol·‖b‖, or what rounding allows."""
+    """The residual to reach: rtol·‖b‖, or what rounding allows.
+
+    Where rounding allows a tenth of b the system is singular for all that its solution tells.
+    """
     info = jnp.finfo(b.dtype)
     size = norm(b, transposed)
-    floor = 16 * (info.eps * (size + norm(x, transposed)) + len(b) * info.tiny)
-    return jnp.maximum(rtol * size, floor)
+    rounding = 16 * info.eps * (size + norm(x, transposed))
+    rounding = jnp.minimum(rounding, 0.1 * size) + 16 * len(b) * info.tiny
+    return jnp.maximum(rtol * size, rounding)
 
 
 def conclude(

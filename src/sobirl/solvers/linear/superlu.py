@@ -12,7 +12,7 @@ import threading
 import numpy as np
 
 # Factors beyond this many bytes make room for newer ones; the newest always stay.
-MEMORY = 4 * 2**30
+MEMORY = 2**30
 
 _factors: collections.OrderedDict[bytes, object] = collections.OrderedDict()
 _lock = threading.Lock()
@@ -77,6 +77,17 @@ def _factorize(entries: np.ndarray, places: np.ndarray):
         return splu(matrix.tocsc(), permc_spec="COLAMD")
     except (RuntimeError, MemoryError):
         return None
+
+
+def drop_all() -> None:
+    """Forget all factors."""
+    with _lock:
+        _factors.clear()
+
+
+def count() -> int:
+    """How many factorizations are kept."""
+    return len(_factors)
 
 
 def _name_of(entries: np.ndarray, places: np.ndarray) -> bytes:
