@@ -65,7 +65,8 @@ class Nothing(eqx.Module):
 
     def solve(self, initial_value=None, throw=True):
         table, zero, count = jnp.zeros((1, 1)), jnp.zeros(()), jnp.zeros((), jnp.int32)
-        return sb.Solution(table[0], table, table, zero, count, Stats(count, zero, zero))
+        stats = Stats(count, count, count, zero, zero, "nobody")
+        return sb.Solution(table[0], table, table, zero, count, stats)
 
 
 def direct(objective, contexts=None):

@@ -105,7 +105,7 @@ def minimize_newton(
     moving = _free_entries(x0, free)
 
     clock = time.perf_counter()
-    compiled = hoisting_jit(_derivatives).compile(problem, x0)
+    compiled = _compiled_derivatives.compile(problem, x0)
     compile_seconds = time.perf_counter() - clock
 
     clock = time.perf_counter()
@@ -160,7 +160,7 @@ def _derivatives(
         def one(context):
             solution = solve(problem.lower(x, context), throw=False)
             # A lower level that is no `SoftMDP` may answer without a status.
-            status = getattr(solution, "result", int(Status.CONVERGED))
+            status = getattr(solution, "status_code", int(Status.CONVERGED))
             return problem.upper(x, solution, context), jnp.asarray(status)
 
         objectives, statuses = problem.each_context(one)
@@ -173,6 +173,9 @@ def _derivatives(
     hessian, (objective, gradient, status) = jax.jacfwd(gradient, has_aux=True)(flat)
     finite = jnp.isfinite(objective) & jnp.all(jnp.isfinite(gradient)) & jnp.isfinite(hessian).all()
     return objective, gradient, hessian, jnp.where(finite, status, Status.NOT_FINITE)
+
+
+_compiled_derivatives = hoisting_jit(_derivatives)
 
 
 def _contexts_averaged(problem: BilevelProblem) -> int:

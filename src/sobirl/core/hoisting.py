@@ -22,7 +22,7 @@ _SMALL = 1024
 
 
 class _Program(NamedTuple):
-    compiled: Callable
+    compiled: Any
     tables: list[Array]
     restore: Callable
 
@@ -60,7 +60,7 @@ class hoisting_jit:  # a decorator
         program, leaves = self._program(args)
         return program.compiled.lower(program.tables, leaves)
 
-    def _program(self, args) -> tuple[_Program, list[Array]]:
+    def _program(self, args) -> tuple[_Program, list]:
         dynamic, static = eqx.partition(args, _is_table)
         leaves, treedef = jax.tree.flatten(dynamic)
         static_leaves, static_def = jax.tree.flatten(static)
@@ -103,7 +103,7 @@ def _trace(function: Callable, treedef, static, leaves) -> _Program:
     closed = jax.make_jaxpr(flat)(*leaves)
     tables = _tables(closed)
 
-    @jax.jit
+    @eqx.filter_jit  # its errors are clearer than those of `jax.jit`
     def compiled(tables, leaves):
         return _evaluate(closed, iter(tables), leaves)
 
