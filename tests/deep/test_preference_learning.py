@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 
 from probes import better_action, loop_of, small_learner
 from sobirl.core.errors import InvalidInputError
@@ -43,9 +44,7 @@ def learning_by(method, follower="sac", **more):
         loop=LOOP,
         learner=LEARNERS[follower],
         rewards=REWARDS[method],
-        model=functools.partial(
-            RewardModel, (1,), num_actions=2, architecture=Architecture((), (8,))
-        ),
+        model=Partial(RewardModel, (1,), num_actions=2, architecture=Architecture((), (8,))),
         pairs=PAIRS,
         calls=CALLS,
         fragment_length=5,
