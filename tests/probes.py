@@ -64,19 +64,18 @@ def one_step(rewards, ends=True):
 
 def trained(follower, batch, updates, reward=None, seed=0):
     """The follower after some updates on the same batch, and the last metrics."""
-    key = jax.random.key(seed)
+    return _trained(follower, batch, updates, reward, jax.random.key(seed))
 
-    @eqx.filter_jit
-    def run(batch, key):
-        step = functools.partial(follower.update, batch=batch, reward=reward)
-        state, metrics = jax.lax.scan(
-            lambda state, key: step(state, key=key),
-            follower.init(key),
-            jax.random.split(key, updates),
-        )
-        return state, jax.tree.map(lambda metric: metric[-1], metrics)
 
-    return run(batch, key)
+@eqx.filter_jit
+def _trained(follower, batch, updates, reward, key):
+    step = functools.partial(follower.update, batch=batch, reward=reward)
+    state, metrics = jax.lax.scan(
+        lambda state, key: step(state, key=key),
+        follower.init(key),
+        jax.random.split(key, updates),
+    )
+    return state, jax.tree.map(lambda metric: metric[-1], metrics)
 
 
 class Probe(eqx.Module):
