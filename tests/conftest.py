@@ -11,6 +11,7 @@ from quick_compilation import flags, share_contexts
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".cache/jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("XLA_FLAGS", flags())
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: more would only wait
 
 import hypothesis
 import jax
@@ -51,6 +52,16 @@ def resident() -> float:
 def memory_maps() -> int:
     maps = Path("/proc/self/maps")
     return maps.read_bytes().count(b"\n") if maps.exists() else 0
+
+
+# What JAX makes while it compiles is many objects and few cycles.
+gc.set_threshold(10_000, 20, 20)
+
+
+def pytest_collection_finish():
+    """What is loaded by now stays: no need to look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)
