@@ -73,3 +73,16 @@ def pytest_runtest_teardown(item, nextitem):
         gc.collect()
         if hasattr(C_LIBRARY, "malloc_trim"):  # glibc keeps what is freed
             C_LIBRARY.malloc_trim(0)
+
+
+@pytest.fixture
+def unrendered(monkeypatch):
+    """Figures are made as ever, but a file is one pixel: to render one takes 0.2 s.
+
+    `tests/docs/test_code_blocks.py` runs each command once with its figures rendered.
+    """
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    pixel = Image.new("1", (1, 1))
+    monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: pixel.save(file, format="png"))
