@@ -37,7 +37,7 @@ hypothesis.settings.load_profile("sobirl")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A compiled program holds some two megabytes, and memory maps, of which Linux gives a process
+# A compiled program holds some megabyte, and memory maps, of which Linux gives a process
 # 65,530. They are dropped where a file ends, which is where few are needed again, or else later.
 MOST_BYTES_AFTER_A_FILE, MOST_BYTES, MOST_MAPS = 1.1e9, 1.5e9, 30_000
 C_LIBRARY = ctypes.CDLL(None) if os.name == "posix" else None

@@ -104,6 +104,19 @@ def test_the_reward_is_learned_from_all_pairs(method):
     assert all(ratio > 0 for ratio in ratios) if method == "sobirl" else not any(ratios)
 
 
+def test_one_that_is_alike_has_its_programs_already():
+    compiled = []
+
+    def listen(event, seconds, **more):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(more)
+
+    carried_out(learning_by("drlhf"), rounds=1)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    carried_out(learning_by("drlhf"), rounds=1)
+    assert compiled == []
+
+
 def test_the_true_reward_asks_nobody():
     state, rows = result("ground-truth")
     assert state.queue.size == 0 and state.reward.updates == 0
