@@ -77,7 +77,7 @@ def test_statistics_have_no_gradient_but_the_batch_has_one():
 
 
 def test_a_network_uses_what_it_has_met():
-    network = eqx.filter_jit(Network)((11, 11, 2), 3, KEY, NORMALIZED)
+    network = Network((11, 11, 2), 3, KEY, NORMALIZED)
     before = batched(network)
     for _ in range(150):
         network = updated(network, SCREENS)
@@ -89,10 +89,9 @@ def test_a_network_uses_what_it_has_met():
 
 @pytest.mark.parametrize("members", [1, 2])
 def test_members_of_a_reward_meet_it_too(members):
-    make = eqx.filter_jit(RewardModel)
-    model = make((11, 11, 2), KEY, 3, members=members, architecture=NORMALIZED)
+    model = RewardModel((11, 11, 2), KEY, 3, members=members, architecture=NORMALIZED)
     met_it = updated(model, SCREENS)
     for old, new in zip(model.ensemble.members, met_it.ensemble.members, strict=True):
         assert not np.allclose(old.normalizations[0].mean, new.normalizations[0].mean)
-    plain = make((3,), KEY, 3)
+    plain = RewardModel((3,), KEY, 3)
     assert same_bits(updated(plain, jnp.ones((8, 3))), plain)

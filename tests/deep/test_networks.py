@@ -20,7 +20,6 @@ from sobirl.deep.networks import (
 
 KEY = jax.random.key(0)
 ONES = jnp.asarray(np.ones(2, np.float32))
-make = eqx.filter_jit(Network)
 output = eqx.filter_jit(lambda network, state, *more, **options: network(state, *more, **options))
 
 
@@ -35,7 +34,7 @@ output = eqx.filter_jit(lambda network, state, *more, **options: network(state, 
     ],
 )
 def test_outputs(shape, architecture):
-    network = make(shape, 3, KEY, architecture)
+    network = Network(shape, 3, KEY, architecture)
     assert output(network, jnp.zeros(shape, jnp.uint8)).shape == (3,)
     assert output(network, jnp.zeros(shape, jnp.float32)).dtype == jnp.float32
 
@@ -51,7 +50,7 @@ def test_the_usual_architectures():
 
 def test_bytes_and_their_share_of_255_look_alike():
     screen = np.random.default_rng(0).integers(0, 256, (84, 84, 4), np.uint8)
-    network = make(screen.shape, 3, KEY, NATURE)
+    network = Network(screen.shape, 3, KEY, NATURE)
     shares = jnp.asarray(np.float32(screen / 255))
     np.testing.assert_allclose(output(network, screen), output(network, shares), rtol=1e-5)
     np.testing.assert_array_equal(scaled(jnp.array([0, 255], jnp.uint8)), [0, 1])
@@ -67,13 +66,13 @@ def test_convolutions_are_what_the_library_says(channels, width, kernel, stride)
 
 
 def test_further_inputs_matter():
-    network = make((2,), 1, KEY, extras=1)
+    network = Network((2,), 1, KEY, extras=1)
     low, high = (output(network, ONES, jnp.array([a], jnp.float32)) for a in (-1.0, 1.0))
     assert low != high
 
 
 def test_dropout_needs_a_key_and_keeps_the_mean():
-    network = make((2,), 1, KEY, Architecture(widths=(512,), dropout=0.5))
+    network = Network((2,), 1, KEY, Architecture(widths=(512,), dropout=0.5))
     dropped = eqx.filter_jit(
         lambda key: jax.vmap(lambda key: network(ONES, key=key))(jax.random.split(key, 4000))
     )
@@ -85,7 +84,7 @@ def test_dropout_needs_a_key_and_keeps_the_mean():
 
 
 def test_members_of_an_ensemble_differ():
-    ensemble = eqx.filter_jit(Ensemble)(3, lambda key: Network((2,), 4, key), KEY)
+    ensemble = Ensemble(3, lambda key: Network((2,), 4, key), KEY)
     outputs = np.asarray(output(ensemble, jnp.asarray(np.ones((5, 2), np.float32))))
     assert outputs.shape == (3, 5, 4)
     assert not np.allclose(outputs[0], outputs[1])

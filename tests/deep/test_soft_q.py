@@ -24,7 +24,7 @@ def test_the_critics_learn_the_soft_solution():
 
 def test_the_policy_is_the_softmax_of_the_lower_critic():
     follower = SoftQLearning((4,), temperature=0.4, num_actions=3, widths=(8,))
-    state, states = compiled(follower.init)(KEY), EYE
+    state, states = follower.init(KEY), EYE
     lower = np.asarray(compiled(state.critic)(states)).min(axis=0)
     expected = np.exp(lower / 0.4) / np.exp(lower / 0.4).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(
@@ -37,7 +37,7 @@ def test_the_policy_is_the_softmax_of_the_lower_critic():
 def test_an_update_is_one_of_the_soft_bellman_equation():
     """Against the loss that is written out with NumPy, by the direction of Adam's first step."""
     follower = SoftQLearning((4,), 0.8, 0.3, num_actions=3, widths=(8,), learning_rate=1e-3)
-    batch, state = every_transition(*random_process()), compiled(follower.init)(KEY)
+    batch, state = every_transition(*random_process()), follower.init(KEY)
     _, metrics = compiled(follower.update)(state, batch, None, KEY)
     lower = np.asarray(compiled(state.target)(batch.next_observation)).min(axis=0)
     after = np.where(batch.terminated, 0, 0.3 * np.log(np.exp(lower / 0.3).sum(axis=1)))
@@ -49,7 +49,7 @@ def test_an_update_is_one_of_the_soft_bellman_equation():
 def test_values_that_are_forgotten_take_the_policy_with_them():
     follower = SoftQLearning((1,), num_actions=2, initial_temperature=0.3, **SETTINGS)
     state, _ = trained(follower, one_step([1.0, 0.0]), 500)
-    fresh = compiled(follower.forget_values)(state, KEY)
+    fresh = follower.forget_values(state, KEY)
     assert fresh.log_temperature == state.log_temperature and fresh.updates == 500
     difference = fresh.critic(jnp.ones((1, 1)))[0, 0] - follower.init(KEY).critic(jnp.ones((1, 1)))
     assert np.abs(difference[0]).max() < 1e-6
