@@ -10,6 +10,8 @@ import pytest
 from runs.conftest import sobirl
 from sobirl.problems.tabular import load
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 FILES = Path(__file__).parents[2] / "examples" / "tabular"
 EXAMPLE = ("--mdp", FILES / "transitions.csv", "--rewards", FILES / "rewards.csv")
 QUICK = ("run", "tabular", "--quiet", "--starts", "2", "--num-steps", "150")
