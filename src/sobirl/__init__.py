@@ -52,6 +52,8 @@ _PUBLIC = {
     "sobirl.hypergrad.methods": ("METHODS",),
     "sobirl.mdp": (
         "Dense",
+        "FunctionTransition",
+        "Product",
         "Rollout",
         "SoftMDP",
         "SuccessorList",

@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from sobirl.bilevel.interrupts import deferred_interrupt
-from sobirl.bilevel.progress import progress_bar
+from sobirl.core.progress import progress_bar
 from sobirl.bilevel.recorder import Recorder, Records
 from sobirl.core.errors import InvalidInputError
 

@@ -3,11 +3,19 @@
 from sobirl.mdp.policy_system import PolicySystem
 from sobirl.mdp.rollouts import Rollout, rollout
 from sobirl.mdp.soft_mdp import SoftMDP, reward_table
-from sobirl.mdp.transitions import Dense, SuccessorList, TransitionOperator
+from sobirl.mdp.transitions import (
+    Dense,
+    FunctionTransition,
+    Product,
+    SuccessorList,
+    TransitionOperator,
+)
 
 __all__ = [
     "Dense",
+    "FunctionTransition",
     "PolicySystem",
+    "Product",
     "Rollout",
     "SoftMDP",
     "SuccessorList",

@@ -20,15 +20,12 @@ from sobirl.core.status import Status
 from sobirl.hypergrad import Needs, as_method
 from sobirl.hypergrad.checks import check_answer, check_estimate
 from sobirl.testing.bits import same_bits
+from sobirl.testing.errors import ConformanceError, shown
 from sobirl.testing.small_problems import in_contexts, strange, suitable
 
 _STEPS, _HALFWAY = 4, 2
 # Starts side by side that differ in one thing each.
 _FIRST, _OTHER_SEED, _OTHER_NUMBERS = range(3)
-
-
-class ConformanceError(AssertionError):
-    """A method does not keep the contract: the message says which part of it, and how."""
 
 
 def check_method(
@@ -104,7 +101,7 @@ def _check_refusals(
             raise _error(
                 method,
                 f"must work with {what}, or refuse it in `init` with an InvalidInputError; it "
-                f"raised {_shown(error)}",
+                f"raised {shown(error)}",
             ) from error
         if needs is not None and "temperature" in what and "temperature" not in needs.x_enters:
             raise _error(method, f"its `needs` exclude {what}, but `init` does not refuse it")
@@ -251,13 +248,8 @@ class _Blame:
         if isinstance(error, InvalidInputError):
             raise _error(self.method, f"{self.where}{error}") from error
         if isinstance(error, Exception):
-            raise _error(self.method, f"{self.where}it raised {_shown(error)}") from error
+            raise _error(self.method, f"{self.where}it raised {shown(error)}") from error
 
 
 def _error(method: Method, message: str) -> ConformanceError:
     return ConformanceError(f"{type(method).__name__}: {message}")
-
-
-def _shown(error: Exception) -> str:
-    """An error in one line."""
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
