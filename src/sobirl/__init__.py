@@ -58,7 +58,9 @@ _PUBLIC = {
         "SoftMDP",
         "SuccessorList",
         "TransitionOperator",
+        "load_mdp",
         "rollout",
+        "save_mdp",
     ),
     "sobirl.runs.record": ("record",),
     "sobirl.solvers": (

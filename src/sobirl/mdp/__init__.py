@@ -1,5 +1,6 @@
 """The soft MDP: its data, its Bellman backup, its transition operators and rollouts."""
 
+from sobirl.mdp.files import load_mdp, save_mdp
 from sobirl.mdp.policy_system import PolicySystem
 from sobirl.mdp.rollouts import Rollout, rollout
 from sobirl.mdp.soft_mdp import SoftMDP, reward_table
@@ -20,6 +21,8 @@ __all__ = [
     "SoftMDP",
     "SuccessorList",
     "TransitionOperator",
+    "load_mdp",
     "reward_table",
     "rollout",
+    "save_mdp",
 ]

@@ -23,8 +23,8 @@ def check_operator(operator: TransitionOperator, *, seed: int = 0) -> None:
 
     `shape` is (S,A); the rows of P are distributions; `push` is the transpose of `expect`;
     `matrix`, `sparse`, `num_entries`, `probability` and `expect_reward` describe the same law as
-    `expect` does, and `next_state` draws from it. All of it works inside `jit` and under `vmap`, and
-    derivatives in its arrays agree with finite differences, forward and in reverse.
+    `expect` does, and `next_state` draws from it. `expect` and `push` work inside `jit` and under
+    `vmap`, and their derivatives agree with finite differences, forward and in reverse.
 
     Tables (S,S) are looked at up to 1,000 states, all else at any size. Call
     `jax.config.update("jax_enable_x64", True)` first.

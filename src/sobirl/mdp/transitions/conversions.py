@@ -30,7 +30,8 @@ def from_scipy(matrices: Any) -> Lists:
         rows, states = matrices.shape
         if not states or rows % states:
             raise InvalidInputError(
-                f"matrices: expected one of shape (S·A, S), or a list of (S, S), got {(rows, states)}"
+                "matrices: expected one of shape (S·A, S), or a list of (S, S), got "
+                f"{(rows, states)}"
             )
         return _padded(scipy.sparse.csr_array(matrices), states, rows // states)
     if isinstance(matrices, (str, bytes)) or not isinstance(matrices, Sequence) or not matrices:
@@ -94,14 +95,14 @@ def _answer(
     """The answer for one pair, looked at."""
     answer = function(state, action)
     where = f"function({state}, {action})"
-    pairs = list(answer.items() if isinstance(answer, Mapping) else answer)
     try:
+        pairs = list(answer.items() if isinstance(answer, Mapping) else answer)
         there = np.array([int(pair[0]) for pair in pairs], dtype=np.int64)
-        exact = all(pair[0] == place for pair, place in zip(pairs, there, strict=True))
+        right = all(pair[0] == place for pair, place in zip(pairs, there, strict=True))
         probabilities = np.array([float(pair[1]) for pair in pairs])
-    except (TypeError, ValueError, IndexError):
-        exact = False
-    if not exact or not pairs:
+    except (TypeError, ValueError, LookupError):
+        there, probabilities, right = np.zeros(0, np.int64), np.zeros(0), False
+    if not right or not len(there):
         raise InvalidInputError(
             f"{where}: must return {{next state: probability}} or pairs of these, got {answer!r}"
         )

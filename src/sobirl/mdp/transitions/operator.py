@@ -106,8 +106,8 @@ def invert(cumulative: Float[Array, "*N K"], uniform: Float[Array, "*N"]) -> Int
 def push_by_transposition(
     operator: TransitionOperator, weights: Float[Array, "S A"]
 ) -> Float[Array, "S"]:
-    """`push` as what JAX finds to be the transpose of `expect`, for laws that have no quicker one."""
-    expect = lambda values: operator.expect(values)  # noqa: E731  # methods with tracers do not hash
+    """`push` as the transpose of `expect` that JAX derives, for laws that have no quicker one."""
+    expect = lambda values: operator.expect(values)  # noqa: E731  # its method may not hash
     like = jax.ShapeDtypeStruct(operator.shape[:1], weights.dtype)
     result = jax.eval_shape(expect, like).dtype
     like = jax.ShapeDtypeStruct(operator.shape[:1], result)

@@ -111,7 +111,7 @@ class Product(TransitionOperator):
         return np.array(self.component_actions)
 
     def _ends(self, index: int) -> tuple[Int[np.ndarray, "N"], Int[np.ndarray, "N"]]:
-        """Different ends (c_index, ..., c_K) in order: the place of each one's tail, its c_index."""
+        """Different ends (c_index, ..., c_K), in order: where the rest of each is, its c_index."""
         ends = np.unique(self._actions[:, index:], axis=0)
         if ends.shape[1] == 1:
             return np.zeros(len(ends), int), ends[:, 0]

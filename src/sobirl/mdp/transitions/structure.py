@@ -2,11 +2,13 @@
 
 from typing import NamedTuple
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Int
 from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+from sobirl.core.errors import InvalidInputError
 
 # Fewer states are quick in any form, and then no time is spent on finding a better one.
 SMALL = 2_000
@@ -26,6 +28,52 @@ class Incoming(NamedTuple):
     rest: Int[Array, "R"]
 
 
+class Structure(NamedTuple):
+    """What is known of the successors alone, whatever their probabilities.
+
+    Attributes:
+        incoming: the transposed list, if `push` is quicker with it.
+        bandwidth: see `TransitionOperator.bandwidth`.
+    """
+
+    incoming: Incoming | None
+    bandwidth: int | None
+
+
+def find_structure(successors: Int[np.ndarray, "S A K"]) -> Structure:
+    """Nothing for small S, else what it takes about a second for millions of entries to find."""
+    if len(successors) <= SMALL:
+        return Structure(None, None)
+    return Structure(find_incoming(successors), find_bandwidth(successors))
+
+
+def check_structure(structure: Structure, successors: Int[np.ndarray, "S A K"]) -> Structure:
+    """The structure, once its transposed list has each entry once, at the state that it leads to.
+
+    Raises:
+        InvalidInputError: it is of other successors.
+    """
+    incoming = structure.incoming
+    if incoming is None:
+        return structure
+    entries, targets = successors.size, successors.ravel()
+    places, rest = np.asarray(incoming.places), np.asarray(incoming.rest)
+    right = places.ndim == 2 and rest.ndim == 1 and len(places) == len(successors)
+    right = right and places.dtype.kind == "i" and rest.dtype.kind == "i"
+    if right:
+        every = np.concatenate([places.ravel(), rest])
+        right = every.min() >= 0 and every.max() <= entries
+        right = right and bool((np.bincount(every, minlength=entries)[:entries] == 1).all())
+    if right:
+        ahead = targets[np.minimum(places, entries - 1)]
+        there = np.arange(len(places), dtype=targets.dtype)[:, None]
+        right = bool(((ahead == there) | (places == entries)).all())
+    if not right:
+        raise InvalidInputError("structure: does not belong to these successors")
+    incoming = Incoming(*(jnp.asarray(part, jnp.int32) for part in incoming))
+    return structure._replace(incoming=incoming)
+
+
 def find_incoming(successors: Int[np.ndarray, "S A K"]) -> Incoming | None:
     """The transposed list, or None where gathering from it would not be quicker than scattering.
 
@@ -34,7 +82,7 @@ def find_incoming(successors: Int[np.ndarray, "S A K"]) -> Incoming | None:
     """
     states, entries = len(successors), successors.size
     targets = successors.ravel()
-    if states <= SMALL or entries >= np.iinfo(np.int32).max:
+    if entries >= np.iinfo(np.int32).max:
         return None
     if 32 * _mean_distance(successors) > states:
         return None
@@ -55,20 +103,18 @@ def find_incoming(successors: Int[np.ndarray, "S A K"]) -> Incoming | None:
     there = index < starts[1:, None]
     table = np.where(there, places[np.minimum(index, entries - 1)], np.int32(entries))
     rank = np.arange(entries, dtype=np.int32) - np.repeat(starts[:-1], counts)
-    return Incoming(jax.numpy.asarray(table), jax.numpy.asarray(places[rank >= width]))
+    return Incoming(jnp.asarray(table), jnp.asarray(places[rank >= width]))
 
 
-def find_bandwidth(successors: Int[np.ndarray, "S A K"]) -> int | None:
+def find_bandwidth(successors: Int[np.ndarray, "S A K"]) -> int:
     """How far apart a state and its successors are, in an order of the states that keeps it small.
 
     The order is the given one, or that of reverse Cuthill and McKee (1969) if the given one is
     far from local. A sparse factorization of I - γP_π has at most this many entries a row and
     side. Successors of very many states (a start to which episodes return) do not count but for 1
-    each: an elimination takes them last. None for small S.
+    each: an elimination takes them last.
     """
     states = len(successors)
-    if states <= SMALL:
-        return None
     near = successors.reshape(states, -1).astype(np.int32)
     own = np.arange(states, dtype=np.int32)[:, None]
     counts = np.bincount(near.ravel(), minlength=states)

@@ -16,26 +16,30 @@ from sobirl.mdp.transitions import conversions
 from sobirl.mdp.transitions.operator import TransitionOperator, check_rows, invert
 from sobirl.mdp.transitions.structure import (
     MOST_TERMS,
+    SMALL,
     Incoming,
-    find_bandwidth,
-    find_incoming,
+    Structure,
+    check_structure,
+    find_structure,
 )
 
 
 class SuccessorList(TransitionOperator):
     """P as K possible successors of every state and action: for sparse transitions.
 
-    Of more than 2,000 states it finds out, once, what makes it quick: the transposed list for
-    `push` where it helps, and `bandwidth`. Build it outside functions that run often. A terminal
-    state needs successors too, itself as a rule; the discount 0 there ends the episode.
+    Of more than 2,000 states it finds out what makes it quick: the transposed list for `push` where
+    that helps, and `bandwidth`. A terminal state needs successors too, itself as a rule; the
+    discount 0 there ends the episode.
 
     Args:
         successors: next states (S,A,K), integers in 0..S-1; repeated ones add up.
         probabilities: their probabilities (S,A,K); use 0 to fill unused places.
+        structure: the `structure` of another list of the same successors, so that nothing need be
+            found out again; for lists with other probabilities in functions that run often.
 
     Raises:
         InvalidInputError: shapes that do not match, a successor that is not a state, a negative
-            probability, or a row that does not sum to 1.
+            probability, a row that does not sum to 1, or the structure of other successors.
     """
 
     successors: Int[Array, "S A K"]
@@ -43,7 +47,9 @@ class SuccessorList(TransitionOperator):
     incoming: Incoming | None
     known_bandwidth: int | None = eqx.field(static=True)
 
-    def __init__(self, successors: Numbers, probabilities: Numbers):
+    def __init__(
+        self, successors: Numbers, probabilities: Numbers, structure: Structure | None = None
+    ):
         self.probabilities = as_float_array(
             "transition", probabilities, "probabilities must not be negative", lambda p: p >= 0
         )
@@ -59,13 +65,15 @@ class SuccessorList(TransitionOperator):
                 "successors: expected shape (S, A, K), the same as probabilities "
                 f"{tuple(self.probabilities.shape)}, got {successors.shape}"
             )
-        self.incoming = self.known_bandwidth = None
         if isinstance(successors, np.ndarray):
             inside = (successors >= 0) & (successors < len(successors))
             check("successors", successors, inside, f"states are 0 to {len(successors) - 1}")
             successors = successors.astype(np.int32)  # half the memory to read, and quicker
-            self.incoming = find_incoming(successors)
-            self.known_bandwidth = find_bandwidth(successors)
+            if structure is None:
+                structure = find_structure(successors)
+            else:
+                structure = check_structure(structure, successors)
+        self.incoming, self.known_bandwidth = structure or (None, None)
         if not isinstance(probabilities, jax.core.Tracer):
             check_rows(probabilities)
         self.successors = jnp.asarray(successors)
@@ -122,13 +130,14 @@ class SuccessorList(TransitionOperator):
 
     def expect(self, values: Float[Array, "S"]) -> Float[Array, "S A"]:
         """Σ_s' P(s'|s,a) values(s')."""
-        if self._places > MOST_TERMS:
+        if len(self.successors) <= SMALL or self._places > MOST_TERMS:
             return jnp.sum(self.probabilities * values[self.successors], axis=-1)
-        # Written out: XLA compiles this sum to one parallel loop, several times quicker on CPUs.
-        return sum(
+        # Written out: XLA makes one parallel loop of this sum, several times quicker on CPUs.
+        terms = [
             self.probabilities[..., k] * _take(values, self.successors[..., k])
             for k in range(self._places)
-        )  # pyrefly: ignore  # sum of arrays is an array
+        ]
+        return sum(terms[1:], start=terms[0])
 
     def push(self, weights: Float[Array, "S A"]) -> Float[Array, "S"]:
         """Σ_{s,a} weights(s,a) P(s'|s,a)."""
@@ -148,11 +157,17 @@ class SuccessorList(TransitionOperator):
             return jnp.where(places < probabilities.size, moved, 0.0)
 
         table = incoming.places
-        total = sum(flow(table[:, place]) for place in range(table.shape[1]))
+        terms = [flow(table[:, place]) for place in range(table.shape[1])]
+        total = sum(terms[1:], start=terms[0])
         if incoming.rest.size:
             targets = _take(self.successors.ravel(), incoming.rest)
             total = total.at[targets].add(flow(incoming.rest))
         return total
+
+    @property
+    def structure(self) -> Structure:
+        """What was found out about the successors."""
+        return Structure(self.incoming, self.known_bandwidth)
 
     @property
     def _places(self) -> int:
