@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from sobirl.core.checks import Checked
 from sobirl.core.errors import InvalidInputError
 from sobirl.mdp import TransitionOperator
 from sobirl.testing.errors import ConformanceError, shown
@@ -18,7 +19,7 @@ _MOST_STATES, _MOST_ENTRIES = 1_000, 10**7
 _DRAWS = 2_000
 
 
-def check_operator(operator: TransitionOperator, *, seed: int = 0) -> None:
+def check_operator(operator: Checked[TransitionOperator], *, seed: int = 0) -> None:
     """Check that a transition operator keeps the contract that solvers and methods rely on.
 
     `shape` is (S,A); the rows of P are distributions; `push` is the transpose of `expect`;

@@ -1,5 +1,6 @@
 """Lists of successors from laws in other forms: a full table, SciPy matrices, a Python function."""
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -67,58 +68,58 @@ def from_function(
     for name, count in (("num_states", num_states), ("num_actions", num_actions)):
         if not isinstance(count, (int, np.integer)) or count < 1:
             raise InvalidInputError(f"{name}: expected a positive integer, got {count!r}")
-    targets: list[np.ndarray] = []
-    chances: list[np.ndarray] = []
-    counts = np.zeros(num_states * num_actions, dtype=np.int64)
+    targets, chances, counts = array("q"), array("d"), array("q")
     with progress_bar(progress, "states", num_states) as show:
         for state in range(num_states):
             for action in range(num_actions):
-                there, probabilities = _answer(function, state, action, num_states)
-                targets.append(there)
-                chances.append(probabilities)
-                counts[state * num_actions + action] = len(there)
+                answer = function(state, action)
+                try:
+                    pairs = answer.items() if isinstance(answer, Mapping) else answer
+                    there, probabilities = zip(*pairs, strict=True)
+                    targets.extend(there)
+                    chances.extend(probabilities)
+                except (TypeError, ValueError, OverflowError):
+                    raise InvalidInputError(
+                        f"function({state}, {action}): must return {{next state: probability}} or "
+                        f"pairs of these, got {answer!r}"
+                    ) from None
+                counts.append(len(there))
             show(state + 1, "")
+    starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     matrix = scipy.sparse.csr_array(
-        (
-            np.concatenate(chances),
-            np.concatenate(targets),
-            np.concatenate([[0], np.cumsum(counts)]),
-        ),
+        _checked(np.array(targets, np.int64), np.array(chances), starts, num_states, num_actions),
         shape=(num_states * num_actions, num_states),
     )
     return _padded(matrix, num_states, num_actions)
 
 
-def _answer(
-    function: Callable, state: int, action: int, num_states: int
-) -> tuple[Int[np.ndarray, "N"], Float[np.ndarray, "N"]]:
-    """The answer for one pair, looked at."""
-    answer = function(state, action)
-    where = f"function({state}, {action})"
-    try:
-        pairs = list(answer.items() if isinstance(answer, Mapping) else answer)
-        there = np.array([int(pair[0]) for pair in pairs], dtype=np.int64)
-        right = all(pair[0] == place for pair, place in zip(pairs, there, strict=True))
-        probabilities = np.array([float(pair[1]) for pair in pairs])
-    except (TypeError, ValueError, LookupError):
-        there, probabilities, right = np.zeros(0, np.int64), np.zeros(0), False
-    if not right or not len(there):
-        raise InvalidInputError(
-            f"{where}: must return {{next state: probability}} or pairs of these, got {answer!r}"
-        )
-    outside = there[(there < 0) | (there >= num_states)]
-    if len(outside):
-        raise InvalidInputError(f"{where}: states are 0 to {num_states - 1}, got {outside[0]}")
-    wrong = probabilities[~((probabilities >= 0) & np.isfinite(probabilities))]
-    if len(wrong):
-        raise InvalidInputError(
-            f"{where}: probabilities must be finite and not negative, got {wrong[0]}"
-        )
-    if not sums_to_one(probabilities.sum()):
-        raise InvalidInputError(
-            f"{where}: probabilities must sum to 1, got {probabilities.sum():.8g}"
-        )
-    return there, probabilities
+def _checked(
+    targets: Int[np.ndarray, "N"],
+    chances: Float[np.ndarray, "N"],
+    starts: Int[np.ndarray, "M"],
+    states: int,
+    actions: int,
+) -> tuple[Float[np.ndarray, "N"], Int[np.ndarray, "N"], Int[np.ndarray, "M"]]:
+    """A matrix's parts, once every answer is known to be a distribution over the states."""
+    sums = np.add.reduceat(chances, starts[:-1])
+    pairs = np.repeat(np.arange(states * actions), np.diff(starts))
+    for found, right, pair, requirement in (
+        (targets, (targets >= 0) & (targets < states), pairs, f"states are 0 to {states - 1}"),
+        (
+            chances,
+            (chances >= 0) & np.isfinite(chances),
+            pairs,
+            "probabilities must be finite and not negative",
+        ),
+        (sums, sums_to_one(sums), np.arange(len(sums)), "probabilities must sum to 1"),
+    ):
+        if not right.all():
+            first = int(np.argmin(right))
+            state, action = divmod(int(pair[first]), actions)
+            raise InvalidInputError(
+                f"function({state}, {action}): {requirement}, got {found[first]}"
+            )
+    return chances, targets, starts
 
 
 def _padded(matrix: scipy.sparse.csr_array, states: int, actions: int) -> Lists:

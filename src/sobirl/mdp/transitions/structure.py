@@ -87,7 +87,7 @@ def find_incoming(successors: Int[np.ndarray, "S A K"]) -> Incoming | None:
     if 32 * _mean_distance(successors) > states:
         return None
     counts = np.bincount(targets, minlength=states)
-    width = _width(counts, entries // 50)
+    width = _width(counts, entries // 20)
     if width > 2 * MOST_TERMS or 2 * width * states > 3 * entries:
         return None
     numbered = scipy.sparse.csr_array(

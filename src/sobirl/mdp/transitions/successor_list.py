@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental.sparse import BCOO
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from sobirl.core.checks import Checked, Numbers, as_float_array, check
 from sobirl.core.errors import InvalidInputError
@@ -226,6 +226,6 @@ class SuccessorList(TransitionOperator):
         return jnp.sum(self.probabilities * chosen, axis=-1)
 
 
-def _take(values: Float[Array, "N"], places: Int[Array, "..."]) -> Float[Array, "..."]:
+def _take(values: Shaped[Array, "N"], places: Int[Array, "*M"]) -> Shaped[Array, "*M"]:
     """values[places] without tests of the places: they were checked, or XLA clips them."""
     return values.at[places].get(mode="promise_in_bounds")

@@ -68,13 +68,13 @@ def read_folder(folder: str | Path) -> Tabular:
             raise InvalidInputError(
                 f"features: must have shape (S, A, n), got {arrays['features'].shape}"
             )
+        names = [name for name in (*_NAMES, "states") if name in arrays]
         fields: dict[str, Any] = {name: arrays[name] for name in _TABLES}
-        fields |= {
-            name: tuple(arrays[name].tolist()) for name in (*_NAMES, "states") if name in arrays
-        }
+        fields |= {name: tuple(arrays[name].tolist()) for name in names}
         fields |= {name: as_scalar(name, numbers[name]) for name in SCALARS if name in numbers}
-        transition = read_transition(arrays, numbers)
-        return Tabular(transition, **{"states": _numbered(transition.shape[0])} | fields)
+        fields["transition"] = read_transition(arrays, numbers)
+        fields.setdefault("states", _numbered(fields["transition"].shape[0]))
+        return Tabular(**fields)
 
 
 def _numbered(count: int) -> tuple[str, ...]:
