@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from sobirl.core.checks import Checked
 from sobirl.core.errors import InvalidInputError
 from sobirl.mdp import TransitionOperator
-from sobirl.testing.errors import ConformanceError, shown
+from sobirl.testing.tools import ConformanceError, compiled, shown
 
 # Sizes up to which tables of S·S and lists of all entries are looked at.
 _MOST_STATES, _MOST_ENTRIES = 1_000, 10**7
@@ -44,11 +44,11 @@ def check_operator(operator: Checked[TransitionOperator], *, seed: int = 0) -> N
         )
     suite = _Suite(operator, np.random.default_rng(seed))
     suite.shapes()
+    suite.transformations()
     suite.rows()
     suite.transpose()
     suite.matrices()
     suite.single_transitions()
-    suite.transformations()
     suite.derivatives()
 
 
@@ -65,6 +65,7 @@ class _Suite:
         self.values = jnp.asarray(rng.normal(size=self.states))
         self.weights = jnp.asarray(rng.normal(size=shape))
         # What rounding may add up to in a sum over all states, and in a single expectation.
+        self.expect = compiled(lambda operator, values: operator.expect(values))
         self.near = float(np.sqrt(jnp.finfo(self.values.dtype).eps)) / 100
         self.far = max(self.near, 1e-5)
 
@@ -90,19 +91,19 @@ class _Suite:
 
     def rows(self) -> None:
         """Rows sum to 1 and no probability is negative."""
-        sums = self.operator.expect(jnp.ones(self.states))
+        sums = self.expect(self.operator, jnp.ones(self.states))
         worst = float(jnp.abs(sums - 1).max())
         if not worst <= self.far:
             raise self.error(
                 f"`expect` of ones must be ones: the probabilities of each state and action sum "
                 f"to 1, but somewhere they miss it by {worst:.2g}"
             )
-        if not self.run("is_nonnegative()", lambda: bool(self.operator.is_nonnegative())):
+        if not self.run("is_nonnegative()", self.calls("is_nonnegative")):
             raise self.error("`is_nonnegative` is false: some probability is negative")
         # A negative probability of a state shows where all else counts 0.
         for _ in range(8):
             positive = jnp.asarray(self.rng.random(self.states) < 0.5, self.values.dtype)
-            if float(self.operator.expect(positive).min()) < -self.near:
+            if float(self.expect(self.operator, positive).min()) < -self.near:
                 raise self.error(
                     "`expect` of a function from 0 to 1 is negative somewhere, but "
                     "`is_nonnegative` says that no probability is"
@@ -124,18 +125,18 @@ class _Suite:
         right = jnp.sum(self.weights * self.ahead, axis=-1)
         entries = self.operator.num_entries
         if self.states <= _MOST_STATES:
-            matrix = self.run("matrix(weights)", lambda: self.operator.matrix(self.weights))
+            matrix = self.run("matrix(weights)", self.calls("matrix", self.weights))
             self.same("matrix(weights) @ v", matrix @ self.values, right, "Σ_a weights·expect(v)")
             reward = jnp.asarray(self.rng.normal(size=(self.states,)))
             table = jnp.broadcast_to(reward, (self.states, self.actions, self.states))
             self.same(
                 "expect_reward(r) of a reward r(s')",
-                self.run("expect_reward(r)", lambda: self.operator.expect_reward(table)),
-                self.operator.expect(reward),
+                self.run("expect_reward(r)", self.calls("expect_reward", table)),
+                self.expect(self.operator, reward),
                 "expect(r)",
             )
         if entries <= _MOST_ENTRIES:
-            sparse = self.run("sparse(weights)", lambda: self.operator.sparse(self.weights))
+            sparse = self.run("sparse(weights)", self.calls("sparse", self.weights))
             if sparse.nse != entries:
                 raise self.error(
                     f"`num_entries` must be the number of entries of `sparse`, {sparse.nse}, got "
@@ -160,9 +161,7 @@ class _Suite:
             )
         if not bool(jnp.all((drawn >= 0) & (drawn < self.states))):
             raise self.error(f"`next_state` must return states from 0 to {self.states - 1}")
-        chance = self.run(
-            "probability(s, a, s')", lambda: self.operator.probability(start, by, drawn)
-        )
+        chance = self.run("probability(s, a, s')", self.calls("probability", start, by, drawn))
         for place in range(pairs):
             seen, first, counts = np.unique(
                 np.asarray(drawn[:, place]), return_index=True, return_counts=True
@@ -181,7 +180,7 @@ class _Suite:
                 )
             for then, probability in list(zip(seen.tolist(), own, strict=True))[:3]:
                 unit = jnp.zeros(self.states).at[then].set(1.0)
-                right = float(self.operator.expect(unit)[state[place], action[place]])
+                right = float(self.expect(self.operator, unit)[state[place], action[place]])
                 if abs(right - probability) > self.near:
                     raise self.error(
                         f"`probability` must agree with `expect`: of {where} to state {then} they "
@@ -194,11 +193,11 @@ class _Suite:
         values, weights = (jnp.stack([x, -x, 2 * x]) for x in (self.values, self.weights))
         single = self.run(
             "expect and push inside jit",
-            lambda: jax.jit(both)(self.operator, self.values, self.weights),
+            lambda: compiled(both)(self.operator, self.values, self.weights),
         )
         many = self.run(
             "expect and push under vmap",
-            lambda: jax.jit(jax.vmap(both, in_axes=(None, 0, 0)))(self.operator, values, weights),
+            lambda: compiled(jax.vmap(both, in_axes=(None, 0, 0)))(self.operator, values, weights),
         )
         for name, alone, inside, batch in zip(
             ("expect", "push"), (self.ahead, self.arrived), single, many, strict=True
@@ -230,14 +229,13 @@ class _Suite:
         def moved(size):
             return jax.tree.map(lambda leaf, way: leaf + size * way, point, along)
 
-        value, forward = self.run(
-            "forward differentiation", lambda: jax.jvp(jax.jit(both), (point,), (along,))
-        )
-        slopes = self.run("reverse differentiation", lambda: jax.jit(jax.grad(both))(point))
-        products = jax.tree.map(jnp.vdot, slopes, along)
-        reverse = sum(jax.tree.leaves(products))
-        compiled = jax.jit(both)
-        difference = (compiled(moved(step)) - compiled(moved(-step))) / (2 * step)
+        def slopes():
+            value, forward = jax.jvp(both, (point,), (along,))
+            products = jax.tree.map(jnp.vdot, jax.grad(both)(point), along)
+            difference = (both(moved(step)) - both(moved(-step))) / (2 * step)
+            return value, forward, sum(jax.tree.leaves(products)), difference
+
+        value, forward, reverse, difference = self.run("differentiation", compiled(slopes))
         scale = abs(float(value)) / step * float(jnp.finfo(self.values.dtype).eps)
         size = abs(float(difference)) + float(jnp.sum(jnp.abs(self.weights) * self.ahead**2)) + 1
         for name, found in (("forward", forward), ("reverse", reverse)):
@@ -256,6 +254,11 @@ class _Suite:
         worst = float(jnp.abs(found - right).max())
         if not worst <= self.near * (float(jnp.abs(right).max()) + 1):
             raise self.error(f"`{name}` must agree with {what}, but they differ by {worst:.2g}")
+
+    def calls(self, name: str, *arguments: Array) -> Callable[[], Any]:
+        """A call of a method, compiled."""
+        of = compiled(lambda operator, *arguments: getattr(operator, name)(*arguments))
+        return lambda: of(self.operator, *arguments)
 
     def run(self, name: str, call: Callable[[], Any]) -> Any:
         """What a call returns; what it raises is the operator's fault."""

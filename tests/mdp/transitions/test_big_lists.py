@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from laws import SIDE, chances, grid, grid_with_restart, random_grid
+from laws import SIDE, chances, grid, random_grid
 from sobirl.core import InvalidInputError
 from sobirl.mdp import SuccessorList
 
@@ -118,11 +118,7 @@ def test_the_structure_serves_other_probabilities(law):
 
 def test_the_structure_of_other_successors_is_refused(law):
     rng = np.random.default_rng(9)
-    others = (
-        grid_with_restart()[:, ::-1],
-        grid_with_restart()[..., :3],
-        grid_with_restart(SIDE + 1),
-    )
+    others = (grid()[:, ::-1], grid()[..., :3], grid(SIDE + 1))
     for successors in others:
         with pytest.raises(InvalidInputError, match="structure: does not belong to these"):
             SuccessorList(successors, chances(rng, successors), structure=law.structure)

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from laws import queue
-from mdps import table
+from laws import queue, table
 from sobirl.core import InvalidInputError
 from sobirl.mdp import FunctionTransition, SoftMDP
 

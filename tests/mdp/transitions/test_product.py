@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from laws import MACHINES, SERVICE, fleet, fleet_of_lists, machines
-from mdps import table
+from laws import MACHINES, SERVICE, fleet, fleet_of_lists, machines, table
 from sobirl.core import InvalidInputError
 from sobirl.mdp import Dense, Product
 
