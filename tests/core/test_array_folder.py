@@ -151,8 +151,8 @@ DAMAGE = {
     "another kind": (header(format="other"), "holds 'other', expected 'kind'"),
     "a path as a name": (header(arrays={"../numbers": DESCRIBED}), "header.json: is damaged"),
     "an unknown array": (
-        header(arrays={"other": DESCRIBED}),
-        "holds an array 'other', which has no",
+        header(arrays={"numbers": DESCRIBED, "other": DESCRIBED}),
+        "holds an array 'other', which has no meaning here; known are numbers, places",
     ),
     "no arrays": (header(arrays={}), "there is no array numbers in it"),
 }

@@ -150,13 +150,15 @@ class SuccessorList(TransitionOperator):
         self, incoming: Incoming, weights: Float[Array, "S A"]
     ) -> Float[Array, "S"]:
         """`push` as a gather, which XLA runs in parallel; it scatters one entry after another."""
-        probabilities, weights = self.probabilities.ravel(), weights.ravel()
+        # Without the barrier XLA takes the probabilities out of a solver's loop, in S·D numbers.
+        probabilities, weights, table = jax.lax.optimization_barrier(
+            (self.probabilities.ravel(), weights.ravel(), incoming.places)
+        )
 
         def flow(places):
             moved = _take(weights, places // self._places) * _take(probabilities, places)
             return jnp.where(places < probabilities.size, moved, 0.0)
 
-        table = incoming.places
         terms = [flow(table[:, place]) for place in range(table.shape[1])]
         total = sum(terms[1:], start=terms[0])
         if incoming.rest.size:
