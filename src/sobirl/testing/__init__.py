@@ -1,8 +1,8 @@
 """Conformance suites for what others add to sobirl: they run on yours as they run on ours."""
 
 from sobirl.testing.bits import same_bits
+from sobirl.testing.conformance import ConformanceError
 from sobirl.testing.methods import check_method
 from sobirl.testing.operators import check_operator
-from sobirl.testing.tools import ConformanceError
 
 __all__ = ["ConformanceError", "check_method", "check_operator", "same_bits"]

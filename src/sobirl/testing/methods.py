@@ -20,8 +20,8 @@ from sobirl.core.status import Status
 from sobirl.hypergrad import Needs, as_method
 from sobirl.hypergrad.checks import check_answer, check_estimate
 from sobirl.testing.bits import same_bits
+from sobirl.testing.conformance import ConformanceError, compiled, shown
 from sobirl.testing.small_problems import in_contexts, strange, suitable
-from sobirl.testing.tools import ConformanceError, compiled, shown
 
 _STEPS, _HALFWAY = 4, 2
 # Starts side by side that differ in one thing each.

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from sobirl.core.checks import Checked
 from sobirl.core.errors import InvalidInputError
 from sobirl.mdp import TransitionOperator
-from sobirl.testing.tools import ConformanceError, compiled, shown
+from sobirl.testing.conformance import ConformanceError, compiled, shown
 
 # Sizes up to which tables of S·S and lists of all entries are looked at.
 _MOST_STATES, _MOST_ENTRIES = 1_000, 10**7
