@@ -47,6 +47,7 @@ def check_operator(operator: Checked[TransitionOperator], *, seed: int = 0) -> N
     suite.transformations()
     suite.rows()
     suite.transpose()
+    suite.transposition()
     suite.matrices()
     suite.single_transitions()
     suite.derivatives()
@@ -119,6 +120,18 @@ class _Suite:
                 f"`push` must be the transpose of `expect`: with random v and m, ⟨expect(v), m⟩ is "
                 f"{whole:.10g} but ⟨v, push(m)⟩ is {back:.10g}"
             )
+
+    def transposition(self) -> None:
+        """Solvers transpose systems: JAX must be able to, and finds the other product."""
+        expect, push = self.operator.expect, self.operator.push
+        values, weights = self.values, self.weights
+        turned = lambda of, like, x: jax.linear_transpose(lambda y: of(y), like)(x)[0]  # noqa: E731
+        for name, found, right, what in (
+            ("expect", lambda: turned(expect, values, weights), self.arrived, "push"),
+            ("push", lambda: turned(push, weights, values), self.ahead, "expect"),
+        ):
+            transpose = f"jax.linear_transpose({name})"
+            self.same(transpose, self.run(transpose, compiled(found)), right, what)
 
     def matrices(self) -> None:
         """`matrix`, `sparse` and `expect_reward` against `expect`."""

@@ -150,20 +150,24 @@ class SuccessorList(TransitionOperator):
         self, incoming: Incoming, weights: Float[Array, "S A"]
     ) -> Float[Array, "S"]:
         """`push` as a gather, which XLA runs in parallel; it scatters one entry after another."""
-        # Without the barrier XLA takes the probabilities out of a solver's loop, in S·D numbers.
-        probabilities, weights, table = jax.lax.optimization_barrier(
-            (self.probabilities.ravel(), weights.ravel(), incoming.places)
-        )
+        probabilities, weights = self.probabilities.ravel(), weights.ravel()
 
-        def flow(places):
-            moved = _take(weights, places // self._places) * _take(probabilities, places)
-            return jnp.where(places < probabilities.size, moved, 0.0)
+        def chances(places):
+            there = _take(probabilities, places)
+            return jnp.where(places < probabilities.size, there, 0.0)
 
-        terms = [flow(table[:, place]) for place in range(table.shape[1])]
+        columns = [incoming.places[:, place] for place in range(incoming.places.shape[1])]
+        # The barrier keeps together what XLA may do once, before a solver's loop.
+        kept = jax.lax.optimization_barrier([chances(places) for places in columns])
+        terms = [
+            chance * _take(weights, places // self._places)
+            for chance, places in zip(kept, columns, strict=True)
+        ]
         total = sum(terms[1:], start=terms[0])
         if incoming.rest.size:
             targets = _take(self.successors.ravel(), incoming.rest)
-            total = total.at[targets].add(flow(incoming.rest))
+            flow = chances(incoming.rest) * _take(weights, incoming.rest // self._places)
+            total = total.at[targets].add(flow)
         return total
 
     @property
