@@ -94,9 +94,14 @@ class NoTracers(Strange):
         return super().expect(values) if float(values[0]) > -100 else values
 
 
+class NoTranspose(Strange):
+    def expect(self, values):
+        return super().expect(values + 0 * jnp.sin(values))
+
+
 class NoDerivative(Strange):
     def expect(self, values):
-        return super().expect(jax.lax.stop_gradient(values))
+        return jax.lax.stop_gradient(self.probabilities) @ values
 
 
 class Raises(Strange):
@@ -140,6 +145,7 @@ def test_passes_a_stranger():
         (made(WrongKind), "`next_state` must return states like those it is given, int32"),
         (made(OtherProbability), "`probability` must agree with `expect`"),
         (made(NoTracers), "`expect and push inside jit` raised"),
+        (made(NoTranspose), r"`jax.linear_transpose\(expect\)` raised"),
         (made(NoDerivative), "its derivative in forward mode is .* finite differences"),
         (made(Raises), r"`sparse\(weights\)` raised RuntimeError: no$"),
     ],
