@@ -52,11 +52,15 @@ _PUBLIC = {
     "sobirl.hypergrad.methods": ("METHODS",),
     "sobirl.mdp": (
         "Dense",
+        "FunctionTransition",
+        "Product",
         "Rollout",
         "SoftMDP",
         "SuccessorList",
         "TransitionOperator",
+        "load_mdp",
         "rollout",
+        "save_mdp",
     ),
     "sobirl.runs.record": ("record",),
     "sobirl.solvers": (

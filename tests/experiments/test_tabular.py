@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from runs.conftest import sobirl
-from sobirl.problems.tabular import load
+from sobirl.experiments.tabular import run as tabular_run
+from sobirl.problems.tabular import load, write_folder
 
 pytestmark = pytest.mark.usefixtures("unrendered")
 
@@ -116,3 +117,36 @@ def test_bad_input(tmp_path, monkeypatch, args, message):
     assert message in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_gives_the_same_answer(tmp_path):
+    write_folder(load(*EXAMPLE[1::2]), tmp_path / "problem")
+    answers = []
+    for name, files in (("files", EXAMPLE), ("folder", ("--mdp", tmp_path / "problem"))):
+        steps = ("--starts", "1", "--num-steps", "5", "--upper", 0.3)
+        code, _, error = sobirl(
+            "run", "tabular", "--quiet", *steps, *files, "--out", tmp_path / name
+        )
+        assert (code, error) == (0, "")
+        answers.append(json.loads((tmp_path / name / "summary.json").read_text())["metrics"])
+    assert answers[0] == answers[1]
+
+
+def test_a_folder_that_is_cut_short_is_one_line(tmp_path):
+    write_folder(load(*EXAMPLE[1::2]), tmp_path / "problem")
+    file = tmp_path / "problem" / "reward.npy"
+    file.write_bytes(file.read_bytes()[:-1])
+    command = ("run", "tabular", "--mdp", tmp_path / "problem", "--out", tmp_path / "run")
+    code, _, error = sobirl(*command)
+    assert code == 2
+    assert "reward.npy: is cut short" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_table_of_responses_keeps_the_most_visited_pairs(monkeypatch):
+    monkeypatch.setattr(tabular_run, "_MOST_ROWS", 3)
+    active = np.array([[True, True], [False, True], [True, True]])
+    visits = np.array([[0.1, 5.0], [9.0, 2.0], [0.2, 3.0]])
+    pairs = tabular_run._most_visited(active, visits)
+    np.testing.assert_array_equal(pairs, [[0, 1], [1, 1], [2, 1]])

@@ -253,14 +253,12 @@ def test_bad_options(tmp_path, options, message):
 
 def test_too_large_tables_are_refused_before_they_are_made(tmp_path):
     head = "state,action,next_state,probability\n"
-    states = head + "".join(f"s{i},go,s{i + 1},1\n" for i in range(10_001))
     actions = head + "".join(f"s{i},go to {i},s0,1\n" for i in range(9_000))
     lone = R.splitlines()[0] + "\ns0,,,,,,\n"
     features = ",".join(f"f{i}" for i in range(1200))
     wide = f"state,leader_reward,{features}\ns0,1" + "," * 1200
     few = head + "".join(f"s{i},go {i % 300},s0,1\n" for i in range(300))
     for transitions, rewards, message in (
-        (states, lone, "line 10001: must have 1 to 10,000 states .*memory.*got 10,001"),
         (actions, lone, r"rewards.csv: a table of shape \(9000, 9000, 4\) takes too much memory"),
         (few, wide, r"rewards.csv: a table of shape \(300, 300, 1202\) takes too much memory"),
     ):
@@ -271,9 +269,9 @@ def test_too_large_tables_are_refused_before_they_are_made(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "dtype", "message"),
     [
-        ((10**5, 1, 10**5), "<f8", "10,000 states .*got 100,000"),
+        ((10**5, 1, 10**5), "<f8", r"shape \(100000, 1, 100000\) takes too much"),
         ((10**4, 500, 10**4), "<f8", r"shape \(10000, 500, 10000\) takes too much memory"),
-        ((10**30, 1, 10**30), "<f8", "10,000 states"),
+        ((10**30, 1, 10**30), "<f8", "takes too much memory"),
         ((3, 3, 3), "<U400000000", "its arrays take 43.2 GB of memory; at most 2 GB are loaded"),
         ((3, -3, 3), "<f8", "transition has a negative size"),
         ((3, 3, 3), "<f8", "is not a readable .npz"),

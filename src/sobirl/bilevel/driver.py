@@ -8,9 +8,9 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from sobirl.bilevel.interrupts import deferred_interrupt
-from sobirl.bilevel.progress import progress_bar
 from sobirl.bilevel.recorder import Recorder, Records
 from sobirl.core.errors import InvalidInputError
+from sobirl.core.progress import progress_bar
 
 # How long one call of the compiled program should take: Ctrl-C and the bar wait for its end.
 _CHUNK_SECONDS = 0.5

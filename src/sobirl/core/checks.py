@@ -55,7 +55,7 @@ def as_float_array(
     if values.dtype.kind not in "fiub" and not jnp.issubdtype(values.dtype, jnp.floating):
         kind = type(x).__name__ if values.dtype.kind == "O" else values.dtype
         raise InvalidInputError(f"{name}: expected real numbers, got {kind}")
-    check(name, values, np.isfinite(values.astype(np.float64)), "must be finite")
+    check(name, values, np.isfinite(values.astype(np.float64, copy=False)), "must be finite")
     check(name, values, holds(values), requirement)
     if values.dtype == np.float64 and values.ndim and _float_dtype(values.dtype) != np.float64:
         warnings.warn(

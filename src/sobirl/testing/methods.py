@@ -20,7 +20,7 @@ from sobirl.core.status import Status
 from sobirl.hypergrad import Needs, as_method
 from sobirl.hypergrad.checks import check_answer, check_estimate
 from sobirl.testing.bits import same_bits
-from sobirl.testing.conformance import ConformanceError
+from sobirl.testing.conformance import ConformanceError, compiled, shown
 from sobirl.testing.small_problems import in_contexts, strange, suitable
 
 _STEPS, _HALFWAY = 4, 2
@@ -101,7 +101,7 @@ def _check_refusals(
             raise _error(
                 method,
                 f"must work with {what}, or refuse it in `init` with an InvalidInputError; it "
-                f"raised {_shown(error)}",
+                f"raised {shown(error)}",
             ) from error
         if needs is not None and "temperature" in what and "temperature" not in needs.x_enters:
             raise _error(method, f"its `needs` exclude {what}, but `init` does not refuse it")
@@ -150,14 +150,14 @@ def _check_exact(method: Method, problem: BilevelProblem, x: PyTree, key: Key[Ar
     """Objective and hyper-gradient against φ itself."""
     point, unravel = ravel_pytree(x)
     state = method.init(problem, x, key)
-    hypergradient, _, metrics = _compiled(lambda x, state: method.estimate(problem, x, state, key))(
+    hypergradient, _, metrics = compiled(lambda x, state: method.estimate(problem, x, state, key))(
         x, state
     )
     step = float(jnp.finfo(point.dtype).eps) ** (1 / 3)
     steps = step * jnp.eye(point.size, dtype=point.dtype)
     points = jnp.concatenate([point[None], point + steps, point - steps])
     values = np.asarray(
-        _compiled(jax.vmap(lambda point: problem.value(unravel(point), throw=False)))(points)
+        compiled(jax.vmap(lambda point: problem.value(unravel(point), throw=False)))(points)
     )
     differences = (values[1 : point.size + 1] - values[point.size + 1 :]) / (2 * step)
     # The error of central differences with this step is of the order of its square.
@@ -204,8 +204,8 @@ def _starts(method: Method, problem: BilevelProblem, x: PyTree, key: Key[Array, 
             size=_STEPS,
         )
 
-    program = _compiled(jax.vmap(advance, in_axes=(0, 0, None)))
-    state = _compiled(jax.vmap(begin, in_axes=(0, None, 0)))(numbers, x, keys)
+    program = compiled(jax.vmap(advance, in_axes=(0, 0, None)))
+    state = compiled(jax.vmap(begin, in_axes=(0, None, 0)))(numbers, x, keys)
     return state, lambda state, count: program(numbers, state, jnp.int32(count)), traces
 
 
@@ -219,11 +219,6 @@ def _through_a_file(start: loop.RunState, halfway: loop.RunState, rows: dict) ->
         kept = Checkpoint(path).restore(like=start)
         assert kept is not None
         return kept[0]
-
-
-def _compiled(function):
-    """Compiled quickly: what runs is small."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def _is_number(leaf: Any) -> bool:
@@ -248,13 +243,8 @@ class _Blame:
         if isinstance(error, InvalidInputError):
             raise _error(self.method, f"{self.where}{error}") from error
         if isinstance(error, Exception):
-            raise _error(self.method, f"{self.where}it raised {_shown(error)}") from error
+            raise _error(self.method, f"{self.where}it raised {shown(error)}") from error
 
 
 def _error(method: Method, message: str) -> ConformanceError:
     return ConformanceError(f"{type(method).__name__}: {message}")
-
-
-def _shown(error: Exception) -> str:
-    """An error in one line."""
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

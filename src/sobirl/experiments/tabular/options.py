@@ -24,7 +24,7 @@ class TabularRun(StepwiseOptions):
 
     From two CSV files: sobirl run tabular --mdp transitions.csv --rewards rewards.csv --budget 2
 
-    From one .npz: sobirl run tabular --mdp problem.npz --lower 0
+    From one .npz, or a folder for big ones: sobirl run tabular --mdp problem.npz --lower 0
 
     Without --mdp: an example, tolls that keep cars away from a school street.
     """
@@ -32,7 +32,8 @@ class TabularRun(StepwiseOptions):
     problem = "tabular"
 
     mdp: Path | None = None
-    """A CSV file with the columns state, action, next_state, probability; or an .npz with all."""
+    """A CSV file with the columns state, action, next_state, probability; or an .npz or a
+    folder with all."""
     rewards: Path | None = None
     """The second CSV file: columns state, action, reward, leader_reward, and one for each entry of
     x, with what a unit of it adds to the follower's reward."""

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import optax
+from jaxtyping import Bool, Float, Int
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +17,8 @@ from sobirl.hypergrad import Exact
 from sobirl.problems.tabular import Tabular
 from sobirl.runs.files import csv_text
 from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
+
+_MOST_ROWS = 100_000  # of response.csv, some 10 MB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +163,17 @@ def _response_csv(tables: Tabular, before: Answer, after: Answer) -> str:
     ]
     rows = (
         (tables.states[s], tables.actions[a], *(column[s, a] for column in columns))
-        for s, a in np.argwhere(tables.active)
+        for s, a in _most_visited(tables.active, np.maximum(before.visits, after.visits))
     )
     return csv_text(("state", "action", *names), rows)
+
+
+def _most_visited(
+    active: Bool[np.ndarray, "S A"], visits: Float[np.ndarray, "S A"]
+) -> Int[np.ndarray, "N 2"]:
+    """The active pairs in order, or as many of them as a table is good for, by their visits."""
+    pairs = np.argwhere(active)
+    if len(pairs) <= _MOST_ROWS:
+        return pairs
+    rarest_last = np.argsort(-visits[active], kind="stable")
+    return pairs[np.sort(rarest_last[:_MOST_ROWS])]

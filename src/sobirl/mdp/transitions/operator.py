@@ -80,6 +80,15 @@ class TransitionOperator(eqx.Module):
     def num_entries(self) -> int:
         """How many entries `sparse` has."""
 
+    @property
+    def bandwidth(self) -> int | None:
+        """How far apart a state and its successors are, in a good order of the states.
+
+        It bounds the fill of a sparse factorization of I - γP_π. None: not known, or too few states
+        for it to matter.
+        """
+        return None
+
     @abc.abstractmethod
     def is_nonnegative(self) -> Bool[Array, ""]:
         """Whether no probability is negative."""
@@ -92,8 +101,12 @@ class TransitionOperator(eqx.Module):
 def check_rows(probabilities: Numbers) -> None:
     """Raise unless the probabilities of every state and action sum to 1."""
     sums = np.asarray(probabilities).sum(axis=-1, dtype=np.float64)
-    # Rows that were normalized in float32 are off by their rounding, not by mistake.
-    check("transition", sums, np.abs(sums - 1) <= 1e-5, "each row P[s, a, :] must sum to 1")
+    check("transition", sums, sums_to_one(sums), "each row P[s, a, :] must sum to 1")
+
+
+def sums_to_one(sums: Float[np.ndarray, "..."]) -> Bool[np.ndarray, "..."]:
+    """Which sums of probabilities are 1: those normalized in float32 are off by their rounding."""
+    return np.abs(sums - 1) <= 1e-5
 
 
 def invert(cumulative: Float[Array, "*N K"], uniform: Float[Array, "*N"]) -> Int[Array, "*N"]:
@@ -103,3 +116,14 @@ def invert(cumulative: Float[Array, "*N K"], uniform: Float[Array, "*N"]) -> Int
     """
     draw = uniform * cumulative[..., -1]
     return jnp.sum(draw[..., None] >= cumulative[..., :-1], axis=-1, dtype=jnp.int32)
+
+
+def push_by_transposition(
+    operator: TransitionOperator, weights: Float[Array, "S A"]
+) -> Float[Array, "S"]:
+    """`push` as the transpose of `expect` that JAX derives, for laws that have no quicker one."""
+    expect = lambda values: operator.expect(values)  # noqa: E731  # its method may not hash
+    like = jax.ShapeDtypeStruct(operator.shape[:1], weights.dtype)
+    result = jax.eval_shape(expect, like).dtype
+    like = jax.ShapeDtypeStruct(operator.shape[:1], result)
+    return jax.linear_transpose(expect, like)(weights.astype(result))[0]

@@ -10,7 +10,6 @@ from jaxtyping import Float, Int
 from sobirl.core.errors import InvalidInputError
 from sobirl.problems.reading import shown
 
-MAX_STATES = 10_000
 MAX_ENTRIES = 10**8
 # What the columns of CSV files mean; a feature has another name.
 RESERVED = ("state", "action", "next_state", "probability", "reward", "leader_reward")
@@ -39,19 +38,6 @@ def as_scalar(name: str, value) -> float:
     if not holds(number):
         raise InvalidInputError(f"{name}: {requirement}, got {shown(str(value))[1:-1]}")
     return number
-
-
-def check_states(name: str, states: int) -> None:
-    """Raise unless there are states, and few enough to solve for.
-
-    Raises:
-        InvalidInputError: with their number.
-    """
-    if not 1 <= states <= MAX_STATES:
-        raise InvalidInputError(
-            f"{name}: must have 1 to {MAX_STATES:,} states (solving takes the memory of states² "
-            f"numbers), got {states:,}"
-        )
 
 
 def check_size(name: str, shape: tuple[int, ...]) -> None:

@@ -34,7 +34,6 @@ from sobirl.problems.tabular.checks import (
     RESERVED,
     check_names,
     check_size,
-    check_states,
     check_sums,
     is_name,
 )
@@ -114,7 +113,6 @@ def _read_steps(path) -> _Steps:
         chances[step], lines[step] = _probability(where, chance), line
         origins[step[0]] = None
         seen.update((step[0], step[2]))
-        check_states(where, len(seen))
 
     states = _places([*origins, *(step[2] for step in chances)])
     actions = _places(step[1] for step in chances)

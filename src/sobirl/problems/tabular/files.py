@@ -1,15 +1,18 @@
-"""Tabular problems in files: two CSV files, or one `.npz`."""
+"""Tabular problems in files: two CSV files, one `.npz`, or a folder."""
 
 import csv
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sobirl.core.array_folder import HEADER
 from sobirl.core.errors import InvalidInputError
 from sobirl.problems.tabular.checks import as_scalar
 from sobirl.problems.tabular.csv_files import TRANSITIONS, read_csv
+from sobirl.problems.tabular.folders import read_folder
 from sobirl.problems.tabular.npz_files import read_npz
 from sobirl.problems.tabular.problem import Tabular
 
@@ -24,12 +27,12 @@ def load(
     transfer: float | int | None = None,
     initial: str | None = None,
 ) -> Tabular:
-    """The problem in a CSV file of transitions and one of rewards, or in an `.npz`.
+    """The problem in a CSV file of transitions and one of rewards, in an `.npz` or in a folder.
 
-    `csv_files` and `npz_files` say what the files hold.
+    `csv_files`, `npz_files` and `folders` say what they hold.
 
     Args:
-        mdp: the transitions, or an `.npz` with everything.
+        mdp: the transitions, or an `.npz` or a folder with everything.
         rewards: the second CSV file.
         discount: the follower's; instead of the file's or 0.95.
         temperature: the follower's; instead of the file's or 0.1.
@@ -51,12 +54,14 @@ def load(
     changes: dict[str, Any] = {
         name: as_scalar(name, value) for name, value in given.items() if value is not None
     }
-    if Path(mdp).suffix.lower() == ".npz":
+    is_folder = os.path.isdir(mdp) and (rewards is None or (Path(mdp) / HEADER).exists())
+    if is_folder or Path(mdp).suffix.lower() == ".npz":
         if rewards is not None:
+            what = "a folder" if is_folder else "an .npz"
             raise InvalidInputError(
-                f"rewards: does not go with {mdp}; an .npz holds the rewards too"
+                f"rewards: does not go with {mdp}; {what} holds the rewards too"
             )
-        tabular = read_npz(mdp)
+        tabular = read_folder(mdp) if is_folder else read_npz(mdp)
     elif rewards is None:
         raise InvalidInputError(
             f"rewards: {mdp} has the transitions only; give a second CSV file, with the columns "

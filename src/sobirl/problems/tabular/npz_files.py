@@ -26,7 +26,6 @@ from sobirl.problems.tabular.checks import (
     SCALARS,
     as_scalar,
     check_size,
-    check_states,
     check_sums,
 )
 from sobirl.problems.tabular.problem import Tabular, is_dense, transition_operator
@@ -85,7 +84,8 @@ def _check_shapes(shapes: dict[str, tuple[int, ...]]) -> None:
                 f"{name}: must have shape {letters}, got {shape}; here S = {states}, "
                 f"A = {actions}, n = {number}"
             )
-    check_states("transition", states)
+    if not states:
+        raise InvalidInputError("transition: must have at least one state")
     if not actions:
         raise InvalidInputError("transition: must have at least one action")
     if not number:

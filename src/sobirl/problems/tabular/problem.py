@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Bool, Float, Int
+from scipy.sparse.csgraph import breadth_first_order
 
 from sobirl.bilevel import BilevelProblem
 from sobirl.core.checks import check, check_shape
@@ -187,13 +188,16 @@ class Tabular:
         return pair // actions, pair % actions, target, matrix.data
 
     def _reachable(self) -> Bool[np.ndarray, "S"]:
-        state, _, target, chance = self.steps()
-        graph = scipy.sparse.csr_array((chance, (target, state)), shape=(len(self.states),) * 2)
-        reached, before = self.initial > 0, 0
-        while reached.sum() > before:
-            before = reached.sum()
-            reached = reached | (graph @ reached > 0)
-        return reached
+        state, _, target, _ = self.steps()
+        source = len(self.states)  # from which every start can be reached
+        starts = np.flatnonzero(self.initial)
+        state = np.concatenate([state, np.full(len(starts), source)])
+        target = np.concatenate([target, starts])
+        graph = scipy.sparse.csr_array(
+            (np.ones(len(state), np.int8), (state, target)), shape=(source + 1,) * 2
+        )
+        order = breadth_first_order(graph, source, return_predecessors=False)
+        return np.isin(np.arange(source), order)
 
     def _names(self, chosen: Bool[np.ndarray, "S"]) -> list[str]:
         return [self.states[index] for index in np.flatnonzero(chosen)]
