@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from quick_compilation import flags, share_contexts
+from quick_compilation import flags
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".cache/jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -18,7 +18,6 @@ import jax
 import jaxtyping
 import pytest
 
-share_contexts()
 jax.config.update("jax_enable_x64", True)
 jaxtyping.install_import_hook("sobirl", "beartype.beartype")
 

@@ -5,7 +5,6 @@ which the flags were tried. Others compile as they do for users.
 """
 
 import importlib.metadata
-import threading
 
 _QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 _QUICK += " --xla_cpu_parallel_codegen_split_count=1"  # programs too small to share out
@@ -16,18 +15,3 @@ def flags() -> str:
     """Those for the jaxlib that is installed."""
     major, minor, *_ = importlib.metadata.version("jaxlib").split(".")
     return _TRIED.get(f"{major}.{minor}", "")
-
-
-def share_contexts() -> None:
-    """JAX fills a new MLIR context for every program (3 ms, 1 MB); here one serves a thread."""
-    from jax._src.interpreters import mlir
-
-    make, kept = mlir.make_ir_context, threading.local()
-
-    def context():
-        if not hasattr(kept, "context"):
-            kept.context = make()
-        return kept.context
-
-    if flags():
-        mlir.make_ir_context = context
