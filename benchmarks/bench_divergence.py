@@ -113,7 +113,7 @@ def adjoint_stability(case: Case, seeds: int) -> AdjointStability:
     for seed in range(seeds):
         instance = make_instance(family, states, seed, discount)
         mdp = instance.follower(jnp.asarray(instance.x0))
-        system = np.asarray(mdp.policy_system(sb.solve(mdp).policy)).T
+        system = np.asarray(mdp.policy_system(sb.solve(mdp).policy).as_matrix()).T
         singular = np.linalg.svd(system, compute_uv=False) ** 2
         largest.append(singular[0])
         smallest.append(singular[-1])

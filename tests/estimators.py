@@ -44,7 +44,9 @@ def sticky(transition, share=0.8):
 
 def decay(mdp):
     """The factor a step, γ included, by which the difference that an action makes is forgotten."""
-    discounted = np.eye(mdp.shape[0]) - np.asarray(mdp.policy_system(sb.solve(mdp).policy))
+    discounted = np.eye(mdp.shape[0]) - np.asarray(
+        mdp.policy_system(sb.solve(mdp).policy).as_matrix()
+    )
     return np.sort(np.abs(np.linalg.eigvals(discounted)))[-2]
 
 

@@ -65,18 +65,19 @@ def one_step(rewards, ends=True):
 def trained(follower, batch, updates, reward=None, seed=0):
     """The follower after some updates on the same batch, and the last metrics."""
     key = jax.random.key(seed)
+    # Random weights one by one: layers of one shape share a program, which is slow to compile.
+    return _trained(follower, follower.init(key), batch, updates, reward, key)
 
-    @eqx.filter_jit
-    def run(batch, key):
-        step = functools.partial(follower.update, batch=batch, reward=reward)
-        state, metrics = jax.lax.scan(
-            lambda state, key: step(state, key=key),
-            follower.init(key),
-            jax.random.split(key, updates),
-        )
-        return state, jax.tree.map(lambda metric: metric[-1], metrics)
 
-    return run(batch, key)
+@eqx.filter_jit
+def _trained(follower, state, batch, updates, reward, key):
+    step = functools.partial(follower.update, batch=batch, reward=reward)
+    state, metrics = jax.lax.scan(
+        lambda state, key: step(state, key=key),
+        state,
+        jax.random.split(key, updates),
+    )
+    return state, jax.tree.map(lambda metric: metric[-1], metrics)
 
 
 class Probe(eqx.Module):

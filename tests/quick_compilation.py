@@ -1,4 +1,4 @@
-"""XLA's flags with which the tests' programs, that run for milliseconds, compile in half the time.
+"""What lets the tests' programs, that run for milliseconds, compile in half the time.
 
 A jaxlib that does not know a flag ends the process without a word: only versions stand here with
 which the flags were tried. Others compile as they do for users.

@@ -17,6 +17,8 @@ from sobirl.experiments.rust_bus import RustBusRun
 from sobirl.problems import rust_bus
 from sobirl.runs import directory
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 FOUR_ROOMS = ["run", "four-rooms", "--starts", "2", "--num-steps", "4", "--quiet"]
 FAST = ["run", "random-mdp", "--states", "4", "--dimension", "3", "--num-steps", "4", "--quiet"]
 

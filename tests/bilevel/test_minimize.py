@@ -3,6 +3,7 @@
 import contextlib
 import signal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -201,10 +202,21 @@ def test_an_infinite_objective_wins_nothing():
     assert np.isfinite(result.objective)
 
 
+def plain_sweeps():
+    """A problem whose discount is a table: value iteration cannot extrapolate."""
+    base = one_state_problem()
+
+    def follower(x):
+        mdp = base.follower(x)
+        return eqx.tree_at(lambda m: m.discount, mdp, jnp.full(mdp.shape, mdp.discount))
+
+    return sb.BilevelProblem(follower, base.objective)
+
+
 def test_missed_tolerances_warn():
     method = sb.Exact(sb.ValueIteration(max_steps=2))
     with pytest.warns(RuntimeWarning, match="Raise `max_steps`"):
-        result = sb.minimize(one_state_problem(), jnp.array(0.0), method, num_steps=2)
+        result = sb.minimize(plain_sweeps(), jnp.array(0.0), method, num_steps=2)
     assert result.status is sb.Status.STEP_LIMIT
     assert "Raise `max_steps`" in str(result)
 

@@ -65,7 +65,22 @@ class Nothing(eqx.Module):
 
     def solve(self, initial_value=None, throw=True):
         table, zero, count = jnp.zeros((1, 1)), jnp.zeros(()), jnp.zeros((), jnp.int32)
-        return sb.Solution(table[0], table, table, zero, count, Stats(count, zero, zero))
+        stats = Stats(count, count, count, zero, zero, "nobody")
+        return sb.Solution(table[0], table, table, zero, count, stats)
+
+
+class Unsolved(Nothing):
+    """One whose solver has missed its tolerance."""
+
+    def solve(self, initial_value=None, throw=True):
+        missed = jnp.int32(sb.Status.STEP_LIMIT)
+        return eqx.tree_at(lambda s: s.status_code, super().solve(), missed)
+
+
+def test_a_lower_level_that_misses_its_tolerance_is_no_place_to_start():
+    problem = sb.BilevelProblem(Unsolved, lambda x, response: jnp.sum(x["a"] ** 2))
+    with pytest.raises(sb.ConvergenceError, match="x0: The solver reached its step limit"):
+        minimize_newton(problem, {"a": jnp.ones(2)})
 
 
 def direct(objective, contexts=None):

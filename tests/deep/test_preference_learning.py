@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 
 from probes import better_action, loop_of, small_learner
 from sobirl.core.errors import InvalidInputError
@@ -43,9 +44,7 @@ def learning_by(method, follower="sac", **more):
         loop=LOOP,
         learner=LEARNERS[follower],
         rewards=REWARDS[method],
-        model=functools.partial(
-            RewardModel, (1,), num_actions=2, architecture=Architecture((), (8,))
-        ),
+        model=Partial(RewardModel, (1,), num_actions=2, architecture=Architecture((), (8,))),
         pairs=PAIRS,
         calls=CALLS,
         fragment_length=5,
@@ -103,6 +102,19 @@ def test_the_reward_is_learned_from_all_pairs(method):
     assert rows[1]["preference_accuracy"] > 0.65
     ratios = [row["implicit_ratio"] for row in rows]
     assert all(ratio > 0 for ratio in ratios) if method == "sobirl" else not any(ratios)
+
+
+def test_one_that_is_alike_has_its_programs_already():
+    compiled = []
+
+    def listen(event, seconds, **more):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(more)
+
+    carried_out(learning_by("drlhf"), rounds=1)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    carried_out(learning_by("drlhf"), rounds=1)
+    assert compiled == []
 
 
 def test_the_true_reward_asks_nobody():

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 
 from deep.tabular_pairs import (
     A,
@@ -149,9 +150,7 @@ def learning(horizon, keep_states=True, loop=None):
         loop=loop,
         learner=learner,
         rewards=RewardLearner(ImplicitTerm(horizon=horizon), batch_size=4),
-        model=functools.partial(
-            RewardModel, (4,), num_actions=2, architecture=Architecture(widths=(8,))
-        ),
+        model=Partial(RewardModel, (4,), num_actions=2, architecture=Architecture(widths=(8,))),
         pairs=(6, 4),
         calls=25,
         fragment_length=5,

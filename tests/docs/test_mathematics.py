@@ -30,7 +30,7 @@ def policy():
 
 def system(policy):
     """I - γP_π."""
-    return mdp(REWARD).policy_system(policy)
+    return mdp(REWARD).policy_system(policy).as_matrix()
 
 
 def push(table):

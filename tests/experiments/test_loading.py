@@ -7,6 +7,8 @@ import sobirl as sb
 from runs.conftest import sobirl
 from sobirl.problems.random_mdp import TargetPolicy
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 
 @pytest.mark.parametrize(
     "command",

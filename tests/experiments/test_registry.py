@@ -18,6 +18,8 @@ from sobirl.hypergrad.methods import METHODS, MethodEntry, methods_for
 from sobirl.runs.options import Choices, Positive
 from sobirl.testing import check_method
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 
 class Differentiated(sb.HypergradMethod):
     """A method in one function: automatic differentiation of φ."""

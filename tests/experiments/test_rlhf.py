@@ -26,6 +26,8 @@ from sobirl.experiments.rlhf.learning import learning_of
 from sobirl.experiments.rlhf.rounds import Rounds
 from sobirl.experiments.rlhf.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 SMALL = "run rlhf --quiet --num-envs 4 --round-steps 40 --fragment-length 5 --random-steps 20"
 SMALL += " --batch 8 --replay 200 --pairs 12 --steps 120 --epochs 1 --first-epochs 1"
 SMALL += " --eval-episodes 2 --eval-steps 9 --eval-every 2 --checkpoint-seconds 0 --clips 0"

@@ -11,6 +11,8 @@ from runs.conftest import sobirl
 from sobirl.experiments.tabular import run as tabular_run
 from sobirl.problems.tabular import load, write_folder
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 FILES = Path(__file__).parents[2] / "examples" / "tabular"
 EXAMPLE = ("--mdp", FILES / "transitions.csv", "--rewards", FILES / "rewards.csv")
 QUICK = ("run", "tabular", "--quiet", "--starts", "2", "--num-steps", "150")

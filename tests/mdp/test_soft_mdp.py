@@ -114,7 +114,10 @@ def test_policy_system_is_discounted_and_averaged_over_actions(discount):
     policy = mdp.respond(jnp.zeros(STATES)).policy
     expected = 0.9 * np.einsum("sa,sat->st", policy, table(mdp.transition))
     np.testing.assert_allclose(
-        mdp.policy_system(policy), np.eye(len(expected)) - expected, rtol=1e-13, atol=1e-15
+        mdp.policy_system(policy).as_matrix(),
+        np.eye(len(expected)) - expected,
+        rtol=1e-13,
+        atol=1e-15,
     )
 
 

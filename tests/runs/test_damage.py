@@ -8,6 +8,8 @@ from sobirl.bilevel import checkpoint
 from sobirl.experiments.rust_bus import RustBusRun
 from sobirl.runs.directory import RunDirectory
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 
 def damaged(path):
     path.write_bytes(path.read_bytes()[:-200])

@@ -28,6 +28,8 @@ from sobirl.runs.directory import RunDirectory
 from sobirl.runs.outcome import Outcome
 from sobirl.runs.saved import SavedRun
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 
 def numbers(path):
     summary = json.loads((path / "summary.json").read_text())

@@ -35,6 +35,7 @@ def wait_until(condition, process, seconds=60.0):
     while time.monotonic() < end and process.poll() is None:
         if condition():
             return True
+        time.sleep(2e-4)  # less than a draft lasts; the process needs the processor
     return False
 
 

@@ -13,6 +13,8 @@ from runs.conftest import sobirl
 from sobirl.problems.random_mdp import TargetPolicy
 from sobirl.runs.record import described
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 INSTANCE = TargetPolicy.generate(4, 2, 3, seed=0)
 
 SCRIPT = """

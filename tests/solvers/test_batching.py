@@ -170,9 +170,9 @@ def counting():
     class Counting(PolicyIteration):
         traces: ClassVar[list] = []
 
-        def init(self, mdp, value, lu=None):
+        def init(self, mdp, value, linear=None):
             self.traces.append(1)
-            return super().init(mdp, value, lu)
+            return super().init(mdp, value, linear)
 
     return Counting()
 

@@ -19,7 +19,7 @@ from sobirl.solvers import (
     ValueIteration,
     pull_back,
     solve,
-    solve_with_factors,
+    solve_with_state,
 )
 
 ARRAYS = ("reward", "transition", "discount", "temperature", "reference_policy")
@@ -232,9 +232,10 @@ def test_unrolled_policy_iteration_agrees_whatever_the_discount(seed, discount, 
 @eqx.filter_jit
 def pulled_back(mdp, cotangent):
     value, q, log_policy, policy = cotangent
-    solution, lu = solve_with_factors(mdp, PolicyIteration(), Implicit(), jnp.zeros(STATES))
+    solver = PolicyIteration().resolve(mdp)
+    solution, linear = solve_with_state(mdp, solver, Implicit(), jnp.zeros(STATES))
     cotangent = Response(value, q, log_policy + solution.policy * policy)
-    return pull_back(mdp, solution.response, cotangent, lu, rtol=1e-12)
+    return pull_back(mdp, solution.response, cotangent, solver.linear_solver, linear, rtol=1e-12)
 
 
 @every_structure
@@ -277,7 +278,7 @@ def inexact(monkeypatch):
     honest = module.solve_adjoint
 
     def reported_as_missed(*arguments):
-        return eqx.tree_at(lambda refined: refined.ok, honest(*arguments), jnp.asarray(False))
+        return eqx.tree_at(lambda solution: solution.ok, honest(*arguments), jnp.asarray(False))
 
     monkeypatch.setattr(module, "solve_adjoint", reported_as_missed)
     return Implicit(rtol=2e-12)  # a tolerance that nothing else uses, so that nothing is cached

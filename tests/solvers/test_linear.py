@@ -1,50 +1,96 @@
-import functools
+from typing import ClassVar
 
-import jax
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
-from jax.test_util import check_grads
 
 from mdps import seeds
+from sobirl.mdp import Dense, PolicySystem, SuccessorList
 from sobirl.solvers.linear import (
-    LU,
-    back_substitute,
-    back_substitute_transposed,
-    factorize,
+    AutoLinear,
+    DenseLU,
+    Krylov,
+    LinearSolver,
+    SparseLU,
+    Sweeping,
+    SweepsFirst,
     linear_solve,
-    refined_solve,
-    sequential_on_cpu,
+    superlu,
 )
+from sobirl.solvers.linear.auto import DENSE_STATES
+from sobirl.solvers.linear.base import Work, conclude
+from sobirl.solvers.linear.dense_lu import back_substitute, back_substitute_transposed, factorize
+from sobirl.testing import ConformanceError, check_linear_solver
 
 SIZE = 6
+SOLVERS = [
+    DenseLU(),
+    SparseLU(),
+    Krylov(restart=8),
+    Sweeping(patience=2000),
+    SweepsFirst(SparseLU(), Sweeping(patience=40)),
+    SweepsFirst(Krylov(), Sweeping(patience=2000)),
+    AutoLinear(),
+]
 
 both_ways = pytest.mark.parametrize("transposed", [False, True], ids=["plain", "transposed"])
 
 
-def random_system(seed, discount=0.99):
-    """I - γP, another such matrix near it, and a right-hand side."""
+@pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: solver.name)
+def test_every_linear_solver_keeps_the_contract(solver):
+    check_linear_solver(solver)
+
+
+class Inverse(LinearSolver):
+    """A stranger's solver, in one function."""
+
+    name: ClassVar[str] = "inverse"
+
+    def solve(self, system, b, state, rtol, transposed=False):
+        inverse = jnp.linalg.inv(system.as_matrix())
+        inverse = inverse.T if transposed else inverse
+        x = inverse @ b
+        residual = b - (system.rmv(x) if transposed else system.mv(x))
+        return conclude(b, x, residual, rtol, transposed, state, Work.of())
+
+
+class Hopeful(Inverse):
+    """Says that all is well."""
+
+    name: ClassVar[str] = "hopeful"
+
+    def solve(self, system, b, state, rtol, transposed=False):
+        got = super().solve(system, b, state, rtol, transposed)
+        return eqx.tree_at(lambda g: g.ok, got, jnp.array(True))
+
+
+class Sideways(Inverse):
+    """Has never heard of the transpose."""
+
+    name: ClassVar[str] = "sideways"
+
+    def solve(self, system, b, state, rtol, transposed=False):
+        return super().solve(system, b, state, rtol)
+
+
+def test_a_stranger_is_held_to_it():
+    check_linear_solver(Inverse())
+    with pytest.raises(ConformanceError, match=r"hopeful: a .* is reported as solved"):
+        check_linear_solver(Hopeful())
+    with pytest.raises(ConformanceError, match="sideways: transposed system with uniform"):
+        check_linear_solver(Sideways())
+
+
+def random_matrix(seed):
     rng = np.random.default_rng(seed)
-    rows = rng.dirichlet(np.ones(SIZE), size=SIZE)
-    nearby = rows * (1 + 1e-3 * rng.uniform(-1, 1, size=rows.shape))
-    nearby = nearby / nearby.sum(axis=-1, keepdims=True)
-    b = jnp.asarray(rng.normal(size=SIZE))
-    return *(jnp.asarray(np.eye(SIZE) - discount * p) for p in (rows, nearby)), b
-
-
-@functools.partial(jax.jit, static_argnames=("rtol", "transposed"))
-def refined(matrix, b, lu, rtol=1e-12, transposed=False):
-    return refined_solve(matrix, b, lu, rtol, transposed)
-
-
-def reference(matrix, b, transposed):
-    return np.linalg.solve(matrix.T if transposed else matrix, b)
+    return jnp.asarray(rng.normal(size=(SIZE, SIZE))), jnp.asarray(rng.normal(size=SIZE))
 
 
 @given(seed=seeds)
 def test_factors_multiply_to_the_matrix(seed):
-    matrix = jnp.asarray(np.random.default_rng(seed).normal(size=(SIZE, SIZE)))
+    matrix, _ = random_matrix(seed)
     lu = factorize(matrix)
     lower, upper = np.tril(lu.factors, -1) + np.eye(SIZE), np.triu(lu.factors)
     np.testing.assert_allclose(lower @ upper, matrix[lu.permutation], atol=1e-13)
@@ -53,141 +99,144 @@ def test_factors_multiply_to_the_matrix(seed):
 @both_ways
 @given(seed=seeds)
 def test_back_substitution_solves_any_matrix(transposed, seed):
-    rng = np.random.default_rng(seed)
-    matrix, b = jnp.asarray(rng.normal(size=(SIZE, SIZE))), jnp.asarray(rng.normal(size=SIZE))
+    matrix, b = random_matrix(seed)
     substitute = back_substitute_transposed if transposed else back_substitute
     operator = matrix.T if transposed else matrix
     np.testing.assert_allclose(operator @ substitute(factorize(matrix), b), b, atol=1e-10)
 
 
-@pytest.mark.parametrize("substitute", [back_substitute, back_substitute_transposed])
-def test_the_identity_changes_nothing(substitute):
-    b = jnp.arange(SIZE, dtype=float)
-    np.testing.assert_array_equal(substitute(LU.identity(SIZE, b.dtype), b), b)
+def random_system(seed, discount=0.99, noise=0.0):
+    """A policy system over a full table; with noise, one near it."""
+    rng = np.random.default_rng(seed)
+    rows = rng.dirichlet(np.ones(SIZE), size=(SIZE, 1))
+    rows = rows * (1 + noise * rng.uniform(-1, 1, size=rows.shape))
+    rows = rows / rows.sum(axis=-1, keepdims=True)
+    discount = jnp.asarray(discount)
+    system = PolicySystem(Dense(rows), discount * jnp.ones((SIZE, 1)), discount)
+    return system, jnp.asarray(rng.normal(size=SIZE))
 
 
 @both_ways
-def test_linear_solve_and_its_derivatives(transposed):
-    matrix, _, b = random_system(0, discount=0.9)
-    solution = linear_solve(matrix, b, transposed)
-    np.testing.assert_allclose(solution, reference(matrix, b, transposed), rtol=1e-12)
-    check_grads(
-        jax.jit(lambda matrix, b: linear_solve(matrix, b, transposed)),
-        (matrix, b),
-        order=2,
-        rtol=1e-4,
+def test_nearby_factors_serve_and_others_do_not(transposed):
+    (system, b), (nearby, _), (other, _) = (
+        random_system(0),
+        random_system(0, noise=1e-3),
+        random_system(1),
     )
-
-
-@both_ways
-@pytest.mark.parametrize("factors", ["exact", "nearby", "identity"])
-@given(seed=seeds)
-def test_refined_solve(factors, transposed, seed):
-    matrix, nearby, b = random_system(seed)
-    lu = {
-        "exact": factorize(matrix),
-        "nearby": factorize(nearby),
-        "identity": LU.identity(SIZE, b.dtype),
-    }[factors]
-    got = refined(matrix, b, lu, transposed=transposed)
-    assert got.ok
-    assert got.relative_residual <= 1e-12
-    np.testing.assert_allclose(got.solution, reference(matrix, b, transposed), rtol=1e-9)
-
-
-@both_ways
-def test_the_residual_is_reported_in_the_norm_of_the_contraction(transposed):
-    matrix, nearby, b = random_system(0)
-    got = refined(matrix, b, factorize(nearby), rtol=0.1, transposed=transposed)
-    residual, norm = b - (matrix.T if transposed else matrix) @ got.solution, np.linalg.norm
-    order = 1 if transposed else np.inf
-    np.testing.assert_allclose(
-        got.relative_residual, norm(residual, order) / norm(b, order), rtol=1e-9
-    )
-    assert got.ok
-    assert 1e-9 < got.relative_residual <= 0.1
-
-
-def test_refinement_improves_on_nearby_factors():
-    matrix, nearby, b = random_system(0)
-    exact = reference(matrix, b, False)
-    unrefined = np.max(np.abs(back_substitute(factorize(nearby), b) - exact))
-    solution = refined(matrix, b, factorize(nearby)).solution
-    assert np.max(np.abs(solution - exact)) < 1e-8 * unrefined
-
-
-def test_a_right_hand_side_of_zero():
-    matrix, nearby, b = random_system(0)
-    got = refined(matrix, jnp.zeros_like(b), factorize(nearby))
-    assert got.ok
-    assert got.relative_residual == 0
-    np.testing.assert_array_equal(got.solution, 0)
+    solver = DenseLU()
+    for near, factorizations in ((system, 0), (nearby, 0), (other, 1)):
+        got = solver.solve(system, b, factorize(near.as_matrix()), 1e-12, transposed)
+        assert got.ok
+        assert got.work.factorizations == factorizations
 
 
 @both_ways
 @given(seed=seeds)
 def test_a_tiny_right_hand_side(transposed, seed):
-    matrix, _, b = random_system(seed)
+    system, b = random_system(seed)
     tiny = 10 * jnp.finfo(b.dtype).tiny
-    assert refined(matrix, tiny * b, factorize(matrix), transposed=transposed).ok
+    state = factorize(system.as_matrix())
+    assert DenseLU().solve(system, tiny * b, state, 1e-12, transposed).ok
 
 
-@both_ways
-def test_a_singular_matrix_is_not_ok(transposed):
-    _, _, b = random_system(0)
-    singular = jnp.eye(SIZE).at[0, 0].set(0)
-    lu = LU.identity(SIZE, b.dtype)
-    assert not refined(singular, b, lu, transposed=transposed).ok
+def chain(size, discount, reach=1):
+    """Neighbors only, both ways: a system without fill-in that mixes slowly."""
+    states = np.arange(size)[:, None, None]
+    successors = np.clip(states + np.array([-reach, reach]), 0, size - 1)
+    transition = SuccessorList(successors, np.full(successors.shape, 0.5))
+    discount = jnp.asarray(discount)
+    return PolicySystem(transition, discount * jnp.ones((size, 1)), discount)
 
 
-@both_ways
-def test_batches_agree_with_loops(transposed):
-    matrices, others, rights = (
-        jnp.stack(x) for x in zip(*map(random_system, range(3)), strict=True)
+def scattered(size, discount, rng):
+    """Successors anywhere: a system that mixes fast."""
+    transition = SuccessorList(
+        rng.integers(0, size, size=(size, 1, 4)), rng.dirichlet(np.ones(4), (size, 1))
     )
-
-    def solve(matrix, other, b):
-        near = refined_solve(matrix, b, factorize(other), 1e-12, transposed)
-        return near.solution, linear_solve(matrix, b, transposed)
-
-    expected = [
-        reference(matrix, b, transposed) for matrix, b in zip(matrices, rights, strict=True)
-    ]
-    for solution in jax.jit(jax.vmap(solve))(matrices, others, rights):
-        np.testing.assert_allclose(solution, expected, rtol=1e-9)
+    discount = jnp.asarray(discount)
+    return PolicySystem(transition, discount * jnp.ones((size, 1)), discount)
 
 
-@pytest.mark.parametrize("in_axes", [(0, None), (None, 0), (0, 0), (1, 0)])
-def test_sequential_map_takes_any_mixture_of_batched_arguments(in_axes):
-    def function(x, scale):
-        return {"product": x * scale, "sum": jnp.sum(x)}
-
-    shapes = {0: (4, 3), 1: (3, 4), None: (3,)}
-    x = jnp.arange(float(np.prod(shapes[in_axes[0]]))).reshape(shapes[in_axes[0]])
-    scale = jnp.arange(4.0) if in_axes[1] == 0 else jnp.asarray(2.0)
-    got = jax.vmap(sequential_on_cpu(function), in_axes)(x, scale)
-    expected = jax.vmap(function, in_axes)(x, scale)
-    jax.tree.map(np.testing.assert_array_equal, got, expected)
+@both_ways
+@pytest.mark.parametrize("discount", [0.99, 0.9999])
+def test_sweeps_do_not_mind_the_discount_where_mixing_is_fast(discount, transposed):
+    rng = np.random.default_rng(0)
+    system = scattered(300, discount, rng)
+    for b in (jnp.full(300, 1 / 300), jnp.asarray(rng.normal(size=300))):
+        got = Sweeping().solve(system, b, Sweeping().init(system), 1e-10, transposed)
+        assert got.ok
+        assert got.work.sweeps <= 90  # plain sweeps would take 2,300 or 230,000
 
 
-def test_sequential_map_nests():
-    x = jnp.arange(24.0).reshape(2, 3, 4)
-    nested = jax.vmap(jax.vmap(sequential_on_cpu(lambda x: jnp.sum(x))))
-    np.testing.assert_array_equal(nested(x), x.sum(axis=-1))
+def test_sweeps_give_up_early_where_mixing_is_slow():
+    system = chain(500, 0.9999)
+    b = jnp.zeros(500).at[0].set(1.0)
+    got = Sweeping().solve(system, b, Sweeping().init(system), 1e-10)
+    assert not got.ok
+    assert got.work.sweeps <= 100
 
 
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="batched elsewhere")
-def test_each_element_of_a_batch_stops_at_its_own_time():
-    runs = []
+@both_ways
+def test_what_sweeps_give_up_is_solved_directly(transposed):
+    system = chain(500, 0.9999)
+    b = jnp.zeros(500).at[0].set(1.0)
+    solver = SweepsFirst(SparseLU())
+    got = solver.solve(system, b, solver.init(system), 1e-10, transposed)
+    assert got.ok
+    assert got.work.factorizations == 1
+    again = solver.solve(system, 2 * b, got.state, 1e-10, transposed)
+    assert again.ok
+    assert again.work.factorizations == 0
 
-    def body(count):
-        jax.debug.callback(lambda: runs.append(1))
-        return count + 1
 
-    def count_to(limit):
-        return jax.lax.while_loop(lambda count: count < limit, body, jnp.zeros_like(limit))
+def test_an_earlier_solution_saves_sweeps():
+    system = scattered(300, 0.99, np.random.default_rng(0))
+    b = jnp.full(300, 1 / 300)
+    first = Sweeping().solve(system, b, Sweeping().init(system), 1e-10, True)
+    again = Sweeping().solve(system, b * 1.0001, first.state, 1e-10, True)
+    assert again.ok
+    assert again.work.sweeps < first.work.sweeps / 2
 
-    counts = jax.vmap(sequential_on_cpu(count_to))(jnp.array([1, 2, 10]))
-    jax.effects_barrier()
-    np.testing.assert_array_equal(counts, [1, 2, 10])
-    assert len(runs) == 13
+
+def test_factors_that_the_host_has_lost_are_made_again():
+    system, solver = chain(50, 0.99), SparseLU()
+    b = jnp.arange(50.0)
+    state = solver.prepare(system, solver.init(system))
+    first = solver.solve(system, b, state, 1e-12)
+    superlu.drop_all()
+    again = solver.solve(system, b, state, 1e-12)
+    np.testing.assert_array_equal(first.solution, again.solution)
+    assert again.work.factorizations == 0
+
+
+def test_the_host_keeps_no_more_factors_than_fit(monkeypatch):
+    superlu.drop_all()
+    monkeypatch.setattr(superlu, "MEMORY", 1)
+    solver, b = SparseLU(), jnp.arange(50.0)
+    for discount in (0.9, 0.99):
+        system = chain(50, discount)
+        state = solver.prepare(system, solver.init(system))
+        assert solver.solve(system, b, state, 1e-12).ok
+        assert superlu.count() == 1
+
+
+def test_factors_that_do_not_fit_into_memory_are_no_factors(monkeypatch):
+    def fails(*args, **kwargs):
+        raise MemoryError
+
+    superlu.drop_all()
+    monkeypatch.setattr("scipy.sparse.linalg.splu", fails)
+    system, solver = chain(50, 0.97), SparseLU()
+    got = solver.solve(system, jnp.ones(50), solver.init(system), 1e-12)
+    assert not got.ok
+    assert jnp.isnan(linear_solve(system, jnp.ones(50), solver=solver)).all()
+
+
+def test_the_choice_looks_at_size_and_structure():
+    def chosen(system):
+        return AutoLinear().resolve(system)
+
+    size = DENSE_STATES + 1
+    assert isinstance(chosen(chain(DENSE_STATES, 0.9)), DenseLU)
+    assert isinstance(chosen(scattered(size, 0.9, np.random.default_rng(0))).direct, Krylov)
+    assert isinstance(chosen(chain(size, 0.9)).direct, SparseLU)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Key, PyTree
 
 from sobirl.bilevel.problem import BilevelProblem
 from sobirl.core.errors import ConvergenceError, InvalidInputError
+from sobirl.core.hoisting import hoisting_jit
 from sobirl.core.protocols import Method
 from sobirl.core.status import Status
 from sobirl.hypergrad.methods import as_method
@@ -81,7 +82,7 @@ def check_gradients(
     flat, unflatten = ravel_pytree(x)
     double = flat.dtype == np.float64
     rtol = (1e-5 if double else 1e-2) if rtol is None else rtol
-    compiled = eqx.filter_jit(lambda problem, flat: problem.value(unflatten(flat)))
+    compiled = hoisting_jit(lambda problem, flat: problem.value(unflatten(flat)))
 
     def value(flat):
         """φ, or NaN where the lower level has no solution."""
@@ -100,7 +101,7 @@ def check_gradients(
     if not np.isfinite(at_x):
         raise InvalidInputError(f"x: φ(x) is {at_x}; nothing can be checked there")
     state = method.init(problem, x, key)
-    estimate = eqx.filter_jit(lambda problem, x, state: method.estimate(problem, x, state, key)[0])
+    estimate = hoisting_jit(lambda problem, x, state: method.estimate(problem, x, state, key)[0])
     gradient = ravel_pytree(estimate(problem, x, state))[0]
 
     directional, differences, uncertainties = [], [], []

@@ -11,9 +11,9 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from sobirl.bilevel.continuation import GeometricContinuation
 from sobirl.bilevel.problem import BilevelProblem
+from sobirl.core.batching import default_platform
 from sobirl.core.protocols import Method
 from sobirl.core.status import Status
-from sobirl.solvers.linear import default_platform
 
 Optimizer = optax.GradientTransformation
 OptimizerOf = Callable[[Float[Array, ""]], Optimizer]

@@ -5,7 +5,6 @@ import time
 import warnings
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +21,7 @@ from sobirl.bilevel.result import Result, make_result, stationarity
 from sobirl.bilevel.rounds import SuccessiveHalving, running_starts
 from sobirl.bilevel.starts import first_finite, start_settings, starting_points
 from sobirl.core.errors import InvalidInputError
+from sobirl.core.hoisting import hoisting_jit
 from sobirl.core.protocols import Method
 from sobirl.core.status import Status
 from sobirl.hypergrad.checks import check_start
@@ -30,8 +30,8 @@ from sobirl.hypergrad.methods import advice, as_method
 _LARGEST_CHUNK = 1000
 
 # Compiled once for a problem, a method and an optimizer: a second call with the same ones is fast.
-_init = eqx.filter_jit(init)
-_run_chunk = eqx.filter_jit(run_chunk)
+_init = hoisting_jit(init)
+_run_chunk = hoisting_jit(run_chunk)
 
 
 def minimize(

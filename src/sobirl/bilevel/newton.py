@@ -4,7 +4,6 @@ import dataclasses
 import time
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +13,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from sobirl.bilevel.problem import BilevelProblem
 from sobirl.bilevel.trust_region import FLAT, Point, Target, all_steps
 from sobirl.core.errors import ConvergenceError, InvalidInputError
+from sobirl.core.hoisting import hoisting_jit
 from sobirl.core.status import Status
 from sobirl.solvers import solve
 
@@ -105,8 +105,7 @@ def minimize_newton(
     moving = _free_entries(x0, free)
 
     clock = time.perf_counter()
-    # pyrefly: ignore[missing-attribute]  # equinox has `lower`, its annotation has not
-    compiled = eqx.filter_jit(_derivatives).lower(problem, x0).compile()
+    compiled = _compiled_derivatives.compile(problem, x0)
     compile_seconds = time.perf_counter() - clock
 
     clock = time.perf_counter()
@@ -161,7 +160,7 @@ def _derivatives(
         def one(context):
             solution = solve(problem.lower(x, context), throw=False)
             # A lower level that is no `SoftMDP` may answer without a status.
-            status = getattr(solution, "result", int(Status.CONVERGED))
+            status = getattr(solution, "status_code", int(Status.CONVERGED))
             return problem.upper(x, solution, context), jnp.asarray(status)
 
         objectives, statuses = problem.each_context(one)
@@ -174,6 +173,9 @@ def _derivatives(
     hessian, (objective, gradient, status) = jax.jacfwd(gradient, has_aux=True)(flat)
     finite = jnp.isfinite(objective) & jnp.all(jnp.isfinite(gradient)) & jnp.isfinite(hessian).all()
     return objective, gradient, hessian, jnp.where(finite, status, Status.NOT_FINITE)
+
+
+_compiled_derivatives = hoisting_jit(_derivatives)
 
 
 def _contexts_averaged(problem: BilevelProblem) -> int:

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from sobirl.bilevel.loop import Running, RunState
+from sobirl.core.batching import default_platform
 from sobirl.core.errors import InvalidInputError
-from sobirl.solvers.linear import default_platform
 
 
 @dataclasses.dataclass(frozen=True)

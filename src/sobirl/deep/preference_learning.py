@@ -5,13 +5,13 @@ fragments of what it did, and improves the reward with all that the teacher has 
 """
 
 import dataclasses
-import functools
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 from jaxtyping import Array, Int, Key, PyTree
 
 from sobirl.core.errors import InvalidInputError
@@ -54,7 +54,8 @@ class PreferenceLearning:
         learner: the follower, and how it acts and learns.
         rewards: how the reward is fitted; its implicit term makes the method SoBiRL, none DRLHF.
             None lets the follower have the true reward, which is the ceiling.
-        model: makes a fresh reward from a key.
+        model: makes a fresh reward from a key; a `Partial` since these compare equal, so that what
+            is compiled for one serves another.
         pairs: how many pairs each round asks about.
         calls: steps of all environments in a round.
         fragment_length: steps in a fragment.
@@ -75,7 +76,7 @@ class PreferenceLearning:
     loop: Any
     learner: ActorLearner
     rewards: RewardLearner | None
-    model: functools.partial
+    model: Partial
     pairs: tuple[int, ...]
     calls: int
     fragment_length: int = 25
@@ -102,7 +103,7 @@ class PreferenceLearning:
         key, loop_key, model_key = jax.random.split(key, 3)
         loop = self.loop.begin(self.learner, loop_key)
         rewards = self.rewards or RewardLearner()
-        like = jax.eval_shape(lambda: self._fragments(loop[0], key, 1))
+        like = jax.eval_shape(lambda: self._fragments(loop[0])(key, 1))
         reward, queue, number = _begin(rewards, self.model, like, self.capacity, model_key)
         return LearningState(loop, reward, queue, number, key)
 
@@ -166,7 +167,15 @@ class PreferenceLearning:
             usual = sorted(self.pairs)[-2] if len(self.pairs) > 1 else count
             drawn = _power_of_two(max(count, usual))
             candidates = 1 if self.selection == "uniform" else self.candidates
-            found = _candidates(self, learner_state, state.reward.model, drawn, candidates, key)
+            found = _candidates(
+                self.rewards,
+                state.reward.model,
+                self._fragments(learner_state),
+                self.selection,
+                drawn,
+                candidates,
+                key,
+            )
             questions.ask(jax.tree.map(lambda leaf: _on_host(leaf)[:count], found))
         answers = questions.answers()
         if answers is not None:
@@ -182,21 +191,27 @@ class PreferenceLearning:
         implicit = None if self.rewards is None else self.rewards.implicit
         return implicit if implicit is not None and implicit.needs_rollouts else None
 
-    def _fragments(self, learner_state, key, num) -> Fragment:
-        """Pairs of fragments (num,2) of what was experienced lately."""
-        replay = self.learner.replay
-        first, count = replay.ring(learner_state.replay)
-        return sample_fragments(
-            learner_state.replay.experience,
-            key,
-            (num, 2),
-            self.fragment_length,
-            first=first,
-            count=count,
-            now=learner_state.vector_steps,
-            frame_stack=replay.frame_stack,
-            recent=self.recent,
+    def _fragments(self, learner_state) -> Partial:
+        """Draws pairs of what was experienced lately, with a key and their number."""
+        return Partial(
+            _drawn, learner_state, self.learner.replay, self.fragment_length, self.recent
         )
+
+
+def _drawn(learner_state, replay, length, recent, key, num) -> Fragment:
+    """Pairs of fragments (num,2)."""
+    first, count = replay.ring(learner_state.replay)
+    return sample_fragments(
+        learner_state.replay.experience,
+        key,
+        (num, 2),
+        length,
+        first=first,
+        count=count,
+        now=learner_state.vector_steps,
+        frame_stack=replay.frame_stack,
+        recent=recent,
+    )
 
 
 @eqx.filter_jit
@@ -212,14 +227,14 @@ def _begin(rewards, model, like, capacity, key):
 
 
 @eqx.filter_jit
-def _candidates(learning, learner_state, model, count, candidates, key):
+def _candidates(rewards, model, fragments, selection, count, candidates, key):
     """The pairs that tell most among so many candidates for each."""
     fragment_key, select_key = jax.random.split(key)
-    pairs = learning._fragments(learner_state, fragment_key, count * candidates)
+    pairs = fragments(fragment_key, count * candidates)
     if candidates == 1:
         return pairs
-    probabilities = jax.nn.sigmoid(learning.rewards.logits(model, pairs))
-    chosen = select_pairs(learning.selection, probabilities, count, select_key)
+    probabilities = jax.nn.sigmoid(rewards.logits(model, pairs))
+    chosen = select_pairs(selection, probabilities, count, select_key)
     return jax.tree.map(lambda leaf: leaf[chosen], pairs)
 
 

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
 from sobirl.bilevel import BilevelProblem
+from sobirl.core.batching import default_platform
 from sobirl.core.errors import ConvergenceError
+from sobirl.core.hoisting import hoisting_jit
 from sobirl.core.status import Status
 from sobirl.solvers import occupancy, solve
-from sobirl.solvers.linear import default_platform
 
 
 class Evaluation(NamedTuple):
@@ -46,7 +46,7 @@ def evaluate(
     return Evaluation(objectives, policies, visits, worst)
 
 
-@eqx.filter_jit
+@hoisting_jit
 def _evaluate(problem: BilevelProblem, xs: PyTree):
     """Statuses instead of errors: programs that can raise are compiled anew by every process."""
 

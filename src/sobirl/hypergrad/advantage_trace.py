@@ -73,7 +73,7 @@ class AdvantageTrace(TrajectoryMethod):
         """Nothing seen yet."""
         if self.advantage != "fitted":
             return None
-        return TransitionCounts.empty(*mdp.shape, mdp.reward.dtype)
+        return TransitionCounts.empty(mdp.transition, mdp.reward.dtype)
 
     def implicit(self, batch: Experience, memory: Any, key: Key[Array, ""]) -> StepWeights:
         """w_t = γ_u^t Â_u(s_t,a_t)."""
@@ -85,9 +85,10 @@ class AdvantageTrace(TrajectoryMethod):
             q = batch.reward + batch.discount * batch.mdp.transition.expect(value)
             advantage, seen = q - value[:, None], None
         else:
-            advantage = memory.evaluate(policy, batch.discount).advantage(batch.reward)
+            law = batch.mdp.transition
+            advantage = memory.evaluate(law, policy, batch.discount).advantage(batch.reward)
             kept = 1.0 if self.memory is None else self.memory
-            seen = memory.add(*batch.transitions, kept)
+            seen = memory.add(law, *batch.transitions, kept)
         return StepWeights(batch, batch.weight * batch.along(advantage), seen)
 
     def _branch_out(self, batch: Experience, key: Key[Array, ""]) -> StepWeights:

@@ -11,7 +11,7 @@ from sobirl.core.status import Status
 from sobirl.hypergrad.base import ContextProblem, HypergradMethod
 from sobirl.hypergrad.methods import METHODS, Needs
 from sobirl.hypergrad.warm_start import WarmStart
-from sobirl.solvers import PolicyIteration, Solver, pull_back
+from sobirl.solvers import Auto, Solver, pull_back
 
 
 class Exact(HypergradMethod):
@@ -19,20 +19,21 @@ class Exact(HypergradMethod):
 
     With g = ∂f/∂π: solve (I - γP_π)ᵀ w = b, b(s') = Σ_{s,a} (1[s=s'] - γP(s'|s,a)) π(a|s) g(s,a);
     then μ = (π∘g - w π)/τ. Where x enters the transitions, the discount, the temperature or the
-    reference policy, their cotangents join in. Each lower level starts from the last one's value
-    and factors.
+    reference policy, their cotangents join in. Each lower level starts from the last one's value,
+    factors and adjoint.
 
     Args:
         solver: solves the lower level to its own tolerance.
         rtol: asked relative residual of the adjoint system.
 
     Metrics: `objective`, `residual` (Bellman), `adjoint_residual` (relative), `solver_steps`,
-    `status`; the largest over contexts.
+    `sweeps` (products with P) and `factorizations` of solve and adjoint, `status`; the largest over
+    contexts.
 
     Source: Yang, Gao, Yuan (2025), theorem 4.
     """
 
-    solver: Solver = PolicyIteration()
+    solver: Solver = Auto()
     rtol: float | Float[Array, ""] = 1e-12
 
     needs: ClassVar[Needs] = METHODS["exact"].needs
@@ -52,13 +53,17 @@ class Exact(HypergradMethod):
         objective, (explicit, cotangent) = jax.value_and_grad(problem.upper, argnums=(0, 1))(
             x, response
         )
-        pulled = pull_back(mdp, response, cotangent, start.lu, self.rtol)
+        linear_solver = self.solver.resolve(mdp).linear_solver
+        pulled = pull_back(mdp, response, cotangent, linear_solver, start.linear, self.rtol)
+        start = WarmStart(start.value, pulled.linear)
         (implicit,) = pull_follower(pulled.mdp)
         adjoint_status = jnp.where(pulled.ok, Status.CONVERGED, Status.ADJOINT_RESIDUAL)
         metrics = {
             "residual": solution.residual,
             "adjoint_residual": pulled.relative_residual,
             "solver_steps": solution.stats.steps,
+            "sweeps": solution.stats.sweeps + pulled.work.sweeps,
+            "factorizations": solution.stats.factorizations + pulled.work.factorizations,
             "status": jnp.maximum(solution.status_code, adjoint_status),
         }
         return objective, jax.tree.map(jnp.add, explicit, implicit), start, metrics

@@ -16,7 +16,7 @@ from sobirl.mdp import SoftMDP
 from sobirl.mdp.rollouts import draw_states
 from sobirl.mdp.transitions import invert
 from sobirl.mdp.visits import sample_visits_after
-from sobirl.solvers import PolicyIteration, Solver, occupancy, policy_value, solve
+from sobirl.solvers import Auto, Solver, occupancy, policy_value, solve
 
 
 class PBRLState(NamedTuple):
@@ -64,7 +64,7 @@ class PBRL(HypergradMethod):
     policy_steps: int = eqx.field(default=5, static=True)
     policy_learning_rate: float | Float[Array, ""] = 0.5
     num_walks: int | None = eqx.field(default=None, static=True)
-    solver: Solver = PolicyIteration()
+    solver: Solver = Auto()
 
     def __check_init__(self):
         if self.kind not in ("value", "bellman"):

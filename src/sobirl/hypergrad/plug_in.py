@@ -16,7 +16,7 @@ from sobirl.hypergrad.methods import METHODS, Needs
 from sobirl.hypergrad.transition_counts import TransitionCounts
 from sobirl.hypergrad.warm_start import WarmStart
 from sobirl.mdp.rollouts import draw_states
-from sobirl.solvers import PolicyIteration, Solver
+from sobirl.solvers import Auto, Solver
 
 
 class PlugInState(NamedTuple):
@@ -54,7 +54,7 @@ class PlugIn(HypergradMethod):
     num_envs: int = eqx.field(default=16, static=True)
     rollout_steps: int = eqx.field(default=200, static=True)
     memory: float | Float[Array, ""] = 1.0
-    solver: Solver = PolicyIteration(rtol=1e-8, policy_tolerance=1e-6)
+    solver: Solver = Auto(rtol=1e-8, policy_tolerance=1e-6)
 
     needs: ClassVar[Needs] = METHODS["plug-in"].needs
 
@@ -76,7 +76,7 @@ class PlugIn(HypergradMethod):
         return PlugInState(
             WarmStart.cold(mdp, self.solver),
             Streams.begin(states, mdp.reward.dtype),
-            TransitionCounts.empty(*mdp.shape, mdp.reward.dtype),
+            TransitionCounts.empty(mdp.transition, mdp.reward.dtype),
         )
 
     def estimate_one(
@@ -88,13 +88,13 @@ class PlugIn(HypergradMethod):
         reward, discount = problem.leader_reward(mdp, x), leader.discount_table(mdp)
         follower = Setting(mdp, solution.response, reward, discount)
         batch, streams = follower.sample(key, state.streams, self.rollout_steps, mdp.initial)
-        counts = state.counts.add(*batch.transitions, self.memory)
+        counts = state.counts.add(mdp.transition, *batch.transitions, self.memory)
 
-        by_leader = counts.evaluate(solution.policy, discount)
+        by_leader = counts.evaluate(mdp.transition, solution.policy, discount)
         by_follower = by_leader
         if leader.discount is not None:
             own = jnp.broadcast_to(mdp.discount, mdp.shape)
-            by_follower = counts.evaluate(solution.policy, own)
+            by_follower = counts.evaluate(mdp.transition, solution.policy, own)
         begin = mdp.initial[:, None] * solution.policy
         visits = begin + by_leader.visits_after(begin)
         flow = visits * by_leader.advantage(reward)

@@ -93,7 +93,7 @@ class ScoreMethod(HypergradMethod):
         """A follower that knows nothing."""
         mdp, counts = problem.mdp(x), None
         if self.tails == "fitted":
-            counts = TransitionCounts.empty(*mdp.shape, mdp.reward.dtype)
+            counts = TransitionCounts.empty(mdp.transition, mdp.reward.dtype)
         return ScoreState(self.start_follower(mdp), counts)
 
     def estimate_one(
@@ -112,7 +112,7 @@ class ScoreMethod(HypergradMethod):
             probability = jnp.full(self.num_tuples, 1 / self.num_tuples, policy.dtype)
             steps = tuples.state.size
             if counts is not None:
-                counts = counts.add(tuples.state, tuples.action, next_state)
+                counts = counts.add(mdp.transition, tuples.state, tuples.action, next_state)
         losses = problem.losses(x, tuples)
         baseline = self.baseline and self.expectations == "sampled"
         weight = score_weights(losses, probability, mdp.temperature, baseline)
@@ -146,7 +146,8 @@ class ScoreMethod(HypergradMethod):
             return here + self._exact_visits(mdp, policy, here), 0
         if counts is not None:  # the tails are fitted
             discount = jnp.broadcast_to(mdp.discount, mdp.shape)
-            return here + counts.evaluate(policy, discount).visits_after(here), 0
+            fitted = counts.evaluate(mdp.transition, policy, discount)
+            return here + fitted.visits_after(here), 0
         # Either walk from the same place with the same random numbers: what differs is the first
         # action, and where that is the same, they cancel.
         key, other_key = jax.random.split(key)

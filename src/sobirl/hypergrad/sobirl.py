@@ -5,7 +5,7 @@ from jaxtyping import Array, Float, Int
 from sobirl.hypergrad.score_method import ScoreMethod
 from sobirl.hypergrad.warm_start import WarmStart
 from sobirl.mdp import SoftMDP
-from sobirl.solvers import PolicyIteration, Solver
+from sobirl.solvers import Auto, Solver
 
 
 class SoBiRL(ScoreMethod):
@@ -41,7 +41,7 @@ class SoBiRL(ScoreMethod):
     Source: Yang, Gao, Yuan (2025), algorithm 2 and proposition 4.
     """
 
-    solver: Solver = PolicyIteration(rtol=1e-8, policy_tolerance=1e-6)
+    solver: Solver = Auto(rtol=1e-8, policy_tolerance=1e-6)
 
     def start_follower(self, mdp: SoftMDP) -> WarmStart:
         """What `follow` starts from at the first step."""

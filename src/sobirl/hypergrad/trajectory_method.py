@@ -17,7 +17,7 @@ from sobirl.hypergrad.warm_start import WarmStart
 from sobirl.mdp import SoftMDP
 from sobirl.mdp.rollouts import draw_states
 from sobirl.mdp.traces import eligibility_trace
-from sobirl.solvers import PolicyIteration, Solver
+from sobirl.solvers import Auto, Solver
 
 Episodes = Literal["single", "autoreset", "continued"]
 
@@ -67,7 +67,7 @@ class TrajectoryMethod(HypergradMethod):
     num_envs: int = eqx.field(default=16, static=True)
     rollout_steps: int = eqx.field(default=200, static=True)
     episodes: Episodes = eqx.field(default="autoreset", static=True)
-    solver: Solver = PolicyIteration(rtol=1e-8, policy_tolerance=1e-6)
+    solver: Solver = Auto(rtol=1e-8, policy_tolerance=1e-6)
 
     needs: ClassVar[Needs] = METHODS["naive"].needs
 

@@ -17,7 +17,7 @@ from sobirl.hypergrad.experience import Setting, Streams
 from sobirl.hypergrad.methods import METHODS, Needs
 from sobirl.hypergrad.warm_start import WarmStart
 from sobirl.mdp.rollouts import draw_states
-from sobirl.solvers import PolicyIteration, Solver
+from sobirl.solvers import Auto, Solver
 
 
 class ZeroOrder(HypergradMethod):
@@ -47,7 +47,7 @@ class ZeroOrder(HypergradMethod):
     directions: int = eqx.field(default=1, static=True)
     num_envs: int | None = eqx.field(default=16, static=True)
     rollout_steps: int = eqx.field(default=200, static=True)
-    solver: Solver = PolicyIteration(rtol=1e-8, policy_tolerance=1e-6)
+    solver: Solver = Auto(rtol=1e-8, policy_tolerance=1e-6)
 
     def __check_init__(self):
         for name in ("directions", "num_envs", "rollout_steps"):

@@ -31,9 +31,15 @@ class Accuracy(eqx.Module):
         self, rtol: float | Float[Array, ""], policy_tolerance: float | Float[Array, ""]
     ) -> Bool[Array, ""]:
         """Whether both bounds are within the tolerances or within what rounding allows."""
-        value_goal = jnp.maximum(rtol * self.scale, self.value_floor)
-        policy_goal = jnp.maximum(policy_tolerance, self.policy_floor)
+        value_goal, policy_goal = self.goals(rtol, policy_tolerance)
         return (self.value_bound <= value_goal) & (self.policy_bound <= policy_goal)
+
+    def goals(
+        self, rtol: float | Float[Array, ""], policy_tolerance: float | Float[Array, ""]
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """What the two bounds have to reach."""
+        value_goal = jnp.maximum(rtol * self.scale, self.value_floor)
+        return value_goal, jnp.maximum(policy_tolerance, self.policy_floor)
 
 
 def measure_accuracy(

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from sobirl.core.batching import sequential_on_cpu
 from sobirl.core.response import Response
 from sobirl.core.status import Status
-from sobirl.mdp.soft_mdp import SoftMDP
-from sobirl.solvers.linear import LU, Refined, factorize, refined_solve, sequential_on_cpu
+from sobirl.mdp import PolicySystem, SoftMDP
+from sobirl.solvers.linear import LinearSolution, LinearSolver, State, Work
 from sobirl.solvers.solvers import Solver, SolverState
 
 
@@ -24,7 +25,7 @@ class Adjoint(eqx.Module):
         solver: Solver,
         mdp: SoftMDP,
         value: Float[Array, "S"],
-        lu: LU | None,
+        linear: State,
         throw: bool,
     ) -> SolverState:
         """The solver's last state, differentiable in `mdp`."""
@@ -34,7 +35,8 @@ class Implicit(Adjoint):
     """The implicit function theorem: dV = (I - γP_π)^{-1} dT, whatever the solver did.
 
     Exact at the solution, in forward and reverse mode and to any order; nothing of the iteration
-    is stored. The linear system reuses the solver's last factorization.
+    is stored. The linear system is the business of the solver's linear solver, which goes on from
+    what it knows after the last step.
 
     Args:
         rtol: asked relative residual of the linear system, with a round-off floor. Where it is
@@ -48,14 +50,21 @@ class Implicit(Adjoint):
         solver: Solver,
         mdp: SoftMDP,
         value: Float[Array, "S"],
-        lu: LU | None,
+        linear: State,
         throw: bool,
     ) -> SolverState:
         """The solver's last state, differentiable in `mdp`."""
-        state = _run(solver, *jax.lax.stop_gradient((mdp, value, lu)))
+        state = _run(solver, *jax.lax.stop_gradient((mdp, value, linear)))
         state = jax.lax.stop_gradient(state)
         shifted = mdp.shifted(state.shift)
-        value = _attach(state.response.value, state.lu, shifted, rtol=self.rtol, throw=throw)
+        value = _attach(
+            state.response.value,
+            state.linear,
+            shifted,
+            solver=solver.linear_solver,
+            rtol=self.rtol,
+            throw=throw,
+        )
         return eqx.tree_at(lambda s: s.response, state, _consistent(shifted, value))
 
 
@@ -77,14 +86,16 @@ class Unrolled(Adjoint):
         solver: Solver,
         mdp: SoftMDP,
         value: Float[Array, "S"],
-        lu: LU | None,
+        linear: State,
         throw: bool,
     ) -> SolverState:
         """The solver's last state, differentiable in `mdp` through every step."""
 
         def guarded_step(state, _):
             done = solver.terminate(jax.lax.stop_gradient(mdp), jax.lax.stop_gradient(state))
-            return jax.lax.cond(done, lambda s: s, lambda s: solver.step(mdp, s), state), done
+            return jax.lax.cond(
+                done, lambda s: s, lambda s: solver.differentiable_step(mdp, s), state
+            ), done
 
         @jax.checkpoint
         def run_block(state):
@@ -101,18 +112,14 @@ class Unrolled(Adjoint):
         return eqx.tree_at(lambda s: s.response, state, response)
 
 
-def _run(solver: Solver, mdp: SoftMDP, value: Float[Array, "S"], lu: LU | None) -> SolverState:
+def _run(solver: Solver, mdp: SoftMDP, value: Float[Array, "S"], linear: State) -> SolverState:
     """Steps until the solver's tolerance or its step limit."""
 
-    def run(solver, mdp, value, lu):
-        return jax.lax.while_loop(
-            lambda state: (state.steps < solver.max_steps) & ~solver.terminate(mdp, state),
-            lambda state: solver.step(mdp, state),
-            solver.init(mdp, value, lu),
-        )
+    def run(solver, mdp, value, linear):
+        return solver.run(mdp, value, linear)
 
     # A solver that factors matrices runs one MDP after the other: each stops at its own time.
-    return (sequential_on_cpu(run) if solver.factorizes else run)(solver, mdp, value, lu)
+    return (sequential_on_cpu(run) if solver.factorizes else run)(solver, mdp, value, linear)
 
 
 def _consistent(mdp: SoftMDP, value: Float[Array, "S"]) -> Response:
@@ -122,32 +129,32 @@ def _consistent(mdp: SoftMDP, value: Float[Array, "S"]) -> Response:
 
 
 @eqx.filter_custom_jvp
-def _attach(value, lu, mdp, *, rtol, throw):
+def _attach(value, linear, mdp, *, solver, rtol, throw):
     """`value`, the fixed point of `mdp`, with the derivative of the implicit function theorem."""
     return value
 
 
 @_attach.def_jvp
-def _attach_jvp(primals, tangents, *, rtol, throw):
-    value, lu, mdp = primals
+def _attach_jvp(primals, tangents, *, solver, rtol, throw):
+    value, linear, mdp = primals
     # Called again, so that the derivative can itself be differentiated.
-    value = _attach(value, lu, mdp, rtol=rtol, throw=throw)
+    value = _attach(value, linear, mdp, solver=solver, rtol=rtol, throw=throw)
     _, change = eqx.filter_jvp(lambda m: m.respond(value).value, (mdp,), (tangents[2],))
-    matrix = mdp.policy_system(mdp.respond(value).policy)
-    now = jax.lax.stop_gradient(matrix)
+    system = mdp.policy_system(mdp.respond(value).policy)
+    now = jax.lax.stop_gradient(system)
 
     def solve(b, transposed):
-        refined = solve_adjoint(now, b, lu, rtol, transposed)
+        got = solve_adjoint(solver, now, b, linear, rtol, transposed)
         if throw:
             return eqx.error_if(
-                refined.solution,
-                ~refined.ok & jnp.all(jnp.isfinite(b)),
+                got.solution,
+                ~got.ok & jnp.all(jnp.isfinite(b)),
                 Status.ADJOINT_RESIDUAL.advice,
             )
-        return jnp.where(refined.ok, refined.solution, jnp.nan)
+        return jnp.where(got.ok, got.solution, jnp.nan)
 
     return value, jax.lax.custom_linear_solve(
-        lambda x: matrix @ x,
+        system.mv,
         change,
         solve=lambda _, b: solve(b, False),
         transpose_solve=lambda _, b: solve(b, True),
@@ -155,14 +162,15 @@ def _attach_jvp(primals, tangents, *, rtol, throw):
 
 
 def solve_adjoint(
-    matrix: Float[Array, "S S"],
+    solver: LinearSolver,
+    system: PolicySystem,
     b: Float[Array, "S"],
-    lu: LU | None,
+    linear: State,
     rtol: float | Float[Array, ""],
     transposed: bool,
-) -> Refined:
-    """Solve with the solver's last factors if it has any, else with fresh ones."""
-    return refined_solve(matrix, b, factorize(matrix) if lu is None else lu, rtol, transposed)
+) -> LinearSolution:
+    """The linear system of a derivative, from what the solver knows."""
+    return solver.solve(system, b, linear, rtol, transposed)
 
 
 class Pullback(NamedTuple):
@@ -173,19 +181,24 @@ class Pullback(NamedTuple):
         adjoint: w (S,), the solution of (I - γP_π)ᵀ w = v̄.
         relative_residual: ‖v̄ - (I - γP_π)ᵀ w‖₁/‖v̄‖₁.
         ok: whether that residual is within the asked tolerance.
+        linear: what the linear solver knows afterwards.
+        work: the sweeps and factorizations of the adjoint system.
     """
 
     mdp: SoftMDP
     adjoint: Float[Array, "S"]
     relative_residual: Float[Array, ""]
     ok: Bool[Array, ""]
+    linear: State
+    work: Work
 
 
 def pull_back(
     mdp: SoftMDP,
     response: Response,
     cotangent: Response,
-    lu: LU | None,
+    solver: LinearSolver,
+    linear: State,
     rtol: float | Float[Array, ""],
 ) -> Pullback:
     """The reverse mode of `solve` written out, so that μ and the adjoint's residual can be seen.
@@ -198,9 +211,14 @@ def pull_back(
     direct = Response(jnp.zeros_like(cotangent.value), cotangent.q, cotangent.log_policy)
     _, pull_value = jax.vjp(mdp.respond, response.value)
     (through_value,) = pull_value(direct)
-    refined = solve_adjoint(
-        mdp.policy_system(response.policy), cotangent.value + through_value, lu, rtol, True
+    got = solve_adjoint(
+        solver,
+        mdp.policy_system(response.policy),
+        cotangent.value + through_value,
+        linear,
+        rtol,
+        True,
     )
     _, pull_mdp = eqx.filter_vjp(lambda m: m.respond(response.value), mdp)
-    (mdp_cotangent,) = pull_mdp(Response(refined.solution, cotangent.q, cotangent.log_policy))
-    return Pullback(mdp_cotangent, refined.solution, refined.relative_residual, refined.ok)
+    (mdp_cotangent,) = pull_mdp(Response(got.solution, cotangent.q, cotangent.log_policy))
+    return Pullback(mdp_cotangent, got.solution, got.relative_residual, got.ok, got.state, got.work)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from sobirl.core.checks import Numbers, as_float_array, check, check_shape
 from sobirl.core.errors import InvalidInputError
 from sobirl.mdp.soft_mdp import SoftMDP, discount_table, reward_table
-from sobirl.solvers.linear import linear_solve
+from sobirl.solvers.linear import LinearSolver, linear_solve
 
 
 def policy_value(
@@ -18,6 +18,7 @@ def policy_value(
     discount: Numbers | None = None,
     horizon: int | np.integer | None = None,
     regularized: bool = False,
+    linear_solver: LinearSolver | None = None,
 ) -> Float[Array, "S"]:
     """The discounted sum of a reward from every state under a policy.
 
@@ -31,6 +32,7 @@ def policy_value(
             scalar replaces the MDP's zeros too: where episodes end, give (S,) or (S,A).
         horizon: number of steps; None is for ever.
         regularized: add the regularizer τ Σ_a π (log π_ref - log π), as the follower sees it.
+        linear_solver: solves the system; by size and structure by default. NaN where it fails.
 
     Raises:
         InvalidInputError: wrong shapes, a discount outside [0, 1), or a horizon below 1.
@@ -46,8 +48,8 @@ def policy_value(
         gain = gain + mdp.temperature * jnp.sum(policy * (log_reference - log_policy), axis=-1)
     system = mdp.policy_system(policy, discount)
     if horizon is None:
-        return linear_solve(system, gain)
-    return _repeat(lambda v: gain + v - system @ v, jnp.zeros_like(gain), horizon)
+        return linear_solve(system, gain, solver=linear_solver)
+    return _repeat(lambda v: gain + v - system.mv(v), jnp.zeros_like(gain), horizon)
 
 
 def policy_return(
@@ -57,12 +59,14 @@ def policy_return(
     discount: Numbers | None = None,
     horizon: int | np.integer | None = None,
     regularized: bool = False,
+    linear_solver: LinearSolver | None = None,
 ) -> Float[Array, ""]:
     """The discounted return E[Σ_t γ^t r(s_t, a_t)] of a policy from the initial distribution.
 
     Arguments and errors as for `policy_value`.
     """
-    return mdp.initial @ policy_value(mdp, policy, reward, discount, horizon, regularized)
+    value = policy_value(mdp, policy, reward, discount, horizon, regularized, linear_solver)
+    return mdp.initial @ value
 
 
 def occupancy(
@@ -70,6 +74,7 @@ def occupancy(
     policy: Float[Array | np.ndarray, "S A"],
     discount: Numbers | None = None,
     horizon: int | np.integer | None = None,
+    linear_solver: LinearSolver | None = None,
 ) -> Float[Array, "S A"]:
     """The discounted occupancy d(s,a) = E[Σ_t γ^t 1[s_t = s, a_t = a]], not normalized.
 
@@ -79,10 +84,10 @@ def occupancy(
     policy, discount = _policy_and_discount(mdp, policy, discount, horizon)
     system = mdp.policy_system(policy, discount)
     if horizon is None:
-        visits = linear_solve(system, mdp.initial, transposed=True)
+        visits = linear_solve(system, mdp.initial, transposed=True, solver=linear_solver)
     else:
         start = jnp.zeros_like(mdp.initial)
-        visits = _repeat(lambda d: mdp.initial + d - d @ system, start, horizon)
+        visits = _repeat(lambda d: mdp.initial + d - system.rmv(d), start, horizon)
     return visits[:, None] * policy
 
 

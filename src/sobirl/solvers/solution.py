@@ -16,23 +16,30 @@ from sobirl.core.status import Status
 from sobirl.mdp.soft_mdp import SoftMDP
 from sobirl.solvers.accuracy import Accuracy
 from sobirl.solvers.adjoint import Adjoint, Implicit
-from sobirl.solvers.linear import LU
-from sobirl.solvers.solvers import PolicyIteration, Solver, SolverState
+from sobirl.solvers.choice import as_solver
+from sobirl.solvers.linear import State
+from sobirl.solvers.solvers import Solver, SolverState
 
 
 class Stats(eqx.Module):
     """What a solve cost and how exact it is.
 
     Attributes:
-        steps: sweeps or Newton steps taken.
+        steps: sweeps and Newton steps taken.
+        sweeps: products with P that all of them took (`expect` or `push`).
+        factorizations: matrices factorized.
+        solver: who did it: the solver and its linear solver, chosen by size and structure.
         value_bound: bound of ‖V - V*‖_∞, at most residual/(1 - γ).
         policy_bound: bound of max |log π - log π*|, rounding included; in float32 with γ near 1
             it is far larger than the usual error.
     """
 
     steps: Int[Array, ""]
+    sweeps: Int[Array, ""]
+    factorizations: Int[Array, ""]
     value_bound: Float[Array, ""]
     policy_bound: Float[Array, ""]
+    solver: str = eqx.field(static=True)
 
 
 class Solution(Response):
@@ -74,7 +81,7 @@ Answer = TypeVar("Answer")
 @overload
 def solve(
     mdp: SoftMDP,
-    solver: Solver | None = None,
+    solver: Solver | str | None = None,
     adjoint: Adjoint | None = None,
     initial_value: Numbers | None = None,
     throw: bool = True,
@@ -84,7 +91,7 @@ def solve(
 @overload
 def solve(
     mdp: LowerLevel[Answer],
-    solver: Solver | None = None,
+    solver: Solver | str | None = None,
     adjoint: Adjoint | None = None,
     initial_value: PyTree = None,
     throw: bool = True,
@@ -93,7 +100,7 @@ def solve(
 
 def solve(
     mdp: Checked[SoftMDP | LowerLevel],
-    solver: Solver | None = None,
+    solver: Solver | str | None = None,
     adjoint: Adjoint | None = None,
     initial_value: PyTree = None,
     throw: bool = True,
@@ -106,7 +113,9 @@ def solve(
     Args:
         mdp: the soft MDP. An object of another type answers with its own
             `solve(initial_value=..., throw=...)`.
-        solver: `PolicyIteration()` (the default) or `ValueIteration()`, with their tolerances.
+        solver: `PolicyIteration()`, `ValueIteration()`, or `Auto()` (the default), which chooses by
+            size and structure; with tolerances and a linear solver. Or a name: "policy-iteration",
+            "value-iteration", "auto".
         adjoint: `Implicit()` (the default) or `Unrolled()`.
         initial_value: V (S,) to start from; zeros by default.
         throw: raise if the tolerance is missed. With False look at `status`.
@@ -129,29 +138,30 @@ def solve(
         initial_value = jnp.zeros(mdp.shape[0], mdp.reward.dtype)
     initial_value = as_float_array("initial_value", initial_value).astype(mdp.reward.dtype)
     check_shape("initial_value", initial_value, (mdp.shape[0],))
-    solver = PolicyIteration() if solver is None else solver
+    solver = as_solver(solver)
     adjoint = Implicit() if adjoint is None else adjoint
     solution, _ = _solve(mdp, solver, adjoint, initial_value, None, throw)
     return _raise_unless_converged(solution) if throw else solution
 
 
-def solve_with_factors(
+def solve_with_state(
     mdp: SoftMDP,
     solver: Solver,
     adjoint: Adjoint,
     initial_value: Float[Array, "S"],
-    lu: LU | None = None,
-) -> tuple[Solution, LU | None]:
-    """`solve(..., throw=False)` and the solver's last factorization, for a method's own adjoint.
+    linear: State = None,
+) -> tuple[Solution, State]:
+    """`solve(..., throw=False)` and the linear solver's last state, for a method's own adjoint.
 
-    `lu` are the factors that an earlier, similar solve gave.
+    `linear` is the state that an earlier, similar solve gave.
     """
-    return _solve(mdp, solver, adjoint, initial_value, lu, throw=False)
+    return _solve(mdp, solver, adjoint, initial_value, linear, throw=False)
 
 
 @eqx.filter_jit
-def _solve(mdp, solver, adjoint, initial_value, lu, throw):
-    state = adjoint.run(solver, mdp, initial_value, lu, throw)
+def _solve(mdp, solver, adjoint, initial_value, linear, throw):
+    solver = solver.resolve(mdp)
+    state = adjoint.run(solver, mdp, initial_value, linear, throw)
     # The bounds are those of the last backup, whose value is the one returned.
     final = jax.lax.stop_gradient(state)
     accuracy = solver.accuracy(jax.lax.stop_gradient(mdp), final)
@@ -170,11 +180,14 @@ def _solve(mdp, solver, adjoint, initial_value, lu, throw):
         status_code=status,
         stats=Stats(
             steps=state.steps,
+            sweeps=state.work.sweeps,
+            factorizations=state.work.factorizations,
             value_bound=residual / (1 - discount),
             policy_bound=accuracy.policy_bound + accuracy.policy_floor / 4,
+            solver=f"{solver.name}, {solver.linear_solver.name}",
         ),
     )
-    return solution, state.lu
+    return solution, state.linear
 
 
 def _status(solver: Solver, mdp: SoftMDP, state: SolverState, accuracy: Accuracy) -> Int[Array, ""]:

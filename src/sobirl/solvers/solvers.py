@@ -1,4 +1,4 @@
-"""Solvers of the soft Bellman equation V = T V: value iteration and policy iteration (Newton)."""
+"""Solvers of the soft Bellman equation V = T V: value iteration, policy iteration, and a choice."""
 
 import abc
 import dataclasses
@@ -13,10 +13,20 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.core.response import Response
 from sobirl.mdp.soft_mdp import SoftMDP
 from sobirl.solvers.accuracy import Accuracy, measure_accuracy
-from sobirl.solvers.linear import LU, back_substitute, factorize, linear_solve
+from sobirl.solvers.linear import (
+    AutoLinear,
+    LinearSolver,
+    State,
+    Work,
+    linear_solve,
+)
+from sobirl.solvers.linear.auto import DENSE_STATES
+from sobirl.solvers.patience import ROUND, hopeless
 
-# The reduction of the residual by which factors of a nearby policy still pay.
+# The reduction of the residual by which the linear solver's state still serves.
 _CHORD = 0.03
+# The relative residual from which a step counts as Newton's own.
+_NEWTON = 0.05
 
 
 class SolverState(eqx.Module):
@@ -28,18 +38,18 @@ class SolverState(eqx.Module):
         total_discount: γ Σ_s' P (S,A), which says what a shift does to the reward.
         shift: the constant taken out of V. For γ near 1 it is far larger than the differences
             between states, which alone decide the policy and would drown in its rounding.
-        lu: the last factorization of I - γP_π, if the solver makes one.
-        stale: whether those factors no longer serve; None where every step makes its own.
+        linear: the linear solver's state.
         steps: steps taken.
+        work: sweeps and factorizations that they took.
     """
 
     value: Float[Array, "S"]
     response: Response
     total_discount: Float[Array, "S A"]
     shift: Float[Array, ""]
-    lu: LU | None
-    stale: Bool[Array, ""] | None
+    linear: State
     steps: Int[Array, ""]
+    work: Work
 
     def recentered(self) -> "SolverState":
         """The same state with the middle of the values moved into the shift."""
@@ -53,22 +63,24 @@ class SolverState(eqx.Module):
 
 
 class Solver(eqx.Module):
-    """The contract: `init`, `step` and `terminate` on V, in the MDP shifted by `state.shift`.
+    """The contract: `step` on V, in the MDP shifted by `state.shift`, until `terminate`.
 
     Args:
         rtol: asked accuracy of V, relative to the largest of its differences and the rewards.
         policy_tolerance: asked accuracy of log π, absolute.
         max_steps: reaching this many steps is an error.
+        linear_solver: solves the systems of Newton steps, derivatives and adjoints; by size and
+            structure by default.
 
     Both tolerances have a round-off floor: nothing beyond the precision of the arrays is asked.
-    `factorizes` says whether a step factors an (S,S) matrix.
     """
 
     rtol: float | Float[Array, ""] = 1e-12
     policy_tolerance: float | Float[Array, ""] = 1e-12
     max_steps: int | Int[Array, ""] = 100_000
+    linear_solver: LinearSolver = AutoLinear()
 
-    factorizes: ClassVar[bool] = False
+    name: ClassVar[str]
 
     def __check_init__(self):
         if isinstance(self.max_steps, int) and self.max_steps < 1:
@@ -77,20 +89,35 @@ class Solver(eqx.Module):
             tolerance = getattr(self, name)
             if isinstance(tolerance, (int, float)) and not tolerance >= 0:
                 raise InvalidInputError(f"{name}: must not be negative, got {tolerance}")
+        if not isinstance(self.linear_solver, LinearSolver):
+            raise InvalidInputError(
+                "linear_solver: expected one such as sobirl.DenseLU(), got "
+                f"{type(self.linear_solver).__name__}"
+            )
 
-    def init(self, mdp: SoftMDP, value: Float[Array, "S"], lu: LU | None = None) -> SolverState:
-        """The state before the first step from `value`, perhaps with an earlier solve's factors."""
-        stale = None if lu is None else jnp.array(False)
-        if lu is None and self.factorizes:
-            lu = LU.identity(len(value), value.dtype)
+    def resolve(self, mdp: SoftMDP) -> "Solver":
+        """The solver that will do the work for an MDP of this size and structure."""
+        system = jax.eval_shape(lambda mdp: mdp.policy_system(mdp.reward), mdp)
+        return dataclasses.replace(self, linear_solver=self.linear_solver.resolve(system))
+
+    @property
+    def factorizes(self) -> bool:
+        """Whether `run` holds LAPACK calls or callbacks."""
+        return self.linear_solver.factorizes
+
+    def init(self, mdp: SoftMDP, value: Float[Array, "S"], linear: State = None) -> SolverState:
+        """The state before the first step, perhaps with an earlier solve's `linear`."""
+        response = mdp.respond(value)
+        if linear is None:
+            linear = self.linear_solver.init(mdp.policy_system(response.policy))
         state = SolverState(
             value=value,
-            response=mdp.respond(value),
+            response=response,
             total_discount=mdp.total_discount(),
             shift=jnp.zeros((), value.dtype),
-            lu=lu,
-            stale=stale,
+            linear=linear,
             steps=jnp.zeros((), jnp.int32),
+            work=Work.of(sweeps=2),
         )
         return state.recentered()
 
@@ -98,11 +125,34 @@ class Solver(eqx.Module):
     def step(self, mdp: SoftMDP, state: SolverState) -> SolverState:
         """One step."""
 
-    def _moved(self, mdp: SoftMDP, state: SolverState, value: Float[Array, "S"], **changes):
-        """The state at another value."""
+    def differentiable_step(self, mdp: SoftMDP, state: SolverState) -> SolverState:
+        """One step through which derivatives can be taken."""
+        return self.step(mdp, state)
+
+    def run(self, mdp: SoftMDP, value: Float[Array, "S"], linear: State = None) -> SolverState:
+        """Steps until the tolerance or the step limit."""
+        return self.go_on(mdp, self.init(mdp, value, linear))
+
+    def go_on(self, mdp: SoftMDP, state: SolverState) -> SolverState:
+        """Further steps until the tolerance or the step limit."""
+        return jax.lax.while_loop(
+            lambda state: (state.steps < self.max_steps) & ~self.terminate(mdp, state),
+            lambda state: self.step(mdp, state),
+            state,
+        )
+
+    def _moved(
+        self, mdp: SoftMDP, state: SolverState, value: Float[Array, "S"], work: Work | None = None
+    ) -> SolverState:
+        """The state one step on, at another value."""
         response = mdp.shifted(state.shift, state.total_discount).respond(value)
+        done = state.work + Work.of(sweeps=1)
         moved = dataclasses.replace(
-            state, value=value, response=response, steps=state.steps + 1, **changes
+            state,
+            value=value,
+            response=response,
+            steps=state.steps + 1,
+            work=done if work is None else done + work,
         )
         return moved.recentered()
 
@@ -119,50 +169,174 @@ class Solver(eqx.Module):
 
 
 class ValueIteration(Solver):
-    """Soft value iteration, V ← T V: cheap steps, error shrinking by γ in each.
+    """Soft value iteration, V ← T V, with MacQueen's extrapolation where the discount is uniform.
 
-    Takes about log(1/rtol)/(1 - γ) steps of O(S²A). Prefer `PolicyIteration` unless S is large
-    or γ is far below 1.
+    The error shrinks by γ a sweep in the common constant, and by γ|λ₂| in everything else, λ₂ the
+    second eigenvalue of P_π. With D = T V - V the constant is extrapolated,
+    V ← T V + γ/(1-γ) (max D + min D)/2, so that sweeps are spent on the rest alone. Where the
+    discount varies (episodes that end) plain sweeps are made.
     """
+
+    name: ClassVar[str] = "value-iteration"
+
+    @property
+    def factorizes(self) -> bool:
+        """Sweeps alone do not."""
+        return False
 
     def step(self, mdp: SoftMDP, state: SolverState) -> SolverState:
         """One sweep."""
-        return self._moved(mdp, state, state.response.value)
+        return self._moved(mdp, state, _swept(mdp, state))
 
 
 class PolicyIteration(Solver):
     """Soft policy iteration: Newton's method on V - T V, quadratically convergent.
 
     V ← V + (I - γP_π)^{-1}(T V - V). T is convex, so it converges from any V, usually in fewer
-    than ten steps of O(S³ + S²A), whatever γ and τ.
+    than ten steps, whatever γ and τ. With dense factors a step costs O(S³ + S²A).
+
+    Args:
+        sweeps: made after a step that does not yet converge quadratically. They carry the news of
+            a changed policy to the neighbors for far less than a factorization costs. None is 0 up
+            to 2,000 states and 50 above.
     """
 
     max_steps: int | Int[Array, ""] = 200
+    sweeps: int | Int[Array, ""] | None = None
 
-    factorizes: ClassVar[bool] = True
+    name: ClassVar[str] = "policy-iteration"
 
     def step(self, mdp: SoftMDP, state: SolverState) -> SolverState:
         """Evaluate the soft-greedy policy of the current value.
 
-        A warm start may bring an earlier solve's factors. They are used (the chord method) for as
-        long as a step reduces the residual by `_CHORD`: then it costs O(S²A) instead of O(S³).
+        The linear solver may use what it knows of an earlier policy (the chord method). Where it
+        does not look at the residual of what it finds, its knowledge serves for as long as a step
+        reduces the Bellman residual by `_CHORD`. A step whose system was not solved and that does
+        not reduce the residual either is replaced by a sweep.
         """
-
-        def system():
-            return mdp.policy_system(state.response.policy)
-
+        system = mdp.policy_system(state.response.policy)
         residual = state.response.value - state.value
-        if state.stale is None:
-            matrix = system()
-            lu = factorize(jax.lax.stop_gradient(matrix))
-            value = state.value + linear_solve(matrix, residual, lu=lu)
-            return self._moved(mdp, state, value, lu=lu)
-        lu = jax.lax.cond(state.stale, lambda: factorize(system()), lambda: state.lu)
-        moved = self._moved(mdp, state, state.value + back_substitute(lu, residual), lu=lu)
-        remaining = jnp.max(jnp.abs(moved.response.value - moved.value))
+        solution = self.linear_solver.approximate(system, residual, state.linear)
+        moved = self._moved(mdp, state, state.value + solution.solution, solution.work)
         size = jnp.max(jnp.abs(residual))
-        served = remaining <= _CHORD * size
-        # Stale factors may also lead away from the solution: then the step is taken back.
-        keep = state.stale | (remaining < size)
-        moved = jax.tree.map(lambda a, b: jnp.where(keep, a, b), moved, state)
-        return dataclasses.replace(moved, stale=~served, steps=state.steps + 1)
+        remaining = jnp.max(jnp.abs(moved.response.value - moved.value))
+        converging = remaining <= _CHORD * size
+        keep = (remaining < size) | (solution.relative_residual <= _NEWTON)
+        before = dataclasses.replace(state, work=moved.work)
+        moved = jax.lax.cond(
+            keep, lambda: moved, lambda: self._moved(mdp, before, _swept(mdp, state))
+        )
+        serves = converging | jnp.array(self.linear_solver.verifies)
+        linear = jax.tree.map(
+            lambda old, new: jnp.where(serves, old, new),
+            solution.state,
+            self.linear_solver.forget(solution.state),
+        )
+        return self._smoothed(mdp, dataclasses.replace(moved, linear=linear), converging)
+
+    def _smoothed(self, mdp: SoftMDP, state: SolverState, converging: Array) -> SolverState:
+        """The state after some sweeps, unless none are needed."""
+        few = mdp.shape[0] <= DENSE_STATES
+        sweeps = (0 if few else 50) if self.sweeps is None else self.sweeps
+        if isinstance(sweeps, int) and sweeps == 0:
+            return state
+        steps = state.steps
+        state = jax.lax.fori_loop(
+            0,
+            jnp.where(converging, 0, sweeps),
+            lambda _, s: self._moved(mdp, s, _swept(mdp, s)),
+            state,
+        )
+        return dataclasses.replace(state, steps=steps)
+
+    def differentiable_step(self, mdp: SoftMDP, state: SolverState) -> SolverState:
+        """One step with a system solved to rounding."""
+        system = mdp.policy_system(state.response.policy)
+        residual = state.response.value - state.value
+        solution = linear_solve(system, residual, solver=self.linear_solver)
+        return self._moved(mdp, state, state.value + solution)
+
+
+class Auto(Solver):
+    """Policy iteration up to 2,000 states; above, value iteration, then policy iteration.
+
+    Large MDPs that mix fast are solved by a few dozen sweeps. Where the rate of the sweeps would
+    take more than `patience` of them, policy iteration goes on from there with the linear solver
+    that fits the structure. `Solution.stats` says what was done.
+    """
+
+    max_steps: int | Int[Array, ""] = 500
+
+    name: ClassVar[str] = "auto"
+
+    def resolve(self, mdp: SoftMDP) -> Solver:
+        """`PolicyIteration` or `SweepsThenNewton`."""
+        small = mdp.shape[0] <= DENSE_STATES
+        chosen = (PolicyIteration if small else SweepsThenNewton)(
+            rtol=self.rtol,
+            policy_tolerance=self.policy_tolerance,
+            max_steps=self.max_steps,
+            linear_solver=self.linear_solver,
+        )
+        return Solver.resolve(chosen, mdp)
+
+    def step(self, mdp: SoftMDP, state: SolverState) -> SolverState:
+        """As the chosen solver does."""
+        return self.resolve(mdp).step(mdp, state)
+
+
+class SweepsThenNewton(Solver):
+    """Value iteration while it is fast, then policy iteration.
+
+    Args:
+        patience: the most sweeps worth making.
+    """
+
+    max_steps: int | Int[Array, ""] = 500
+    patience: int | Int[Array, ""] = 300
+
+    name: ClassVar[str] = "value-iteration, policy-iteration"
+
+    def step(self, mdp: SoftMDP, state: SolverState) -> SolverState:
+        """One sweep."""
+        return self._moved(mdp, state, _swept(mdp, state))
+
+    def go_on(self, mdp: SoftMDP, state: SolverState) -> SolverState:
+        """Sweeps in rounds while they are fast; then Newton steps."""
+
+        def one_round(carry):
+            state, before, _ = carry
+            end = state.steps + ROUND
+            state = jax.lax.while_loop(
+                lambda s: (s.steps < end) & ~self.terminate(mdp, s),
+                lambda s: self.step(mdp, s),
+                state,
+            )
+            size, goal = self._distance(mdp, state)
+            lost = hopeless(before, size, goal, state.steps, self.patience)
+            return state, size, lost
+
+        size, _ = self._distance(mdp, state)
+        state, _, _ = jax.lax.while_loop(
+            lambda c: ~c[2] & ~self.terminate(mdp, c[0]), one_round, (state, size, jnp.array(False))
+        )
+        newton = PolicyIteration(
+            self.rtol, self.policy_tolerance, self.max_steps, self.linear_solver
+        )
+        return newton.go_on(mdp, state)
+
+    def _distance(self, mdp, state):
+        """The larger of the two error bounds, as a multiple of what is asked; and 1."""
+        accuracy = self.accuracy(mdp, state)
+        value_goal, policy_goal = accuracy.goals(self.rtol, self.policy_tolerance)
+        size = jnp.maximum(accuracy.value_bound / value_goal, accuracy.policy_bound / policy_goal)
+        return size, jnp.ones_like(size)
+
+
+def _swept(mdp: SoftMDP, state: SolverState) -> Float[Array, "S"]:
+    """T V, with the common constant extrapolated where the discount is the same everywhere."""
+    if mdp.discount.ndim:
+        return state.response.value
+    change = state.response.value - state.value
+    middle = (jnp.max(change) + jnp.min(change)) / 2
+    return state.response.value + mdp.discount / (1 - mdp.discount) * middle

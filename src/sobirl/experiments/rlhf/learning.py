@@ -1,7 +1,8 @@
 """What the options of `sobirl run rlhf` make of followers, rewards and rounds."""
 
-import functools
 import math
+
+from jax.tree_util import Partial
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.actor_learner import ActorLearner
@@ -53,7 +54,7 @@ def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> Preference
             keep_states=chosen.method == "sobirl" and chosen.horizon != 0,
         ),
         rewards=None if chosen.method == "ground-truth" else _rewards(chosen, calls),
-        model=functools.partial(
+        model=Partial(
             RewardModel,
             spec.stacked_shape,
             members=chosen.members,

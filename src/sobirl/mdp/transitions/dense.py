@@ -1,5 +1,6 @@
 """A transition law as a full table."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.experimental.sparse import BCOO
@@ -48,6 +49,21 @@ class Dense(TransitionOperator):
     def push(self, weights: Float[Array, "S A"]) -> Float[Array, "S"]:
         """Σ_{s,a} weights(s,a) P(s'|s,a)."""
         return jnp.tensordot(weights, self.probabilities, axes=2)
+
+    @property
+    def num_successors(self) -> int:
+        """S."""
+        return self.shape[0]
+
+    def place(
+        self, state: Int[Array, "*N"], action: Int[Array, "*N"], next_state: Int[Array, "*N"]
+    ) -> Int[Array, "*N"]:
+        """The next state itself."""
+        return next_state
+
+    def reweighted(self, probabilities: Float[Array, "S A S"]) -> "Dense":
+        """Another table."""
+        return eqx.tree_at(lambda t: t.probabilities, self, probabilities)
 
     def next_state(
         self, uniform: Float[Array, "*N"], state: Int[Array, "*N"], action: Int[Array, "*N"]

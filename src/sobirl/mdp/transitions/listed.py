@@ -35,6 +35,20 @@ class Listed(TransitionOperator):
         states, actions = self.shape
         return states * actions * self.num_successors
 
+    def place(
+        self, state: Int[Array, "*N"], action: Int[Array, "*N"], next_state: Int[Array, "*N"]
+    ) -> Int[Array, "*N"]:
+        """The first place at which the successors have that state."""
+
+        def single(state, action, next_state):
+            return jnp.argmax(self.successors_of(state, action)[0] == next_state)
+
+        return jnp.vectorize(single)(state, action, next_state)
+
+    def reweighted(self, probabilities: Float[Array, "S A K"]) -> SuccessorList:
+        """A list of the same successors with other probabilities."""
+        return self.as_list().reweighted(probabilities)
+
     def next_state(
         self, uniform: Float[Array, "*N"], state: Int[Array, "*N"], action: Int[Array, "*N"]
     ) -> Int[Array, "*N"]:

@@ -43,6 +43,21 @@ class TransitionOperator(eqx.Module):
     ) -> Float[Array, "*N"]:
         """P(s'|s,a) of single transitions; differentiable."""
 
+    @property
+    def num_successors(self) -> int:
+        """K: the most next states that a state and action can have."""
+        raise NotImplementedError(f"{type(self).__name__} does not number its successors")
+
+    def place(
+        self, state: Int[Array, "*N"], action: Int[Array, "*N"], next_state: Int[Array, "*N"]
+    ) -> Int[Array, "*N"]:
+        """Which of its K successors next_state is, for tables (S,A,K) of what was seen."""
+        raise NotImplementedError(f"{type(self).__name__} does not number its successors")
+
+    def reweighted(self, probabilities: Float[Array, "S A K"]) -> "TransitionOperator":
+        """The law with the same successors and other probabilities; they are not checked."""
+        raise NotImplementedError(f"{type(self).__name__} does not number its successors")
+
     def sample(
         self, key: Key[Array, ""], state: Int[Array, "*N"], action: Int[Array, "*N"]
     ) -> Int[Array, "*N"]:

@@ -130,12 +130,12 @@ class SuccessorList(TransitionOperator):
 
     def expect(self, values: Float[Array, "S"]) -> Float[Array, "S A"]:
         """Σ_s' P(s'|s,a) values(s')."""
-        if len(self.successors) <= SMALL or self._places > MOST_TERMS:
+        if len(self.successors) <= SMALL or self.num_successors > MOST_TERMS:
             return jnp.sum(self.probabilities * values[self.successors], axis=-1)
         # Written out: XLA makes one parallel loop of this sum, several times quicker on CPUs.
         terms = [
             self.probabilities[..., k] * _take(values, self.successors[..., k])
-            for k in range(self._places)
+            for k in range(self.num_successors)
         ]
         return sum(terms[1:], start=terms[0])
 
@@ -160,13 +160,13 @@ class SuccessorList(TransitionOperator):
         # The barrier keeps together what XLA may do once, before a solver's loop.
         kept = jax.lax.optimization_barrier([chances(places) for places in columns])
         terms = [
-            chance * _take(weights, places // self._places)
+            chance * _take(weights, places // self.num_successors)
             for chance, places in zip(kept, columns, strict=True)
         ]
         total = sum(terms[1:], start=terms[0])
         if incoming.rest.size:
             targets = _take(self.successors.ravel(), incoming.rest)
-            flow = chances(incoming.rest) * _take(weights, incoming.rest // self._places)
+            flow = chances(incoming.rest) * _take(weights, incoming.rest // self.num_successors)
             total = total.at[targets].add(flow)
         return total
 
@@ -176,9 +176,19 @@ class SuccessorList(TransitionOperator):
         return Structure(self.incoming, self.known_bandwidth)
 
     @property
-    def _places(self) -> int:
+    def num_successors(self) -> int:
         """K."""
         return self.successors.shape[-1]
+
+    def place(
+        self, state: Int[Array, "*N"], action: Int[Array, "*N"], next_state: Int[Array, "*N"]
+    ) -> Int[Array, "*N"]:
+        """The first place at which the list has that state."""
+        return jnp.argmax(self.successors[state, action] == next_state[..., None], axis=-1)
+
+    def reweighted(self, probabilities: Float[Array, "S A K"]) -> "SuccessorList":
+        """The same successors with other probabilities."""
+        return eqx.tree_at(lambda t: t.probabilities, self, probabilities)
 
     def next_state(
         self, uniform: Float[Array, "*N"], state: Int[Array, "*N"], action: Int[Array, "*N"]
