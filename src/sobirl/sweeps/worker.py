@@ -1,0 +1,49 @@
+"""A worker process of `LocalEngine`: jobs come as lines of JSON, and a line answers each.
+
+    python -m sobirl.sweeps.worker
+
+The first line has the settings. The process ends with its standard input: at once if it has nothing
+to do; otherwise, because then its sweep was killed, once what was done of the cell is kept.
+"""
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+
+from sobirl.sweeps.work import Job, Settings, work_in_this_process
+
+
+def main() -> None:
+    """Work until there is nothing left."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what experiments print goes to the log
+    jobs: queue.Queue[Job | None] = queue.Queue()
+    busy = threading.Event()
+    settings = Settings(**json.loads(sys.stdin.readline()))
+
+    def read() -> None:
+        for line in sys.stdin:
+            busy.set()
+            jobs.put(Job(**json.loads(line)))
+        if busy.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
+        jobs.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    while (job := jobs.get()) is not None:
+        answer = {"id": job.id, "error": work_in_this_process(settings, job)}
+        busy.clear()
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:  # its sweep says what there is to say
+        pass
+    except BrokenPipeError:  # its sweep is gone
+        pass
+    os._exit(0)
