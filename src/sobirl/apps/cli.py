@@ -129,6 +129,7 @@ def _app(started: float) -> App:
         out: Path | None = None,
         engine: Literal["local", "ray"] = "local",
         workers: int | None = None,
+        batch: int | None = None,
         address: str | None = None,
         cpus: float = 1.0,
         gpus: float = 0.0,
@@ -158,6 +159,9 @@ def _app(started: float) -> App:
             Worker processes of this machine, or a Ray cluster.
         workers
             Worker processes of the engine local; by default one a processor.
+        batch
+            The most cells that are computed in one program; 1 for each by itself. By default 16,
+            as far as every worker has something to do.
         address
             Of the Ray cluster; by default RAY_ADDRESS, or one of this machine.
         cpus
@@ -176,6 +180,7 @@ def _app(started: float) -> App:
             out,
             engine,
             workers=workers,
+            batch=batch,
             address=address,
             cpus=cpus,
             gpus=gpus,

@@ -106,6 +106,7 @@ def sweep(
     engine: str,
     *,
     workers: int | None,
+    batch: int | None,
     address: str | None,
     cpus: float,
     gpus: float,
@@ -138,7 +139,7 @@ def sweep(
     swept = run_sweep(
         cells,
         folder,
-        LocalEngine(workers) if engine == "local" else RayEngine(address, cpus, gpus),
+        LocalEngine(workers, batch) if engine == "local" else RayEngine(address, cpus, gpus, batch),
         modules=description.modules,
         cache=cache,
         progress=False if quiet else None,

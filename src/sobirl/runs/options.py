@@ -56,6 +56,9 @@ class RunOptions(abc.ABC):
     values: ClassVar[Sequence[str]] = ()
     """The metrics of `summary.json` that a report shows; all of them by default."""
 
+    batched: ClassVar[Sequence[str]] = ()
+    """The options in which runs may differ that `run_batch` computes in one program."""
+
     out: Path | None = aside(None)
     """Directory of the run, made new. By default runs/PROBLEM-N with the first free N."""
     force: bool = aside(False)
@@ -115,6 +118,17 @@ class RunOptions(abc.ABC):
     @abc.abstractmethod
     def run(self, recorder: "Recorder | None" = None) -> "Outcome":
         """Compute everything; write nothing but what the recorder keeps of a run of many steps."""
+
+    @classmethod
+    def run_batch(
+        cls, runs: Sequence[Any], recorders: "Sequence[Recorder | None]"
+    ) -> "list[Outcome]":
+        """As `run`, of several runs that are alike but for `batched`, in one program.
+
+        Raises:
+            InvalidInputError: they cannot share a program; each can be run alone.
+        """
+        raise InvalidInputError(f"{cls.problem}: runs of it share no program")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,11 @@
 """Sweeps: many runs over commands, methods, options and seeds, on one machine or a cluster.
 
-from sobirl.sweeps import Cell, LocalEngine, run_sweep
+    from sobirl.sweeps import Cell, LocalEngine, run_sweep
 
-cells = [Cell("random-mdp", {"method": "exact", "seed": seed}) for seed in range(5)]
-swept = run_sweep(cells, "sweeps/mine", LocalEngine(workers=2))
+    cells = [Cell("random-mdp", {"method": "exact", "seed": seed}) for seed in range(5)]
+    swept = run_sweep(cells, "sweeps/mine", LocalEngine(workers=2))
+
+The same from a file: `read_config("sweep.toml").cells()`.
 """
 
 from typing import TYPE_CHECKING

@@ -55,7 +55,8 @@ class Cell:
                 )
         options = decode(kind, dict(self.options))
         paths = {n: v.absolute() for n, v in vars(options).items() if isinstance(v, Path)}
-        return dataclasses.replace(options, quiet=True, **paths)
+        changes: dict[str, Any] = {"quiet": True, **paths}
+        return dataclasses.replace(options, **changes)
 
     @functools.cached_property
     def id(self) -> str:
@@ -79,6 +80,17 @@ class Cell:
         """The given options in what JSON has, paths absolute: for a process in another folder."""
         values = encode(self.run_options)
         return {name: values[name] for name in self.options}
+
+    @property
+    def program(self) -> str:
+        """What cells have in common that may be computed in one program."""
+        kind = type(self.run_options)
+        if not kind.batched:
+            return self.id
+        values = encode(self.run_options)
+        asides = [field.name for field in dataclasses.fields(kind) if field.metadata.get("aside")]
+        kept = {n: v for n, v in values.items() if n not in (*asides, *kind.batched)}
+        return json.dumps([self.command, kept], sort_keys=True)
 
     def named(self, varied: Collection[str]) -> str:
         """The cell for people: its command and those of its options.

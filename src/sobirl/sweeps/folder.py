@@ -1,10 +1,12 @@
 """The folder of a sweep: a run directory for every cell, and what else is known of it.
 
-cells/ID       the cell's run directory
-claims/ID      locked by the process that works on the cell, which writes its name into it
-errors/ID.txt  the error that ended the last attempt: its message, and the traceback
-logs           what worker processes print
-sweep.csv      the table, and sweep.parquet
+    cells/ID       the cell's run directory
+    claims/ID      locked by the process that works on the cell, which writes its name into it
+    errors/ID.txt  the error that ended the last attempt: its message, and the traceback
+    logs           what worker processes print
+    sweep.csv      the table, and sweep.parquet
+
+A cell is done when its run is: nothing else is kept of that.
 """
 
 import contextlib
@@ -17,7 +19,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Literal
 
-from sobirl.core.locks import lock
+from sobirl.core.locks import is_locked, lock
 from sobirl.runs.files import write_file
 from sobirl.runs.saved import SUMMARY
 
@@ -73,6 +75,13 @@ class SweepFolder:
             try:
                 yield
             finally:
+                claim.write_text("")
+
+    def forget_dead(self, cells: Collection[str]) -> None:
+        """Take back what killed processes wrote into the claims of these cells."""
+        for cell in cells:
+            claim = self.path / "claims" / cell
+            if claim.exists() and claim.stat().st_size > 0 and not is_locked(claim):
                 claim.write_text("")
 
     def running(self, cells: Collection[str]) -> list[str]:

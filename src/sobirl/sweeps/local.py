@@ -8,14 +8,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.sweeps.engines import ATTEMPTS, Answer
+from sobirl.sweeps.engines import ATTEMPTS, batches
 from sobirl.sweeps.folder import SweepFolder
-from sobirl.sweeps.work import Job, Settings, cores
+from sobirl.sweeps.work import Answer, Job, Settings, cores
 
 # Seconds in which a worker that is asked to end should have saved what it has.
 _GRACE = 60.0
@@ -25,68 +26,77 @@ _GRACE = 60.0
 class LocalEngine:
     """Worker processes of this machine.
 
-    JAX is loaded, and a program compiled, once for the many cells of a worker. A worker that dies is
-    replaced, and its cell is done again.
+    JAX is loaded, and a program compiled, once for the many cells of a worker. A worker that dies
+    is replaced, and its cell is done again.
 
     Args:
         workers: how many; by default one a processor that this process may use.
+        batch: the most cells that are computed in one program; 1 for each by itself.
     """
 
     workers: int | None = None
+    batch: int | None = None
 
     def __post_init__(self):
-        if self.workers is not None and self.workers < 1:
-            raise InvalidInputError(f"workers: must be at least 1, got {self.workers}")
+        for name in ("workers", "batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidInputError(f"{name}: must be at least 1, got {value}")
 
-    def carry_out(self, jobs: Sequence[Job], settings: Settings) -> Iterator[Answer | None]:
+    def carry_out(
+        self, groups: Sequence[Sequence[Job]], settings: Settings
+    ) -> Iterator[Answer | None]:
         """See `Engine`."""
-        folder = SweepFolder(Path(settings.folder))
-        waiting, deaths = deque(jobs), dict.fromkeys((job.id for job in jobs), 0)
+        number = self.workers or cores()
+        waiting = deque(batches(groups, number, self.batch))
+        left = sum(map(len, waiting))
+        deaths: Counter[str] = Counter()
         events: queue.Queue[tuple[_Worker, str | None]] = queue.Queue()
-        number = min(self.workers or cores(), len(jobs))
-        workers = [_Worker(n, settings, number, events) for n in range(number)]
-        left = len(jobs)
+        number = min(number, len(waiting))
+        workers: list[_Worker] = []
         try:
+            workers += (_Worker(n, settings, number, events) for n in range(number))
             while left:
                 for worker in workers:
-                    if worker.job is None and waiting:
+                    if not worker.jobs and waiting:
                         worker.give(waiting.popleft())
                 try:
                     worker, line = events.get(timeout=0.2)
                 except queue.Empty:
                     yield None
                     continue
-                job = worker.job
                 if line is not None:
-                    worker.job = None
+                    answer = Answer(**json.loads(line))
+                    del worker.jobs[answer.id]
                     left -= 1
-                    yield Answer(**json.loads(line))
+                    yield answer
                     continue
-                # It is dead.
-                end = worker.end()
+                # It is dead. One of its cells may be to blame: they are done again one by one.
+                end, jobs = worker.end(), list(worker.jobs.values())
                 workers[worker.number] = _Worker(worker.number, settings, number, events)
-                if job is None:
-                    continue
-                deaths[job.id] += 1
-                if deaths[job.id] < ATTEMPTS:
-                    waiting.append(job)
-                    continue
-                left -= 1
-                log = folder.path / "logs" / worker.log
-                what = InvalidInputError(
-                    f"its process ended {ATTEMPTS} times, by {end}; see {log}", details=""
-                )
-                yield Answer(job.id, folder.write_error(job.id, what))
+                deaths.update(job.id for job in jobs[:1])
+                for job in jobs:
+                    if deaths[job.id] < ATTEMPTS:
+                        waiting.append([job])
+                        continue
+                    left -= 1
+                    log = Path(settings.folder) / "logs" / worker.log
+                    yield _gave_up(settings, job, f"{end}; see {log}")
         finally:
             _end(workers)
 
 
+def _gave_up(settings: Settings, job: Job, end: str) -> Answer:
+    error = InvalidInputError(f"its process ended {ATTEMPTS} times, the last one by {end}")
+    return Answer(job.id, SweepFolder(Path(settings.folder)).write_error(job.id, error))
+
+
 class _Worker:
-    """A process, the job that it has, and a thread that passes on what it says."""
+    """A process, the jobs that it has, and a thread that passes on what it says."""
 
     def __init__(self, number: int, settings: Settings, workers: int, events: queue.Queue):
         self.number, self.log = number, f"worker-{number}.txt"
-        self.job: Job | None = None
+        self.jobs: dict[str, Job] = {}
         environment = dict(os.environ)
         if workers > 1:  # a GPU that they share is not for the first of them alone
             environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -111,15 +121,15 @@ class _Worker:
 
         threading.Thread(target=listen, daemon=True).start()
 
-    def give(self, job: Job) -> None:
-        """Have it do a job."""
-        self.job = job
-        self._say(dataclasses.asdict(job))
+    def give(self, jobs: Sequence[Job]) -> None:
+        """Have it do some jobs."""
+        self.jobs = {job.id: job for job in jobs}
+        self._say([dataclasses.asdict(job) for job in jobs])
 
     def ask_to_end(self) -> None:
-        """Let it end, or ask it to, if it has a job."""
+        """Let it end, or ask it to, if it has something to do."""
         try:
-            if self.job is not None:
+            if self.jobs:
                 self.process.send_signal(signal.SIGTERM)
             if self.process.stdin is not None:
                 self.process.stdin.close()
@@ -139,7 +149,7 @@ class _Worker:
             code = self.process.wait()
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
-    def _say(self, content: dict) -> None:
+    def _say(self, content: Any) -> None:
         assert self.process.stdin is not None  # it has a pipe
         try:
             self.process.stdin.write(json.dumps(content) + "\n")

@@ -2,14 +2,16 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.sweeps.engines import ATTEMPTS, Answer
+from sobirl.sweeps.engines import ATTEMPTS, batches
 from sobirl.sweeps.folder import SweepFolder
-from sobirl.sweeps.work import Job, Settings, work_in_this_process
+from sobirl.sweeps.work import Answer, Job, Settings, work_in_this_process
 
 # Seconds in which a task that is canceled should have saved what it has.
 _GRACE = 60.0
@@ -26,11 +28,13 @@ class RayEngine:
         address: of the cluster, for example "auto" or "ray://head:10001".
         cpus: processors that a cell takes.
         gpus: GPUs that a cell takes, perhaps a part of one.
+        batch: the most cells that are computed in one program; 1 for each by itself.
     """
 
     address: str | None = None
     cpus: float | int = 1
     gpus: float | int = 0
+    batch: int | None = None
 
     def __post_init__(self):
         try:
@@ -39,44 +43,40 @@ class RayEngine:
             raise InvalidInputError(
                 "engine ray needs a further package: pip install 'sobirl[ray]'"
             ) from error
+        if self.batch is not None and self.batch < 1:
+            raise InvalidInputError(f"batch: must be at least 1, got {self.batch}")
         for name in ("cpus", "gpus"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InvalidInputError(f"{name}: must be 0 or more, got {getattr(self, name)}")
 
-    def carry_out(self, jobs: Sequence[Job], settings: Settings) -> Iterator[Answer | None]:
+    def carry_out(
+        self, groups: Sequence[Sequence[Job]], settings: Settings
+    ) -> Iterator[Answer | None]:
         """See `Engine`."""
         import ray
 
         with self._cluster():
+            slots = ray.cluster_resources().get("CPU", 1) // (self.cpus or 1)
+            given = batches(groups, max(int(slots), 1), self.batch)
             task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=ATTEMPTS - 1)(
                 _task
             )
             told = dataclasses.asdict(settings)
-            tasks = {task.remote(told, dataclasses.asdict(job)): job for job in jobs}
+            tasks = {
+                task.remote(told, [dataclasses.asdict(j) for j in jobs]): jobs for jobs in given
+            }
             left = list(tasks)
             try:
                 while left:
                     ended, left = ray.wait(left, timeout=0.2)
                     for reference in ended:
-                        yield Answer(tasks[reference].id, self._error(reference, tasks, settings))
+                        yield from _answers(reference, tasks[reference], settings)
                     yield None
             finally:
                 for reference in left:
                     ray.cancel(reference)  # a KeyboardInterrupt there, which saves what was done
                 if left:
                     ray.wait(left, num_returns=len(left), timeout=_GRACE)
-
-    def _error(self, reference, tasks: dict, settings: Settings) -> str:
-        """What went wrong with a task that has ended."""
-        import ray
-
-        try:
-            return ray.get(reference)
-        except ray.exceptions.RayError as error:
-            folder = SweepFolder(Path(settings.folder))
-            what = InvalidInputError(f"Ray gave it up: {str(error).splitlines()[0]}")
-            what.details = str(error)
-            return folder.write_error(tasks[reference].id, what)
 
     @contextlib.contextmanager
     def _cluster(self) -> Iterator[None]:
@@ -88,7 +88,7 @@ class RayEngine:
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
-            ray.init(address=self.address, log_to_driver=False, logging_level="warning")
+            ray.init(address=self.address, log_to_driver=False, logging_level=logging.WARNING)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise InvalidInputError(
                 f"address: cannot connect to a Ray cluster: {str(error).splitlines()[0]}"
@@ -99,6 +99,26 @@ class RayEngine:
             ray.shutdown()
 
 
-def _task(settings: dict, job: dict) -> str:
+def _task(settings: dict, jobs: list[dict]) -> list[dict]:
     """What a Ray worker does: the same as any worker."""
-    return work_in_this_process(Settings(**settings), Job(**job))
+    answers = work_in_this_process(Settings(**settings), [Job(**job) for job in jobs])
+    return [dataclasses.asdict(answer) for answer in answers]
+
+
+def _answers(reference: Any, jobs: Sequence[Job], settings: Settings) -> list[Answer]:
+    """Of a task that has ended."""
+    import ray
+
+    try:
+        return [Answer(**answer) for answer in ray.get(reference)]
+    except ray.exceptions.RayError as error:
+        folder = SweepFolder(Path(settings.folder))
+        what = InvalidInputError(
+            f"Ray gave it up after {ATTEMPTS} times: {str(error).splitlines()[0]}",
+            details=str(error),
+        )
+        undone = {job.id for job in jobs if not folder.is_done(job.id)}
+        return [
+            Answer(job.id, folder.write_error(job.id, what) if job.id in undone else "")
+            for job in jobs
+        ]

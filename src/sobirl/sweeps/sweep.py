@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from sobirl.bilevel.interrupts import termination_as_interrupt
@@ -16,7 +16,7 @@ from sobirl.sweeps.engines import Engine
 from sobirl.sweeps.folder import SweepFolder
 from sobirl.sweeps.local import LocalEngine
 from sobirl.sweeps.table import Row, Table, write_table
-from sobirl.sweeps.work import Job, Settings, import_modules
+from sobirl.sweeps.work import Answer, Job, Settings, import_modules
 
 _TABLE_SECONDS = 10.0
 
@@ -107,18 +107,21 @@ def _carry_out(
 ) -> Swept:
     table, names = Table(cells, folder), varied(cells)
     left = {cell.id: cell for cell in cells if not folder.is_done(cell.id)}
-    jobs = [Job(id, cell.command, cell.explicit) for id, cell in left.items()]
+    groups: dict[str, list[Job]] = {}
+    for id, cell in left.items():
+        groups.setdefault(cell.program, []).append(Job(id, cell.command, cell.explicit))
     for id in left:
         folder.forget_error(id)
+    folder.forget_dead(left)
     progress = progress_of.Progress(cells, [c.id for c in cells if c.id not in left])
     written = time.monotonic()
     try:
         with (
             termination_as_interrupt(),
-            progress_of.shown(progress, wanted if jobs else False),
-            contextlib.closing(engine.carry_out(jobs, settings)) as answers,
+            progress_of.shown(progress, wanted if groups else False),
+            _closing(engine.carry_out(list(groups.values()), settings)) as answers,
         ):
-            for answer in answers if jobs else ():
+            for answer in answers if groups else ():
                 if answer is not None:
                     del left[answer.id]
                     progress.end(answer.id, failed=bool(answer.error))
@@ -140,3 +143,13 @@ def _carry_out(
         if row["status"] != "done"
     }
     return Swept(folder.path, rows, write_table(rows, folder.path), failures)
+
+
+@contextlib.contextmanager
+def _closing(answers: Iterator[Answer | None]) -> Iterator[Iterator[Answer | None]]:
+    """End the engine's work as soon as ours does."""
+    try:
+        yield answers
+    finally:
+        if isinstance(answers, Generator):
+            answers.close()

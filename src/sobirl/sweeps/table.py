@@ -16,16 +16,8 @@ from sobirl.sweeps.folder import SweepFolder
 
 Row = dict[str, Any]
 
-_STATE = (
-    "cell",
-    "command",
-    "status",
-    "error",
-    "steps",
-    "seconds",
-    "compile_seconds",
-    "run_seconds",
-)
+_TIMES = ("seconds", "compile_seconds", "run_seconds")
+_STATE = ("cell", "command", "status", "error", "steps", *_TIMES)
 # Entries of a summary that the table has otherwise.
 _ELSEWHERE = ("problem", "metrics", "status", "wall_seconds", *_STATE)
 
@@ -122,9 +114,13 @@ def _text(value: Any) -> Any:
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
 
 
-def _typed(values: list[Any]) -> list[Any]:
+def _typed(values: list[Any]) -> Any:
     """A column of one type: numbers, truth values, or text of whatever is mixed."""
+    import pyarrow
+
     kinds = {type(value) for value in values if value is not None}
+    if not kinds:
+        return pyarrow.array(values, pyarrow.string())
     if kinds <= {int, float}:
         return [float(v) if v is not None and float in kinds else v for v in values]
     if len(kinds) > 1:

@@ -1,10 +1,11 @@
 """What every worker does, wherever it is: prepare once, then carry out one cell after another."""
 
+import contextlib
 import dataclasses
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sobirl.runs.options import RunOptions
 from sobirl.sweeps.folder import SweepFolder
 
 # A compiled program holds some 2 MB, and memory maps, of which Linux gives a process 65,530.
-_MOST_CELLS = 50
+_MOST_CELLS = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,19 @@ class Job:
     options: dict[str, Any]
 
 
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """A cell that has ended.
+
+    Attributes:
+        id: of the cell.
+        error: what went wrong, in one line; empty if nothing did.
+    """
+
+    id: str
+    error: str
+
+
 def import_modules(modules: Sequence[str], home: str) -> None:
     """Import modules with commands and methods of a user's own.
 
@@ -79,16 +93,29 @@ def prepare(settings: Settings) -> None:
     import_modules(settings.modules, settings.home)
 
 
-def work(settings: Settings, job: Job) -> str:
-    """Carry out a cell, or go on with it: nothing that is done is done again.
+def work(settings: Settings, jobs: Sequence[Job]) -> Iterator[Answer]:
+    """Carry out cells, or go on with them: nothing that is done is done again.
 
-    Returns:
-        what went wrong, in one line; empty if nothing did.
+    Several are computed in one program, but for those that are half-done; where that fails, or they
+    are not as alike as they seemed, one by one.
+
+    Yields:
+        an answer for each.
 
     Raises:
-        KeyboardInterrupt: the process was asked to end; what was done of the cell is kept.
+        KeyboardInterrupt: the process was asked to end; what was done of the cells is kept.
     """
     folder = SweepFolder(Path(settings.folder))
+    fresh = [job for job in jobs if not folder.run(job.id).exists()]
+    if len(fresh) > 1:
+        with contextlib.suppress(Exception, SystemExit):  # the one at fault will say it alone
+            _carry_out_batch(folder, fresh)
+    for job in jobs:
+        yield Answer(job.id, _work_on(folder, job))
+
+
+def _work_on(folder: SweepFolder, job: Job) -> str:
+    """What went wrong with a cell, in one line; empty if nothing did."""
     try:
         with folder.claimed(job.id):
             if not folder.is_done(job.id):
@@ -105,7 +132,7 @@ def _carry_out(folder: SweepFolder, job: Job) -> None:
     from sobirl.runs.saved import is_run
 
     path = folder.run(job.id)
-    options = options_of_job(folder, job)
+    options = _options_of(folder, job)
     if is_run(path):
         try:
             engine.resume(path, lambda saved: options_of(saved, type(options)))
@@ -115,7 +142,16 @@ def _carry_out(folder: SweepFolder, job: Job) -> None:
     engine.carry_out(options)
 
 
-def options_of_job(folder: SweepFolder, job: Job) -> RunOptions:
+def _carry_out_batch(folder: SweepFolder, jobs: Sequence[Job]) -> None:
+    from sobirl.runs import engine
+
+    with contextlib.ExitStack() as held:
+        for job in jobs:
+            held.enter_context(folder.claimed(job.id))
+        engine.carry_out_batch([_options_of(folder, job) for job in jobs])
+
+
+def _options_of(folder: SweepFolder, job: Job) -> RunOptions:
     """The options with which a cell is run."""
     ours = {"out": folder.run(job.id), "quiet": True}
     return decode(EXPERIMENTS[job.command], {**job.options, **ours})
@@ -125,19 +161,19 @@ _prepared: set[str] = set()
 _cells = 0
 
 
-def work_in_this_process(settings: Settings, job: Job) -> str:
+def work_in_this_process(settings: Settings, jobs: Sequence[Job]) -> Iterator[Answer]:
     """`prepare`, where that has not been done, and `work`; memory is kept within bounds."""
     global _cells
     if str(settings) not in _prepared:
         prepare(settings)
         _prepared.add(str(settings))
-    message = work(settings, job)
-    _cells += 1
-    if _cells % _MOST_CELLS == 0:
+    yield from work(settings, jobs)
+    _cells += len(jobs)
+    if _cells >= _MOST_CELLS:
         import jax
 
         jax.clear_caches()
-    return message
+        _cells = 0
 
 
 def cores() -> int:

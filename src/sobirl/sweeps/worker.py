@@ -6,6 +6,7 @@ The first line has the settings. The process ends with its standard input: at on
 to do; otherwise, because then its sweep was killed, once what was done of the cell is kept.
 """
 
+import dataclasses
 import json
 import os
 import queue
@@ -20,23 +21,24 @@ def main() -> None:
     """Work until there is nothing left."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what experiments print goes to the log
-    jobs: queue.Queue[Job | None] = queue.Queue()
+    given: queue.Queue[list[Job] | None] = queue.Queue()
     busy = threading.Event()
     settings = Settings(**json.loads(sys.stdin.readline()))
 
     def read() -> None:
         for line in sys.stdin:
             busy.set()
-            jobs.put(Job(**json.loads(line)))
+            given.put([Job(**job) for job in json.loads(line)])
         if busy.is_set():
             os.kill(os.getpid(), signal.SIGTERM)
-        jobs.put(None)
+        given.put(None)
 
     threading.Thread(target=read, daemon=True).start()
-    while (job := jobs.get()) is not None:
-        answer = {"id": job.id, "error": work_in_this_process(settings, job)}
-        busy.clear()
-        print(json.dumps(answer), file=answers, flush=True)
+    while (jobs := given.get()) is not None:
+        for answer in work_in_this_process(settings, jobs):
+            if answer.id == jobs[-1].id:
+                busy.clear()  # before its sweep knows, which may then let it end
+            print(json.dumps(dataclasses.asdict(answer)), file=answers, flush=True)
 
 
 if __name__ == "__main__":
