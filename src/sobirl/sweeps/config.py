@@ -153,11 +153,11 @@ def as_config(content: Mapping[str, Any]) -> SweepConfig:
     try:
         return SweepConfig.model_validate(content)
     except ValidationError as error:
-        places: dict[str, list[str]] = {}
+        places: dict[tuple[str, str], list[str]] = {}  # of a union every member complains
         for entry in error.errors():
-            place, sentence = _sentence(entry)
-            places.setdefault(place, []).append(sentence)
-        found = [f"{place} {' or '.join(dict.fromkeys(s))}" for place, s in places.items()]
+            place, sentence, value = _mistake(entry)
+            places.setdefault((place, value), []).append(sentence)
+        found = (f"{p} {' or '.join(dict.fromkeys(s))}{value}" for (p, value), s in places.items())
         raise InvalidInputError("; ".join(found)) from None
 
 
@@ -211,14 +211,15 @@ def _field(option: str) -> str:
     return option.removeprefix("--").replace("-", "_")
 
 
-def _sentence(entry: Any) -> tuple[str, str]:
-    """Where a mistake is, and what pydantic asks for there."""
-    names = {"int", "str", "StrictInt", "StrictFloat", "list"}
-    place = [str(p) for p in entry["loc"] if not any(str(p).startswith(n) for n in names)]
+def _mistake(entry: Any) -> tuple[str, str, str]:
+    """Where a mistake is, what pydantic asks for there, and what there was."""
+    unions = ("[", "constrained-")
+    steps = [str(p) for p in entry["loc"] if not any(word in str(p) for word in unions)]
+    place = [step for step in steps if step not in ("int", "str", "float")]
     where = ".".join(place)
     if entry["type"] == "extra_forbidden":
         kind = Draw if "random" in place[:-1] else Part if len(place) > 1 else SweepConfig
-        return where, f"is unknown{meant(place[-1], kind.model_fields)}"
+        return where, f"is unknown{meant(place[-1], kind.model_fields)}", ""
     message = entry["msg"].removeprefix("Input ").removeprefix("Value error, ")
     value = "" if isinstance(entry["input"], dict) else f", got {entry['input']!r}"
-    return where, f"{message[0].lower()}{message[1:]}{value}"
+    return where, f"{message[0].lower()}{message[1:]}", value

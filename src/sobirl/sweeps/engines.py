@@ -1,7 +1,7 @@
 """Who does the work of a sweep: the contract of engines, and how they share it out."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sobirl.sweeps.work import Answer, Job, Settings
 
@@ -11,6 +11,7 @@ ATTEMPTS = 3
 LARGEST_BATCH = 16
 
 
+@runtime_checkable
 class Engine(Protocol):
     """`LocalEngine` and `RayEngine` are such; both call `work_in_this_process` in the end."""
 

@@ -1,5 +1,6 @@
 """`LocalEngine`: worker processes of this machine, each of which does many cells."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -77,7 +78,7 @@ class LocalEngine:
                 deaths.update(job.id for job in jobs[:1])
                 for job in jobs:
                     if deaths[job.id] < ATTEMPTS:
-                        waiting.append([job])
+                        waiting.appendleft([job])
                         continue
                     left -= 1
                     log = Path(settings.folder) / "logs" / worker.log
@@ -127,14 +128,10 @@ class _Worker:
         self._say([dataclasses.asdict(job) for job in jobs])
 
     def ask_to_end(self) -> None:
-        """Let it end, or ask it to, if it has something to do."""
-        try:
-            if self.jobs:
-                self.process.send_signal(signal.SIGTERM)
-            if self.process.stdin is not None:
-                self.process.stdin.close()
-        except OSError:
-            pass  # it is gone already
+        """Let it end; if it has something to do, once that is saved."""
+        assert self.process.stdin is not None  # it has a pipe
+        with contextlib.suppress(OSError):  # it is gone already
+            self.process.stdin.close()
 
     def end(self) -> str:
         """Wait for it, or kill it.

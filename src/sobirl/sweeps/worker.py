@@ -6,6 +6,7 @@ The first line has the settings. The process ends with its standard input: at on
 to do; otherwise, because then its sweep was killed, once what was done of the cell is kept.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -14,6 +15,7 @@ import signal
 import sys
 import threading
 
+from sobirl.bilevel.interrupts import termination_as_interrupt
 from sobirl.sweeps.work import Job, Settings, work_in_this_process
 
 
@@ -42,10 +44,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    # Nobody is there to be told: the sweep says what there is to say, or is gone.
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError), termination_as_interrupt():
         main()
-    except KeyboardInterrupt:  # its sweep says what there is to say
-        pass
-    except BrokenPipeError:  # its sweep is gone
-        pass
     os._exit(0)
