@@ -58,8 +58,10 @@ class LocalEngine:
         try:
             workers += (_Worker(n, settings, number, events) for n in range(number))
             while left:
-                for worker in workers:
-                    if not worker.jobs and waiting:
+                for n, worker in enumerate(workers):
+                    if waiting and not worker.jobs:
+                        if worker.process.poll() is not None:
+                            workers[n] = worker = _Worker(n, settings, number, events)
                         worker.give(waiting.popleft())
                 try:
                     worker, line = events.get(timeout=0.2)
@@ -73,8 +75,7 @@ class LocalEngine:
                     yield answer
                     continue
                 # It is dead. One of its cells may be to blame: they are done again one by one.
-                end, jobs = worker.end(), list(worker.jobs.values())
-                workers[worker.number] = _Worker(worker.number, settings, number, events)
+                end, jobs, worker.jobs = worker.end(), list(worker.jobs.values()), {}
                 deaths.update(job.id for job in jobs[:1])
                 for job in jobs:
                     if deaths[job.id] < ATTEMPTS:
@@ -96,7 +97,7 @@ class _Worker:
     """A process, the jobs that it has, and a thread that passes on what it says."""
 
     def __init__(self, number: int, settings: Settings, workers: int, events: queue.Queue):
-        self.number, self.log = number, f"worker-{number}.txt"
+        self.log = f"worker-{number}.txt"
         self.jobs: dict[str, Job] = {}
         environment = dict(os.environ)
         if workers > 1:  # a GPU that they share is not for the first of them alone
