@@ -1,5 +1,7 @@
 """What a sweep.toml means, and what is refused before anything starts."""
 
+import sys
+
 import pytest
 
 from runs.conftest import sobirl
@@ -247,6 +249,15 @@ def test_bad_options_are_refused(options, message, tmp_path):
     code, _, error = sobirl("sweep", path, "--out", tmp_path / "out", *options)
     assert code == 2
     assert message in error
+
+
+def test_ray_that_is_not_installed(tmp_path, monkeypatch):
+    path = tmp_path / "sweep.toml"
+    path.write_text('command = "random-mdp"')
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, _, error = sobirl("sweep", path, "--out", tmp_path / "out", "--engine", "ray")
+    assert code == 2
+    assert error == "sobirl: error: engine ray needs a further package: pip install 'sobirl[ray]'\n"
 
 
 def test_a_dry_run_shows_the_cells(tmp_path):

@@ -1,6 +1,7 @@
 """Sweeps by either engine: every cell once, whatever happens in between."""
 
 import csv
+import io
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import threading
 
 import pytest
+from rich.console import Console
 
 from runs.conftest import sobirl
 from runs.test_kill import outcome, wait_until
@@ -17,6 +19,7 @@ from sobirl.runs.saved import SavedRun
 from sobirl.sweeps import Cell, LocalEngine, run_sweep
 from sobirl.sweeps.engines import batches
 from sobirl.sweeps.folder import SweepFolder
+from sobirl.sweeps.progress import Progress
 from sobirl.sweeps.work import Job
 from sweeps.conftest import MODULE, TESTS
 
@@ -225,6 +228,40 @@ def test_a_stopped_sweep_goes_on(diary, tmp_path, number):
     assert diary.count("end") == dict.fromkeys(range(4), 1)
     assert diary.count("begin")[done] == 1
     assert diary.count("begin")[stopped] == 2
+
+
+def test_a_table_without_pyarrow(diary, tmp_path, monkeypatch):
+    diary.go()
+    for name in ("pyarrow", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, name, None)
+    config = tmp_path / "sweep.toml"
+    config.write_text(
+        f'command = "waiting"\nmodules = ["{MODULE}"]\nfixed = {{ diary = "{diary.folder}" }}\n'
+    )
+    words = ("sweep", config, "--out", tmp_path / "out", "--workers", 1, "--quiet")
+    code, printed, error = sobirl(*words)
+    assert (code, error) == (0, "")
+    assert "sweep.csv, cells/" in printed
+    assert "pip install 'sobirl[parquet]'" in printed
+    assert not (tmp_path / "out" / "sweep.parquet").exists()
+
+
+def test_progress_counts_by_command():
+    cells = [Cell("random-mdp", {"seed": seed}) for seed in range(3)]
+    cells.append(Cell("four-rooms"))
+    progress = Progress(cells, [cells[0].id])
+    progress.run([cells[3].id])
+    assert progress.line().startswith("1 of 4 done, 1 running; 0 s so far")
+    progress.end(cells[1].id, failed=True)
+    progress.end(cells[3].id, failed=False)
+    progress.run([])
+    assert progress.line().startswith("2 of 4 done, 1 failed; ")
+    assert progress.line().endswith(" left")
+    printed = io.StringIO()
+    Console(file=printed, width=80).print(progress.table())
+    rows = [line.strip("│ ").replace("│", " ").split() for line in printed.getvalue().split("\n")]
+    for row in ("random-mdp 1 0 1 1", "four-rooms 1 0 0 0", "all 2 0 1 1"):
+        assert row.split() in rows
 
 
 def test_failures_are_the_exit_code(diary, tmp_path):
