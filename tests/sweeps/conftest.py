@@ -47,7 +47,9 @@ class Diary:
 def diary(tmp_path, monkeypatch):
     """The command `waiting` is there, and is found from the current folder."""
     monkeypatch.chdir(TESTS)
-    monkeypatch.setitem(EXPERIMENTS, "waiting", importlib.import_module(MODULE).Waiting)
+    module = importlib.import_module(MODULE)
+    monkeypatch.setitem(EXPERIMENTS, "waiting", module.Waiting)
+    monkeypatch.setitem(EXPERIMENTS, "together", module.Together)
     (tmp_path / "diary").mkdir()
     return Diary(tmp_path / "diary")
 

@@ -1,6 +1,7 @@
 """Sweeps by either engine: every cell once, whatever happens in between."""
 
 import csv
+import errno
 import io
 import os
 import signal
@@ -15,19 +16,20 @@ from runs.conftest import sobirl
 from runs.test_kill import outcome, wait_until
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.locks import lock
+from sobirl.runs.directory import RunDirectory
 from sobirl.runs.saved import SavedRun
 from sobirl.sweeps import Cell, LocalEngine, run_sweep
 from sobirl.sweeps.engines import batches
 from sobirl.sweeps.folder import SweepFolder
 from sobirl.sweeps.progress import Progress
-from sobirl.sweeps.work import Job
+from sobirl.sweeps.work import Job, Settings, work
 from sweeps.conftest import MODULE, TESTS
 
 SMALL = {"states": 4, "dimension": 3, "num_steps": 4}
 
 
-def waiting(diary, seeds, **options):
-    return [Cell("waiting", {"diary": str(diary.folder), **options, "seed": s}) for s in seeds]
+def waiting(diary, seeds, command="waiting", **options):
+    return [Cell(command, {"diary": str(diary.folder), **options, "seed": s}) for s in seeds]
 
 
 def sweep(cells, out, engine):
@@ -182,16 +184,16 @@ def test_a_folder_has_one_sweep_at_a_time(diary, tmp_path):
         sweep(waiting(diary, [0]), tmp_path / "file", LocalEngine(1))
 
 
-def process_of(diary, tmp_path, *options):
+def process_of(diary, tmp_path, *engine):
     """`sobirl sweep` of four seeds with two workers, as a process."""
     config = tmp_path / "sweep.toml"
     config.write_text(
         f'command = "waiting"\nmodules = ["{MODULE}"]\nseeds = 4\n'
         f'fixed = {{ diary = "{diary.folder}" }}\n'
     )
-    command = [sys.executable, "-m", "sobirl.apps.cli", "sweep", str(config), "--workers", "2"]
+    command = [sys.executable, "-m", "sobirl.apps.cli", "sweep", str(config), *engine]
     return subprocess.Popen(
-        [*command, "--out", str(tmp_path / "out"), *options],
+        [*command, "--out", str(tmp_path / "out")],
         cwd=TESTS,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -199,10 +201,25 @@ def process_of(diary, tmp_path, *options):
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_sweep_goes_on(diary, tmp_path, number):
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        (signal.SIGKILL, "local"),
+        (signal.SIGINT, "local"),
+        (signal.SIGTERM, "local"),
+        (signal.SIGINT, "ray"),
+    ],
+)
+def test_a_stopped_sweep_goes_on(diary, tmp_path, request, number, name):
     """Its workers end with it, and the same command does what is missing."""
-    process = process_of(diary, tmp_path)
+    words = ["--workers", "2"]
+    if name == "ray":
+        request.getfixturevalue("ray_cluster")
+        import ray
+
+        address = ray.get_runtime_context().gcs_address
+        words = ["--engine", "ray", "--address", address]
+    process = process_of(diary, tmp_path, *words)
     diary.wait(lambda: len(diary.notes()) == 2)
     (_, done, _), (_, stopped, _) = diary.notes()
     diary.go(done)
@@ -221,7 +238,7 @@ def test_a_stopped_sweep_goes_on(diary, tmp_path, number):
             states = [row["status"] for row in csv.DictReader(file)]
         assert sorted(states) == ["done", "left", "left", "left"]
     diary.go()
-    process = process_of(diary, tmp_path)
+    process = process_of(diary, tmp_path, *words)
     printed, error = process.communicate(timeout=90)
     assert process.returncode == 0, error
     assert "4 of 4 cells are done" in printed
@@ -310,6 +327,73 @@ def test_a_damaged_cell_is_done_again(tmp_path):
     assert without_times(first.rows) == without_times(second.rows)
 
 
+def work_together(diary, tmp_path, *troubles):
+    """What a worker does with cells of one batch; its folder, and its answers."""
+    folder = SweepFolder(tmp_path / "out")
+    folder.make()
+    cells = [*waiting(diary, range(2), "together"), *waiting(diary, [2], "together", trouble="")]
+    cells += [
+        cell
+        for n, trouble in enumerate(troubles, 3)
+        for cell in waiting(diary, [n], "together", trouble=trouble)
+    ]
+    assert len({cell.program for cell in cells}) == 1
+    jobs = [Job(cell.id, cell.command, cell.explicit) for cell in cells]
+    return folder, jobs, work(Settings(str(folder.path), str(TESTS)), jobs)
+
+
+def test_a_batch_has_a_directory_a_cell(diary, tmp_path):
+    diary.go()
+    folder, jobs, answers = work_together(diary, tmp_path)
+    assert [answer.error for answer in answers] == [""] * 3
+    assert diary.count("batch") == {0: 1}
+    assert diary.count("end") == dict.fromkeys(range(3), 1)
+    for seed, job in enumerate(jobs):
+        assert SavedRun.load(folder.run(job.id)).summary["objective"] == seed
+
+
+def test_the_cell_at_fault_fails_alone(diary, tmp_path):
+    """A batch that fails is done again cell by cell."""
+    diary.go()
+    folder, jobs, answers = work_together(diary, tmp_path, "error")
+    assert [answer.error for answer in answers] == ["", "", "", "seed 3 has bad luck"]
+    assert [folder.state(job.id) for job in jobs] == ["done"] * 3 + ["failed"]
+    assert diary.count("batch") == {0: 1}
+
+
+def test_a_batch_that_is_stopped_leaves_nothing_half_made(diary, tmp_path):
+    folder, jobs, answers = work_together(diary, tmp_path, "interrupt")
+    with pytest.raises(KeyboardInterrupt):
+        next(answers)
+    assert [folder.state(job.id) for job in jobs] == ["left"] * 4
+    assert list((folder.path / "cells").iterdir()) == []
+
+
+def test_a_full_disk_keeps_the_checkpoint(tmp_path, monkeypatch):
+    """What is half-done is good: it is not begun anew."""
+    cell = Cell("random-mdp", SMALL)
+    folder, job = SweepFolder(tmp_path / "out"), Job(cell.id, cell.command, cell.explicit)
+    folder.make()
+    settings = Settings(str(folder.path), str(TESTS))
+    (answer,) = work(settings, [job])
+    assert answer.error == ""
+    run = folder.run(cell.id)
+    (run / "summary.json").unlink()
+    before = (run / "checkpoint.npz").read_bytes()
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "finish", full)
+        (answer,) = work(settings, [job])
+    assert "No space left on device; 4 of 4 steps are kept" in answer.error
+    assert (run / "checkpoint.npz").read_bytes() == before
+    assert folder.state(cell.id) == "failed"
+    (answer,) = work(settings, [job])
+    assert (answer.error, folder.state(cell.id)) == ("", "done")
+
+
 def test_batches_leave_no_worker_without_work():
     jobs = [Job(str(n), "random-mdp", {}) for n in range(40)]
     assert [len(b) for b in batches([jobs], 2, None)] == [14, 14, 12]
@@ -317,3 +401,12 @@ def test_batches_leave_no_worker_without_work():
     assert [len(b) for b in batches([jobs[:3], jobs[3:4]], 2, None)] == [2, 1, 1]
     assert [len(b) for b in batches([jobs[:4]], 1, 3)] == [2, 2]
     assert [j for b in batches([jobs[:5], jobs[5:]], 3, None) for j in b] == jobs
+
+
+def test_a_cluster_that_is_too_small_is_refused(ray_cluster, tmp_path):
+    """Ray would wait for ever."""
+    from sobirl.sweeps import RayEngine
+
+    message = "gpus: the cluster has 0, got 1 for a cell; start a machine that has them first"
+    with pytest.raises(InvalidInputError, match=message):
+        run_sweep([Cell("random-mdp", SMALL)], tmp_path / "out", RayEngine(gpus=1), progress=False)

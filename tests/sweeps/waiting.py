@@ -48,4 +48,21 @@ class Waiting(RunOptions):
             file.write(f"{what} {self.seed} {os.getpid()}\n")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Together(Waiting):
+    """Wait side by side."""
+
+    problem = "together"
+    batched = ("seed", "trouble")
+
+    @classmethod
+    def run_batch(cls, runs, recorders):
+        """One after the other, in truth."""
+        runs[0].note("batch")
+        if any(run.trouble == "interrupt" for run in runs):
+            raise KeyboardInterrupt
+        return [run.run() for run in runs]
+
+
 EXPERIMENTS["waiting"] = Waiting
+EXPERIMENTS["together"] = Together

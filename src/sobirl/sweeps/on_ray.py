@@ -56,8 +56,7 @@ class RayEngine:
         import ray
 
         with self._cluster():
-            slots = ray.cluster_resources().get("CPU", 1) // (self.cpus or 1)
-            given = batches(groups, max(int(slots), 1), self.batch)
+            given = batches(groups, self._slots(), self.batch)
             task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=ATTEMPTS - 1)(
                 _task
             )
@@ -77,6 +76,25 @@ class RayEngine:
                     ray.cancel(reference)  # a KeyboardInterrupt there, which saves what was done
                 if left:
                     ray.wait(left, num_returns=len(left), timeout=_GRACE)
+
+    def _slots(self) -> int:
+        """How many cells the cluster can work on at the same time.
+
+        Raises:
+            InvalidInputError: none, and Ray would wait for ever for a machine to join.
+        """
+        import ray
+
+        resources = ray.cluster_resources()
+        wanted = (("cpus", "CPU", self.cpus), ("gpus", "GPU", self.gpus))
+        slots = [int(resources.get(key, 0) // count) for _, key, count in wanted if count]
+        for name, key, count in wanted:
+            if count > resources.get(key, 0):
+                raise InvalidInputError(
+                    f"{name}: the cluster has {resources.get(key, 0):g}, got {count:g} for a cell; "
+                    "start a machine that has them first"
+                )
+        return min(slots, default=len(ray.nodes()))
 
     @contextlib.contextmanager
     def _cluster(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 from sobirl.bilevel.interrupts import termination_as_interrupt
@@ -18,7 +18,7 @@ from sobirl.sweeps.local import LocalEngine
 from sobirl.sweeps.table import Row, Table, write_table
 from sobirl.sweeps.work import Answer, Job, Settings, import_modules
 
-_TABLE_SECONDS = 10.0
+_LOOK_SECONDS, _TABLE_SECONDS = 1.0, 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _carry_out(
         folder.forget_error(id)
     folder.forget_dead(left)
     progress = progress_of.Progress(cells, [c.id for c in cells if c.id not in left])
-    written = time.monotonic()
+    look, write = _Regularly(_LOOK_SECONDS), _Regularly(_TABLE_SECONDS)
     try:
         with (
             termination_as_interrupt(),
@@ -125,10 +125,8 @@ def _carry_out(
                 if answer is not None:
                     del left[answer.id]
                     progress.end(answer.id, failed=bool(answer.error))
-                progress.run(folder.running(left))
-                if time.monotonic() - written > _TABLE_SECONDS:
-                    write_table(table.rows(), folder.path)
-                    written = time.monotonic()
+                look(lambda: progress.run(folder.running(left)))
+                write(lambda: write_table(table.rows(), folder.path))
     except KeyboardInterrupt:
         write_table(table.rows(), folder.path)
         done = sum(folder.is_done(cell.id) for cell in cells)
@@ -153,3 +151,22 @@ def _closing(answers: Iterator[Answer | None]) -> Iterator[Iterator[Answer | Non
     finally:
         if isinstance(answers, Generator):
             answers.close()
+
+
+class _Regularly:
+    """Does something every so many seconds, and less often if that takes over a tenth of the time.
+
+    Args:
+        seconds: the least time from the end of one call to the next.
+    """
+
+    def __init__(self, seconds: float):
+        self._seconds, self._next = seconds, 0.0
+
+    def __call__(self, function: Callable[[], object]) -> None:
+        began = time.monotonic()
+        if began < self._next:
+            return
+        function()
+        now = time.monotonic()
+        self._next = now + max(self._seconds, 10 * (now - began))

@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,10 @@ def work(settings: Settings, jobs: Sequence[Job]) -> Iterator[Answer]:
     folder = SweepFolder(Path(settings.folder))
     fresh = [job for job in jobs if not folder.run(job.id).exists()]
     if len(fresh) > 1:
-        with contextlib.suppress(Exception, SystemExit):  # the one at fault will say it alone
+        try:
             _carry_out_batch(folder, fresh)
+        except (Exception, SystemExit):  # the one at fault will say it alone
+            traceback.print_exc()
     for job in jobs:
         yield Answer(job.id, _work_on(folder, job))
 
@@ -137,7 +140,10 @@ def _carry_out(folder: SweepFolder, job: Job) -> None:
         try:
             engine.resume(path, lambda saved: options_of(saved, type(options)))
             return
-        except InvalidInputError:  # damaged, or of a sobirl that had other options
+        except InvalidInputError as error:
+            if isinstance(error.__cause__, OSError):  # a full disk, say: what is kept is good
+                raise
+            # It is damaged, or of a sobirl that had other options.
             options = dataclasses.replace(options, force=True)
     engine.carry_out(options)
 
