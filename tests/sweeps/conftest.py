@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import os
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -59,9 +60,11 @@ def ray_cluster():
     """A cluster of this machine with two processors."""
     ray = pytest.importorskip("ray", reason="ray is not installed")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    before = signal.getsignal(signal.SIGTERM)  # which Ray changes
     ray.init(
         num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False
     )
+    signal.signal(signal.SIGTERM, before)
     yield
     ray.shutdown()
 

@@ -207,7 +207,7 @@ def process_of(diary, tmp_path, *engine):
         (signal.SIGKILL, "local"),
         (signal.SIGINT, "local"),
         (signal.SIGTERM, "local"),
-        (signal.SIGINT, "ray"),
+        (signal.SIGTERM, "ray"),
     ],
 )
 def test_a_stopped_sweep_goes_on(diary, tmp_path, request, number, name):
@@ -401,6 +401,21 @@ def test_batches_leave_no_worker_without_work():
     assert [len(b) for b in batches([jobs[:3], jobs[3:4]], 2, None)] == [2, 1, 1]
     assert [len(b) for b in batches([jobs[:4]], 1, 3)] == [2, 2]
     assert [j for b in batches([jobs[:5], jobs[5:]], 3, None) for j in b] == jobs
+
+
+def test_an_address_without_a_cluster_is_refused(tmp_path, monkeypatch):
+    """At once, where Ray would try for minutes."""
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    from sobirl.sweeps import RayEngine
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(InvalidInputError, match="address: no cluster answers at localhost:1 "):
+        run_sweep(
+            [Cell("random-mdp", SMALL)],
+            tmp_path / "out",
+            RayEngine(address="localhost:1"),
+            progress=False,
+        )
 
 
 def test_a_cluster_that_is_too_small_is_refused(ray_cluster, tmp_path):

@@ -4,6 +4,9 @@ import contextlib
 import dataclasses
 import logging
 import os
+import signal
+import socket
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from sobirl.sweeps.work import Answer, Job, Settings, work_in_this_process
 
 # Seconds in which a task that is canceled should have saved what it has.
 _GRACE = 60.0
+_CONNECT_SECONDS = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +109,10 @@ class RayEngine:
             yield
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        _require_answer(self.address or os.environ.get("RAY_ADDRESS", ""))
         try:
-            ray.init(address=self.address, log_to_driver=False, logging_level=logging.WARNING)
+            with _kept_signals():
+                ray.init(address=self.address, log_to_driver=False, logging_level=logging.WARNING)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise InvalidInputError(
                 f"address: cannot connect to a Ray cluster: {str(error).splitlines()[0]}"
@@ -115,6 +121,34 @@ class RayEngine:
             yield
         finally:
             ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Raise where no program answers at an address; Ray would try for minutes.
+
+    Raises:
+        InvalidInputError: with the address.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        return  # "auto", "local" or none
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise InvalidInputError(f"address: no cluster answers at {address} ({error})") from error
+
+
+@contextlib.contextmanager
+def _kept_signals() -> Iterator[None]:
+    """Within it, nobody changes what SIGTERM does: after it, a sweep is stopped as by Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _task(settings: dict, jobs: list[dict]) -> list[dict]:
