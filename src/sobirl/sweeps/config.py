@@ -17,7 +17,7 @@ from sobirl.runs.options import Count, Seed, Whole
 from sobirl.sweeps.cells import Cell, meant
 
 Values = Annotated[list[Any], Len(1)]
-_DRAWS = 1000  # for each sample that is to differ from those before
+_DRAWS = 100  # for each sample that is to differ from those before
 
 
 class Draw(BaseModel):

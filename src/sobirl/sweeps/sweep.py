@@ -127,6 +127,7 @@ def _carry_out(
                     progress.end(answer.id, failed=bool(answer.error))
                 look(lambda: progress.run(folder.running(left)))
                 write(lambda: write_table(table.rows(), folder.path))
+            progress.run([])
     except KeyboardInterrupt:
         write_table(table.rows(), folder.path)
         done = sum(folder.is_done(cell.id) for cell in cells)
