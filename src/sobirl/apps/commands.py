@@ -194,10 +194,10 @@ def _print(finished: "Finished") -> None:
     console, outcome = Console(), finished.outcome
     for part in outcome.report:
         console.print(part)
-    figures = ", ".join(f"figures/{name}.png" for name in outcome.figures)
+    drawn = sorted((finished.path / "figures").glob("*.png"))
+    files = ["summary.json", "metrics.csv", "config.json", *(f"figures/{f.name}" for f in drawn)]
     console.print(
-        f"{finished.seconds}; wrote {finished.path}: summary.json, metrics.csv, config.json, "
-        f"{figures}",
+        f"{finished.seconds}; wrote {finished.path}: {', '.join(files)}",
         highlight=False,
         markup=False,
         soft_wrap=True,

@@ -67,6 +67,8 @@ class RunOptions(abc.ABC):
     """Seed of everything random: the same seed gives the same run."""
     quiet: bool = aside(False)
     """Show no progress bar."""
+    figures: bool = aside(True)
+    """Draw the figures at the end, which takes half a second or more."""
 
     def __init_subclass__(cls, **more: Any):
         super().__init_subclass__(**more)
@@ -81,7 +83,7 @@ class RunOptions(abc.ABC):
     @property
     def command(self) -> list[str]:
         """The words of the command that repeats the run."""
-        elsewhere = ("out", "force", "quiet")
+        elsewhere = ("out", "force", "quiet", "figures")
         own = {name: value for name, value in encode(self).items() if name not in elsewhere}
         return [*self._words, "run", self.problem, *to_arguments(type(self), own)]
 

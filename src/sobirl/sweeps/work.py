@@ -160,7 +160,8 @@ def _carry_out_batch(folder: SweepFolder, jobs: Sequence[Job]) -> None:
 def _options_of(folder: SweepFolder, job: Job) -> RunOptions:
     """The options with which a cell is run."""
     ours = {"out": folder.run(job.id), "quiet": True}
-    return decode(EXPERIMENTS[job.command], {**job.options, **ours})
+    # Of many quick runs, figures would take most of the time.
+    return decode(EXPERIMENTS[job.command], {"figures": False, **job.options, **ours})
 
 
 _prepared: set[str] = set()
