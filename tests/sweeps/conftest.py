@@ -48,11 +48,13 @@ class Diary:
 def diary(tmp_path, monkeypatch):
     """The command `waiting` is there, and is found from the current folder."""
     monkeypatch.chdir(TESTS)
+    before = dict(EXPERIMENTS)
     module = importlib.import_module(MODULE)
-    monkeypatch.setitem(EXPERIMENTS, "waiting", module.Waiting)
-    monkeypatch.setitem(EXPERIMENTS, "together", module.Together)
+    EXPERIMENTS.update(waiting=module.Waiting, together=module.Together)
     (tmp_path / "diary").mkdir()
-    return Diary(tmp_path / "diary")
+    yield Diary(tmp_path / "diary")
+    EXPERIMENTS.clear()
+    EXPERIMENTS.update(before)
 
 
 @pytest.fixture(scope="session")
