@@ -21,6 +21,7 @@ from sobirl.bilevel.recorder import Recorder, Records
 from sobirl.bilevel.result import Result, make_result
 from sobirl.bilevel.starts import first_finite, start_settings, starting_points
 from sobirl.core.errors import InvalidInputError
+from sobirl.core.hoisting import hoisting_jit
 from sobirl.core.protocols import Method
 from sobirl.core.status import Status
 from sobirl.hypergrad.checks import check_start
@@ -167,7 +168,7 @@ def _beginning(descent: Descent) -> PyTree:
     return descent.problem, descent.method, setting, state
 
 
-_init = eqx.filter_jit(init)
+_init = hoisting_jit(init)
 
 
 def _stacked(trees: Sequence[PyTree]) -> tuple[PyTree, PyTree]:
@@ -193,7 +194,7 @@ def _shapes(arrays: PyTree) -> list:
     return [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(arrays)]
 
 
-@eqx.filter_jit
+@hoisting_jit
 def _run(parts, static, states, count, optimizer, size: int):
     """`run_chunk` of every descent side by side."""
 
