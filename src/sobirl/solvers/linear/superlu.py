@@ -100,8 +100,8 @@ def count() -> int:
 
 def _name_of(entries: np.ndarray, places: np.ndarray) -> bytes:
     """The digest of a matrix (16 bytes)."""
-    digest = hashlib.blake2b(memoryview(np.ascontiguousarray(entries)), digest_size=16)
-    digest.update(memoryview(np.ascontiguousarray(places)))
+    digest = hashlib.blake2b(np.ascontiguousarray(entries).data, digest_size=16)
+    digest.update(np.ascontiguousarray(places).data)
     return digest.digest()
 
 
