@@ -215,8 +215,9 @@ class SuccessorList(TransitionOperator):
         """An entry for every successor of every state and action."""
         states = self.shape[0]
         flow = weights[..., None] * self.probabilities
-        rows = jnp.broadcast_to(jnp.arange(states)[:, None, None], flow.shape)
-        places = jnp.stack([rows, self.successors], axis=-1).astype(jnp.int32)
+        rows = jnp.arange(states, dtype=jnp.int32)[:, None, None]
+        rows = jnp.broadcast_to(rows, flow.shape)
+        places = jnp.stack([rows, self.successors.astype(jnp.int32)], axis=-1)
         return BCOO((flow.ravel(), places.reshape(-1, 2)), shape=(states, states))
 
     @property
