@@ -40,9 +40,7 @@ def tolls_and_flow(maze: Maze, tolls: np.ndarray, before, after) -> Figure:
             image, ax=axes, location="bottom", shrink=0.8, label="visits of a cell, a walker"
         )
     toll = tolls[maze.block_of[:, None], maze.block_of]
-    image = _draw_map(
-        middle, maze, _coarse(np.where(maze.free, toll, np.nan)), cmap=_TOLL, vmin=0
-    )
+    image = _draw_map(middle, maze, _coarse(np.where(maze.free, toll, np.nan)), cmap=_TOLL, vmin=0)
     middle.set_title(f"Tolls, {tolls.sum():.3g} in all", fontsize=11)
     figure.colorbar(
         image, ax=middle, location="bottom", shrink=0.8, label="toll a step, in a step's own cost"

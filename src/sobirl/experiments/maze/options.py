@@ -51,10 +51,11 @@ class MazeRun(StepwiseOptions):
     environment_steps: Count = 10_000
     """Steps that a method which samples takes for each of its estimates."""
     num_steps: Count | None = None
-    """Outer steps; by default 60, and 8 if there are more than 100 cells on a side."""
+    """Outer steps, from even tolls in the quiet quarter on; by default 100, and 5 if there are more
+    than 100 cells on a side."""
     learning_rate: Positive | None = None
-    """First step size, in units of a toll; it decays to 0 along a cosine. By default three times
-    the budget, divided by the number of steps."""
+    """First step size, in units of a toll; it decays to 0 along a cosine. By default a tenth of the
+    budget."""
     tolerance: Positive = 1e-4
     """`converged` means that the norm of the projected hyper-gradient fell below this."""
 
@@ -94,4 +95,4 @@ class MazeRun(StepwiseOptions):
     @property
     def steps(self) -> int:
         """Outer steps."""
-        return self.num_steps or (60 if self.size <= _SMALL else 8)
+        return self.num_steps or (100 if self.size <= _SMALL else 5)

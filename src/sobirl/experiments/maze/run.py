@@ -19,6 +19,9 @@ from sobirl.runs.files import csv_text
 from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
 from sobirl.solvers import Stats, occupancy, solve
 
+# Adam's memory of squared gradients: the large ones of the first steps would shorten all later ones.
+_SQUARES_DECAY = 0.9
+
 
 class Walkers(NamedTuple):
     """What walkers do under some tolls.
@@ -82,7 +85,10 @@ def run(options: MazeRun, recorder: Recorder | None = None) -> Outcome:
             metrics=metrics,
         ),
         history=history,
-        report=[_table(options, {"no": before, "even": even, "placed": after}), *warnings(result, status)],
+        report=[
+            _table(options, {"no": before, "even": even, "placed": after}),
+            *warnings(result, status),
+        ],
         figures={
             "maze": lambda: figures.tolls_and_flow(maze, tolls, before, after),
             "convergence": lambda: draw_history(options.curves, options.method, history),
@@ -110,13 +116,13 @@ def _respond(
 def _minimize(options: MazeRun, recorder: Recorder | None) -> Result:
     problem = options.maze.problem()
     method, problem = with_budget(options.method, problem, options.environment_steps)
-    first = options.learning_rate or 3 * options.budget / options.steps
+    first = options.learning_rate or options.budget / 10
     schedule = optax.cosine_decay_schedule(first, options.steps)
     return minimize(
         problem,
-        options.maze.x0(),
+        options.maze.even(options.budget, options.maze.is_quiet),
         method=method,
-        optimizer=scalar_adam(schedule),
+        optimizer=scalar_adam(schedule, b2=_SQUARES_DECAY),
         num_steps=options.steps,
         key=options.seed,
         projection=budget(options.budget, lower=0),
