@@ -37,9 +37,9 @@ def test_a_step_goes_ahead_or_to_either_side_and_walls_hold_it():
         if (row, column) == SMALL.goal:
             expected[here] = 1
         else:
-            for (down, right), chance in zip(((-1, 0), (0, -1), (0, 1)), (0.8, 0.1, 0.1)):
+            for down, right, chance in ((-1, 0, 0.8), (0, -1, 0.1), (0, 1, 0.1)):
                 there = row + down, column + right
-                inside = 0 <= min(there) and max(there) < len(SMALL.free)
+                inside = min(there) >= 0 and max(there) < len(SMALL.free)
                 expected[state[there] if inside and SMALL.free[there] else here] += chance
         np.testing.assert_allclose(law[here], expected, atol=1e-15)
 

@@ -179,7 +179,7 @@ class Walk(eqx.Module):
 
     @property
     def leader_discount(self) -> Float[Array, "S"]:
-        """0 where the count ends: in the quiet quarter, for a walker counts once, and at the goal."""
+        """0 where the count ends: in the quiet quarter (a walker counts once) and at the goal."""
         return jnp.where(self.is_quiet, 0.0, self.until_goal)
 
     @property

@@ -19,7 +19,7 @@ from sobirl.runs.files import csv_text
 from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
 from sobirl.solvers import Stats, occupancy, solve
 
-# Adam's memory of squared gradients: the large ones of the first steps would shorten all later ones.
+# Adam's memory of squared gradients: those of the first steps would shorten all later ones.
 _SQUARES_DECAY = 0.9
 
 
