@@ -56,8 +56,8 @@ def run(options: MazeRun, recorder: Recorder | None = None) -> Outcome:
     nothing = jnp.zeros(maze.free.sum())
     before = _respond(problem, walk.until_goal, maze.x0(), nothing)
     evenly = maze.even(options.budget, maze.is_quiet)
-    even = _respond(problem, walk.until_goal, evenly, before.value)
-    after = _respond(problem, walk.until_goal, tolls, before.value)
+    even = _respond(problem, walk.until_goal, jnp.asarray(evenly), before.value)
+    after = _respond(problem, walk.until_goal, jnp.asarray(tolls), before.value)
     status = max(result.status, *(Status(int(w.status_code)) for w in (before, even, after)))
     metrics = {
         "share_without_tolls": float(before.share),
