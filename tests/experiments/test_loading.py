@@ -16,6 +16,7 @@ pytestmark = pytest.mark.usefixtures("unrendered")
         "random-mdp --states 4 --dimension 3 --num-steps 4",
         "random-incentives --num-steps 2 --environment-steps 200",
         "rust-bus",
+        "maze --size 6 --walls 0.1 --blocks 3 --num-steps 2",
         "four-rooms --starts 2 --num-steps 4 --rounds 1",
     ],
 )
