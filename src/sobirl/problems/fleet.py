@@ -20,7 +20,6 @@ Source: Rust, Optimal Replacement of GMC Bus Engines, Econometrica 55 (1987), ta
 """
 
 import dataclasses
-import functools
 
 import jax.numpy as jnp
 import numpy as np
@@ -88,7 +87,7 @@ class Fleet:
         """The wear band of each state of a machine: bands of equal width."""
         return np.arange(self.wear_states) * self.bands // self.wear_states
 
-    @functools.cached_property
+    @property
     def transition(self) -> Product:
         """K independent machines with the actions run on (0) and service (1), at most one of 1."""
         wear, step = np.arange(self.wear_states)[:, None], np.arange(len(GROUP4_PROBABILITIES))

@@ -87,28 +87,26 @@ def bay(fleet: Fleet, answers: Mapping[str, "Answer"]) -> Figure:
         fleet: the instance.
         answers: title -> how the depot answers.
     """
-    wear, states = fleet.bins * np.arange(fleet.wear_states), fleet.wear_states
-    rest = states ** (fleet.machines - 2)
-    edges = fleet.bins * (np.arange(states + 1) - 0.5)
-    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    states, edge = fleet.wear_states, fleet.bins * (fleet.wear_states - 0.5)
+    extent = (-fleet.bins / 2, edge) * 2
+    chances = {
+        title: np.asarray(answer.policy).reshape(states, states, -1, fleet.machines + 1)[:, :, 0]
+        for title, answer in answers.items()
+    }
+    # Services are rare: the full color is the most frequent one.
+    most = max(chance[..., 1:3].max() for chance in chances.values())
+    blue, orange = np.array([0.0, 0.45, 0.70]), np.array([0.84, 0.37, 0.0])
+    figure = Figure(figsize=(9.5, 5), layout="constrained")
     panels = figure.subplots(1, len(answers), sharey=True)
-    for axes, (title, answer) in zip(panels, answers.items(), strict=True):
-        chances = np.asarray(answer.policy).reshape(states, states, rest, -1)[:, :, 0]
-        first, second = chances[..., 1], chances[..., 2]
-        # Blue for the first machine, orange for the second, white for nobody.
-        blue, orange = np.array([0.0, 0.45, 0.70]), np.array([0.84, 0.37, 0.0])
-        ink = first[..., None] * (1 - blue) + second[..., None] * (1 - orange)
-        image = np.clip(1 - ink, 0, 1).transpose(1, 0, 2)
-        extent = (edges[0], edges[-1], edges[0], edges[-1])
-        axes.imshow(image, origin="lower", extent=extent, interpolation="nearest")
-        either = (first + second).T
-        if either.min() < 0.5 < either.max():
-            lines = axes.contour(wear, wear, either, [0.5], colors="black", linewidths=1)
-            axes.clabel(lines, fmt="one in two months", fontsize=8)
+    for axes, (title, chance) in zip(panels, chances.items(), strict=True):
+        first, second = chance[..., 1:2] / most, chance[..., 2:3] / most
+        image = np.clip(1 - first * (1 - blue) - second * (1 - orange), 0, 1)
+        axes.imshow(image.swapaxes(0, 1), origin="lower", extent=extent, interpolation="nearest")
         axes.set(title=title, xlabel="wear of machine 1, in Rust's bins")
     panels[0].set_ylabel("wear of machine 2, in Rust's bins")
-    for color, name in ((blue, "machine 1 is serviced"), (orange, "machine 2 is serviced")):
-        panels[0].plot([], [], "s", color=color, label=name)
+    for color, machine in ((blue, 1), (orange, 2)):
+        label = f"machine {machine} into the bay; full color: {100 * most:.1f} % a month"
+        panels[0].plot([], [], "s", color=color, label=label)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 

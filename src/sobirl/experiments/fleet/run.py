@@ -21,7 +21,7 @@ from sobirl.solvers import Auto, occupancy, solve
 from sobirl.solvers.linear import Krylov
 
 _FEW_STATES = 10_000  # up to which a curve of single prices takes seconds
-_PRICES = 41  # on that curve
+_PRICES = 40  # on that curve
 # In millions of states wear mixes slowly, and every digit costs 150 sweeps. The error of V is far
 # below its bound, residual/(1 - γ), so that this is five digits.
 _LARGE = {
@@ -156,7 +156,7 @@ def _single_prices(options: FleetRun, fleet: Fleet):
     """Income and services a machine by a single price, unless that would take long."""
     if fleet.wear_states**fleet.machines > _FEW_STATES:
         return None
-    prices = np.linspace(0, options.max_price, _PRICES)[1:]
+    prices = options.max_price * np.arange(1, _PRICES + 1) / _PRICES
     answers = [_answer(fleet, jnp.full(fleet.bands, price), None) for price in prices]
     incomes = np.array([answer.income for answer in answers])
     services = np.array([answer.services.sum() for answer in answers])
