@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from sobirl.bilevel.continuation import GeometricContinuation
@@ -146,11 +147,13 @@ def run_chunk(
     projection: Projector | None,
     optimizer: Optimizer | OptimizerOf,
     size: int,
+    devices: Mesh | None = None,
 ) -> tuple[RunState, dict[str, Array]]:
     """`count` steps, at most `size`, of the running starts; the records have `size` rows.
 
     The number of steps is an argument, so that one compiled program serves every chunk. Records of
-    starts that do not run are NaN, or 0 in columns of whole numbers.
+    starts that do not run are NaN, or 0 in columns of whole numbers. With devices each has its
+    share of the starts, all of which run.
     """
     advance = functools.partial(step, problem, method, optimizer, projection)
 
@@ -168,6 +171,8 @@ def run_chunk(
     if running is None:
         return run(state, settings)
     each = _one_by_one if default_platform() == "cpu" else _side_by_side
+    if devices is not None:
+        each = functools.partial(_spread, each, devices)
     state, records = each(run, state, settings, running)
     return state, jax.tree.map(lambda rows: jnp.moveaxis(rows, 0, 1), records)
 
@@ -199,6 +204,21 @@ def _side_by_side(run, states, settings, running):
         return _nothing((number, *row.shape[1:]), row.dtype).at[order].set(row)
 
     return states, jax.tree.map(spread, rows)
+
+
+def _spread(each, devices: Mesh, run, states, settings, running):
+    """Every device runs its own starts; they have nothing to tell each other."""
+    starts = PartitionSpec(devices.axis_names[0])
+
+    def share(states, settings, count):
+        own = jnp.arange(len(states.step), dtype=count.dtype)
+        return each(run, states, settings, Running(own, jnp.minimum(count, len(own))))
+
+    in_specs = (starts, starts, PartitionSpec())
+    spread = jax.shard_map(
+        share, mesh=devices, in_specs=in_specs, out_specs=starts, check_vma=False
+    )
+    return spread(states, settings, running.count)
 
 
 def _at(tree: PyTree, start) -> PyTree:

@@ -3,7 +3,8 @@
 import functools
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,7 @@ from sobirl.core.protocols import Method
 from sobirl.core.status import Status
 from sobirl.hypergrad.checks import check_start
 from sobirl.hypergrad.methods import advice, as_method
+from sobirl.mdp.sharding import device_mesh, shard_batch
 
 _LARGEST_CHUNK = 1000
 
@@ -52,6 +54,7 @@ def minimize(
     progress: bool | None = None,
     chunk_size: int | float | np.integer | None = None,
     recorder: Recorder | None = None,
+    devices: Sequence[Any] | None = None,
 ) -> Result:
     """Minimize a bilevel problem's φ(x) by steps along (estimates of) its hyper-gradient.
 
@@ -88,6 +91,8 @@ def minimize(
         chunk_size: the most steps in one call of the compiled program; slow ones get fewer, so
             that Ctrl-C and the progress bar act twice a second. A twenty-fifth of all steps, at
             most 1000, by default.
+        devices: spread the starts over these, the same number on each (`jax.devices()` for all);
+            by default one device does them all. Goes without `rounds`.
         recorder: keeps the run while it goes on and takes it up where it ended, for example
             `sobirl.Checkpoint(path)`.
 
@@ -129,6 +134,14 @@ def minimize(
     if not isinstance(rounds, SuccessiveHalving):
         rounds = SuccessiveHalving(1 if rounds is None else rounds)
     schedule = rounds.schedule(starts, num_steps)
+    mesh = None
+    if devices is not None:
+        mesh = device_mesh("starts", devices)
+        if starts % mesh.size or starts == 1 or len(schedule) > 1:
+            raise InvalidInputError(
+                f"devices: {starts} starts in {len(schedule)} rounds cannot be spread over "
+                f"{mesh.size} devices; take a multiple of them, in one round"
+            )
     settings = start_settings(learning_rates, continuation, starts, schedule[0][0])
     if projection is not None:
         x, setting = jax.tree.map(lambda leaf: leaf[0], (xs, settings))
@@ -139,6 +152,8 @@ def minimize(
     keys = run_key if starts == 1 else jax.random.split(run_key, starts)
     if starts == 1:
         xs, settings = jax.tree.map(lambda leaf: leaf[0], (xs, settings))
+    if mesh is not None:
+        xs, keys, settings = shard_batch((xs, keys, settings), devices)
     state = _init(problem, method, optimizer, settings, xs, keys)
 
     def advance(state, count):
@@ -154,6 +169,7 @@ def minimize(
             projection,
             optimizer,
             chunk_size,
+            mesh,
         )
         # Copies, because a slice would keep the whole chunk's rows.
         rows = {name: np.asarray(column)[:now].copy() for name, column in records.items()}

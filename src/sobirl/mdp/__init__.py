@@ -3,6 +3,7 @@
 from sobirl.mdp.files import load_mdp, save_mdp
 from sobirl.mdp.policy_system import PolicySystem
 from sobirl.mdp.rollouts import Rollout, rollout
+from sobirl.mdp.sharding import pad_states, shard_batch, shard_states
 from sobirl.mdp.soft_mdp import SoftMDP, reward_table
 from sobirl.mdp.transitions import (
     Dense,
@@ -22,7 +23,10 @@ __all__ = [
     "SuccessorList",
     "TransitionOperator",
     "load_mdp",
+    "pad_states",
     "reward_table",
     "rollout",
     "save_mdp",
+    "shard_batch",
+    "shard_states",
 ]
