@@ -93,18 +93,19 @@ def bay(fleet: Fleet, answers: Mapping[str, "Answer"]) -> Figure:
         title: np.asarray(answer.policy).reshape(states, states, -1, fleet.machines + 1)[:, :, 0]
         for title, answer in answers.items()
     }
-    # Services are rare: the full color is the most frequent one.
-    most = max(chance[..., 1:3].max() for chance in chances.values())
-    blue, orange = np.array([0.0, 0.45, 0.70]), np.array([0.84, 0.37, 0.0])
+    # Services are rare: the full color is that of the most frequent ones.
+    most = max(chance[..., 1:3].sum(axis=-1).max() for chance in chances.values())
+    colors = np.array([[0.0, 0.45, 0.70], [0.84, 0.37, 0.0]])
     figure = Figure(figsize=(9.5, 5), layout="constrained")
     panels = figure.subplots(1, len(answers), sharey=True)
     for axes, (title, chance) in zip(panels, chances.items(), strict=True):
-        first, second = chance[..., 1:2] / most, chance[..., 2:3] / most
-        image = np.clip(1 - first * (1 - blue) - second * (1 - orange), 0, 1)
-        axes.imshow(image.swapaxes(0, 1), origin="lower", extent=extent, interpolation="nearest")
+        # The hue says which machine, the saturation how often one of the two.
+        image = 1 - chance[..., 1:3] / most @ (1 - colors)
+        image = np.clip(image.swapaxes(0, 1), 0, 1)
+        axes.imshow(image, origin="lower", extent=extent, interpolation="nearest")
         axes.set(title=title, xlabel="wear of machine 1, in Rust's bins")
     panels[0].set_ylabel("wear of machine 2, in Rust's bins")
-    for color, machine in ((blue, 1), (orange, 2)):
+    for machine, color in enumerate(colors, start=1):
         label = f"machine {machine} into the bay; full color: {100 * most:.1f} % a month"
         panels[0].plot([], [], "s", color=color, label=label)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)

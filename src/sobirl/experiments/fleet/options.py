@@ -61,7 +61,7 @@ class FleetRun(StepwiseOptions):
     learning_rate: Positive | None = None
     """First step size of Adam on the prices, which decays to 0 along a cosine; 0.5 by default,
     0.01 with --large."""
-    tolerance: Positive = 1e-4
+    tolerance: Positive = 5e-4
     """`converged` means that the projected gradient's norm fell below this."""
 
     def validate(self) -> None:
@@ -73,9 +73,7 @@ class FleetRun(StepwiseOptions):
                 require(self.called(name), value, value is None, "does not go with --large")
         machines, wear_states = self.size
         fits = wear_states**machines <= _MOST_STATES
-        require(
-            self.called("machines"), machines, fits, "should leave M^K states below 10 million"
-        )
+        require(self.called("machines"), machines, fits, "should leave M^K states below 10 million")
         enough = self.bands <= wear_states
         require(
             self.called("bands"), self.bands, enough, f"should be at most {wear_states} wear states"

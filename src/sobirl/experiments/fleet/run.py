@@ -41,11 +41,11 @@ class Answer(NamedTuple):
         status: how the depot was solved.
     """
 
-    income: np.ndarray
-    services: np.ndarray
-    time: np.ndarray
-    policy: np.ndarray
-    status: np.ndarray
+    income: jax.Array
+    services: jax.Array
+    time: jax.Array
+    policy: jax.Array
+    status: jax.Array
 
 
 def run(options: FleetRun, recorder: Recorder | None = None) -> Outcome:
