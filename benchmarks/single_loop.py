@@ -25,8 +25,8 @@ import optax  # noqa: E402
 
 import sobirl as sb  # noqa: E402
 from sobirl.hypergrad.m_sobirl import MSoBiRLState  # noqa: E402
+from sobirl.hypergrad.warm_start import WarmStart  # noqa: E402
 from sobirl.problems.random_mdp import RandomMDP, TargetPolicy  # noqa: E402
-from sobirl.solvers import LU, solve_with_factors  # noqa: E402
 
 Instance = RandomMDP | TargetPolicy
 
@@ -60,20 +60,18 @@ class SolvedValue(eqx.Module):
     method: sb.MSoBiRL
     objective_is_exact: ClassVar[bool] = True
 
-    def init(self, problem, x, key) -> tuple[MSoBiRLState, LU]:
+    def init(self, problem, x, key) -> tuple[MSoBiRLState, WarmStart]:
         """M-SoBiRL's state before its first step, and no factors yet."""
         state = self.method.init(problem, x, key)
-        return state, LU.identity(len(state.value), state.value.dtype)
+        return state, WarmStart.cold(problem.lower(x), sb.PolicyIteration())
 
     def estimate(self, problem, x, state, key):
         """M-SoBiRL's estimate with V*(x)."""
-        state, lu = state
-        solution, lu = solve_with_factors(
-            problem.lower(x), sb.PolicyIteration(), sb.Implicit(), state.value, lu
-        )
+        state, start = state
+        solution, start = start.solve(problem.lower(x), sb.PolicyIteration())
         state = MSoBiRLState(solution.value, state.adjoint, jnp.array(False))
         estimate, state, metrics = self.method.estimate(problem, x, state, key)
-        return estimate, (state, lu), metrics
+        return estimate, (state, start), metrics
 
 
 def make_methods(instance: Instance) -> dict[str, object]:

@@ -16,7 +16,17 @@ ROOT = Path(__file__).parents[1]
 
 
 HEAVY = {"jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "matplotlib", "rich", "pydantic"}
-HEAVY |= {"gymnasium", "gymnax", "mujoco", "ale_py", "torch", "pandas", "flashbax"}
+HEAVY |= {
+    "gymnasium",
+    "gymnax",
+    "mujoco",
+    "ale_py",
+    "torch",
+    "pandas",
+    "flashbax",
+    "ray",
+    "pyarrow",
+}
 
 
 @pytest.mark.parametrize(
@@ -27,6 +37,7 @@ HEAVY |= {"gymnasium", "gymnax", "mujoco", "ale_py", "torch", "pandas", "flashba
         ("from sobirl.apps.cli import main; main(['--version'])", {"rich"}),
         ("from sobirl.apps.cli import main; main(['--help'])", {"rich"}),
         ("from sobirl.apps.cli import main; main(['list'])", {"rich"}),
+        ("from sobirl.apps.cli import main; main(['sweep', '--help'])", {"rich"}),
         *(
             (f"from sobirl.apps.cli import main; main(['run', {name!r}, '--help'])", {"rich"})
             for name in EXPERIMENTS
@@ -85,5 +96,6 @@ def test_readme_links_exist():
 
 
 def test_the_changelog_begins_with_this_version():
-    newest = re.search(r"^## ([^:\s]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    text = (ROOT / "CHANGELOG.md").read_text()
+    newest = re.search(r"^## (?!Unreleased)([^:\s]+)", text, re.MULTILINE)
     assert newest[1] == sb.__version__

@@ -32,6 +32,7 @@ FURTHER = {
     "deep": "Deep followers",
     "runs": "Run directories",
     "experiments": "Experiments",
+    "sweeps": "Sweeps",
     "testing": "Conformance suites",
 }
 

@@ -100,3 +100,10 @@ def test_modules_and_keys_pass():
     got = draw((jnp.zeros(2), np.tanh), jax.random.key(0))
     np.testing.assert_array_equal(got[0], jax.random.normal(jax.random.key(0), (2,)))
     assert got[1] is np.tanh
+
+
+def test_constants_come_back_as_arrays():
+    got = hoisting_jit(lambda x: (jnp.array(True), 3, jnp.zeros(()), x))(jnp.ones(2))
+    assert isinstance(got[0], jax.Array) and got[0].dtype == bool
+    assert got[1] == 3
+    assert isinstance(got[2], jax.Array)

@@ -51,7 +51,7 @@ SET_UP = ("git", "pip", "tensorboard")
 
 # Scripts of these folders are run as they are; others only answer to --help.
 EXAMPLES = (".", "examples")
-TITLE = re.compile(r'python title="(\w+\.py)"')
+TITLE = re.compile(r'(?:python|toml|bash) title="([\w-]+\.(?:py|toml|sbatch))"')
 
 FENCE = re.compile(r"^( *)(`{3,})(.*?)\n(.*?)^\1\2 *$", flags=re.DOTALL | re.MULTILINE)
 
@@ -173,6 +173,8 @@ def run_page(page: Path, small: bool = False) -> None:
                             due = page.stem == problem and problem not in ran
                             run_small(problem, options, due or bool(READERS.search(block.code)))
                             ran.add(problem)
+                        case ["sobirl", "sweep", *_, "ray"] if small:
+                            run_command([*words, "--dry-run"])  # no cluster for a page
                         case _:
                             run_command(words)
                 except BaseException as error:

@@ -303,3 +303,12 @@ def test_a_recorder_is_for_one_run_after_another(tmp_path):
         sb.minimize(*arguments, num_steps=30, recorder=recorder, projection=sb.box(0.0))
     with pytest.raises(sb.InvalidInputError, match="there is no folder"):
         sb.minimize(*arguments, recorder=checkpoint.Checkpoint(tmp_path / "nowhere" / "run.npz"))
+
+
+def test_a_run_without_figures(tmp_path):
+    """What it prints names what it wrote."""
+    code, printed, _ = sobirl(*SMALL, "--no-figures", "--out", tmp_path / "run")
+    assert code == 0
+    assert list((tmp_path / "run" / "figures").iterdir()) == []
+    assert printed.rstrip().endswith("config.json")
+    assert sobirl("report", tmp_path / "run", "--out", tmp_path / "report")[0] == 0

@@ -89,6 +89,11 @@ class OtherProbability(Strange):
         return jnp.where(next_state == 0, 1.0, 0.0)
 
 
+class OtherPlace(Strange):
+    def place(self, state, action, next_state):
+        return super().place(state, action, next_state) * 0
+
+
 class NoTracers(Strange):
     def expect(self, values):
         return super().expect(values) if float(values[0]) > -100 else values
@@ -144,6 +149,10 @@ def test_passes_a_stranger():
         (made(OutOfRange), "`next_state` must return states from 0 to 4"),
         (made(WrongKind), "`next_state` must return states like those it is given, int32"),
         (made(OtherProbability), "`probability` must agree with `expect`"),
+        (
+            made(OtherPlace),
+            r"`reweighted\(p\).expect\(v\) with p = 1 at the place",
+        ),
         (made(NoTracers), "`expect and push inside jit` raised"),
         (made(NoTranspose), r"`jax.linear_transpose\(expect\)` raised"),
         (made(NoDerivative), "its derivative in forward mode is .* finite differences"),

@@ -10,7 +10,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -44,7 +44,7 @@ def program() -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line: exit code 0 done, 2 unusable input (one line says what), 130 Ctrl-C."""
+    """Run the command line: 0 done, 1 cells failed, 2 unusable input, 130 Ctrl-C."""
     started = _STARTED if args is None else time.perf_counter()
     # A run's own report says it too, in words for people who call no functions.
     warnings.filterwarnings("ignore", message="minimize: ", category=RuntimeWarning)
@@ -122,12 +122,79 @@ def _app(started: float) -> App:
         """
         commands.report(runs, out, force)
 
+    def sweep(
+        config: Path,
+        /,
+        *,
+        out: Path | None = None,
+        engine: Literal["local", "ray"] = "local",
+        workers: int | None = None,
+        batch: int | None = None,
+        address: str | None = None,
+        cpus: float = 1.0,
+        gpus: float = 0.0,
+        dry_run: bool = False,
+        quiet: bool = False,
+        cache: Cache = True,
+    ) -> None:
+        """Carry out many runs: grids, random search and seeds, and one table of all of them.
+
+        A sweep.toml with six runs, of two methods with three seeds each:
+
+            command = "random-mdp"
+            seeds = 3
+            fixed = { num_steps = 100 }
+            grid = { method = ["exact", "m-sobirl"] }
+
+        sobirl sweep sweep.toml --dry-run shows them, sobirl sweep sweep.toml carries them out. The
+        same command again does what is missing: after Ctrl-C, a kill, or a change of the file.
+
+        Parameters
+        ----------
+        config
+            A TOML file; docs/sweeps.md has all that may stand in it.
+        out
+            Folder of the sweep; the same one again goes on. By default sweeps/NAME, like the file.
+        engine
+            Worker processes of this machine, or a Ray cluster.
+        workers
+            Worker processes of the engine local; by default one a processor.
+        batch
+            The most cells that are computed in one program; 1 for each by itself. By default 16,
+            as far as every worker has something to do.
+        address
+            Of the Ray cluster; by default RAY_ADDRESS, or one of this machine.
+        cpus
+            Processors that a cell takes in the cluster.
+        gpus
+            GPUs that a cell takes in the cluster, perhaps a part of one.
+        dry_run
+            Check everything and show the cells; start nothing.
+        quiet
+            Show no progress.
+        cache
+            Keep compiled programs, so that the next run need not compile them again.
+        """
+        commands.sweep(
+            config,
+            out,
+            engine,
+            workers=workers,
+            batch=batch,
+            address=address,
+            cpus=cpus,
+            gpus=gpus,
+            dry_run=dry_run,
+            quiet=quiet,
+            cache=cache,
+        )
+
     app = new_app(name="sobirl", help=_DESCRIPTION, version=__version__)
     run = new_app(name="run", help="Carry out a new run of a problem; sobirl list names them.")
     for name, kind in EXPERIMENTS.items():
         run.command(command_for(kind, carry_out), name=name)
     app.command(run)
-    for command in (resume, show, report):
+    for command in (resume, show, report, sweep):
         app.command(command)
     app.command(commands.list_all, name="list")
     return app

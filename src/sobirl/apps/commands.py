@@ -1,16 +1,20 @@
 """What the command line can do, one function a command."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sobirl.apps.cache import keep_compiled_programs
 from sobirl.core.errors import InvalidInputError
+from sobirl.runs.cache import keep_compiled_programs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sobirl.runs.engine import Finished
     from sobirl.runs.options import RunOptions
+    from sobirl.sweeps.cells import Cell
 
 
 def list_all() -> None:
@@ -96,6 +100,77 @@ def report(runs: tuple[Path, ...], out: Path | None, force: bool) -> None:
     print(f"wrote {shown(out)}: report.html and its figures as PNG")
 
 
+def sweep(
+    config: Path,
+    out: Path | None,
+    engine: str,
+    *,
+    workers: int | None,
+    batch: int | None,
+    address: str | None,
+    cpus: float,
+    gpus: float,
+    dry_run: bool,
+    quiet: bool,
+    cache: bool,
+) -> None:
+    """Carry out a sweep, or what is missing of one; exit code 1 if cells failed."""
+    from sobirl.runs.engine import shown
+    from sobirl.sweeps.config import read_config
+    from sobirl.sweeps.local import LocalEngine
+    from sobirl.sweeps.on_ray import RayEngine
+    from sobirl.sweeps.sweep import cells_of, run_sweep
+
+    for name, of, given in (
+        ("--workers", "local", workers is not None),
+        ("--address", "ray", address is not None),
+        ("--cpus", "ray", cpus != 1),
+        ("--gpus", "ray", gpus != 0),
+    ):
+        if given and engine != of:
+            raise InvalidInputError(f"{name} goes with --engine {of} only")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a GPU is for the workers
+    description = read_config(config)
+    cells = cells_of(description, config)
+    folder = Path("sweeps") / config.stem if out is None else out
+    if dry_run:
+        _print_cells(cells, folder)
+        return
+    swept = run_sweep(
+        cells,
+        folder,
+        LocalEngine(workers, batch) if engine == "local" else RayEngine(address, cpus, gpus, batch),
+        modules=description.modules,
+        cache=cache,
+        progress=False if quiet else None,
+    )
+    print(f"{len(cells) - len(swept.failures)} of {len(cells)} cells are done")
+    print(f"wrote {shown(swept.path)}: {', '.join(swept.files)}, cells/")
+    if "sweep.parquet" not in swept.files:
+        print("no sweep.parquet, which needs a further package: pip install 'sobirl[parquet]'")
+    for name, error in swept.failures.items():
+        print(f"failed: {name}: {error}", file=sys.stderr)
+    if swept.failures:
+        sys.exit(1)
+
+
+def _print_cells(cells: "Sequence[Cell]", folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from sobirl.sweeps.cells import varied
+    from sobirl.sweeps.folder import SweepFolder
+    from sobirl.sweeps.table import option_of
+
+    names, states = varied(cells), SweepFolder(folder)
+    table = Table("cell", *names, "state", title=f"{len(cells)} cells in {folder}")
+    for cell in cells:
+        values = (option_of(cell, name) for name in names)
+        words = ("" if value is None else str(value) for value in values)
+        table.add_row(cell.id, *words, states.state(cell.id))
+    Console().print(table)
+
+
 def _run_again(saved) -> None:
     """Run the script that recorded a run; its call of `sobirl.record` goes on."""
     script = saved.script
@@ -119,10 +194,10 @@ def _print(finished: "Finished") -> None:
     console, outcome = Console(), finished.outcome
     for part in outcome.report:
         console.print(part)
-    figures = ", ".join(f"figures/{name}.png" for name in outcome.figures)
+    drawn = sorted((finished.path / "figures").glob("*.png"))
+    files = ["summary.json", "metrics.csv", "config.json", *(f"figures/{f.name}" for f in drawn)]
     console.print(
-        f"{finished.seconds}; wrote {finished.path}: summary.json, metrics.csv, config.json, "
-        f"{figures}",
+        f"{finished.seconds}; wrote {finished.path}: {', '.join(files)}",
         highlight=False,
         markup=False,
         soft_wrap=True,

@@ -105,7 +105,12 @@ def _trace(function: Callable, treedef, static, leaves) -> _Program:
 
     @eqx.filter_jit  # its errors are clearer than those of `jax.jit`
     def compiled(tables, leaves):
-        return _evaluate(closed, iter(tables), leaves)
+        out = _evaluate(closed, iter(tables), leaves)
+        # What does not depend on the arguments comes back as a number.
+        return [
+            value if isinstance(value, jax.Array) else jax.numpy.asarray(value, aval.dtype)
+            for value, aval in zip(out, closed.out_avals, strict=True)
+        ]
 
     def restore(out):
         out_def, rest = form

@@ -1,6 +1,7 @@
-"""Locks on directories, which the system lets go of when their process ends."""
+"""Locks on directories and files, which the system lets go of when their process ends."""
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -16,12 +17,13 @@ except ImportError:  # Windows: there nothing keeps two processes from one run
 
 @contextlib.contextmanager
 def lock(path: Path, patience: float = 0.0) -> Iterator[None]:
-    """Hold the lock of a directory. It stays with the directory when that is renamed.
+    """Hold the lock of a directory or a file. It stays with it when that is renamed.
 
-    Nothing is written, so that directories which can only be read have a lock too.
+    Nothing is written, so that directories which can only be read have a lock too; but for NFS,
+    which locks no directories: there the lock is on a file `.lock` in it.
 
     Args:
-        path: the directory.
+        path: the directory or the file.
         patience: seconds to wait for another process to let go of it.
 
     Raises:
@@ -30,7 +32,8 @@ def lock(path: Path, patience: float = 0.0) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    descriptor, end = os.open(path, os.O_RDONLY), time.monotonic() + patience
+    is_file, end = path.is_file(), time.monotonic() + patience
+    descriptor = os.open(path, os.O_RDWR if is_file else os.O_RDONLY)
     try:
         while True:
             try:
@@ -41,6 +44,12 @@ def lock(path: Path, patience: float = 0.0) -> Iterator[None]:
                     message = f"{path}: another process is working on it"
                     raise InvalidInputError(message) from error
                 time.sleep(0.02)
+            except OSError as error:
+                if is_file or error.errno != errno.EBADF:
+                    raise
+                os.close(descriptor)
+                is_file = True
+                descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         yield
     finally:
         os.close(descriptor)

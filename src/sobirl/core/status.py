@@ -35,11 +35,14 @@ _ADVICE = {
     Status.STEP_LIMIT: (
         "The solver reached its step limit before its tolerance. Raise `max_steps`, loosen `rtol` "
         "and `policy_tolerance`, or use `PolicyIteration()`, which needs few steps when the "
-        "discount is close to 1 or the temperature is small."
+        "discount is close to 1 or the temperature is small; of a large system, with another "
+        "`linear_solver`, if its factors did not fit into memory."
     ),
     Status.ADJOINT_RESIDUAL: (
-        "The adjoint system (I - γP_π)ᵀ w = b was not solved to the asked tolerance. Loosen the "
-        "adjoint's `rtol`, or compute in float64 (`jax.config.update('jax_enable_x64', True)`)."
+        "The adjoint system (I - γP_π)ᵀ w = b was not solved to the asked tolerance: it is "
+        "nearly singular, or too slow for its linear solver. Loosen the adjoint's `rtol`, compute "
+        "in float64 (`jax.config.update('jax_enable_x64', True)`), or choose another "
+        "`linear_solver`."
     ),
     Status.NOT_FINITE: (
         "A value is NaN or infinite. Look for NaN or huge entries in the reward, the transition "

@@ -1,18 +1,50 @@
 """What experiments have in common that descend with any method from one start."""
 
+import abc
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sobirl.runs.options import Count, Positive, StepwiseOptions
 
 if TYPE_CHECKING:
-    from sobirl.bilevel import BilevelProblem, Recorder
+    from sobirl.bilevel import BilevelProblem, Recorder, Result
+    from sobirl.bilevel.batch import Descent
     from sobirl.runs.outcome import Outcome
     from sobirl.runs.saved import SavedRun
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DescentOptions(StepwiseOptions):
+class OneDescentOptions(StepwiseOptions):
+    """Options of runs that are one descent; several that are alike can share a program."""
+
+    batched = ("seed", "learning_rate")
+
+    @abc.abstractmethod
+    def descent(self) -> "Descent":
+        """What is minimized, and how."""
+
+    @abc.abstractmethod
+    def outcome(self, result: "Result") -> "Outcome":
+        """What is reported of the end of the descent."""
+
+    def run(self, recorder: "Recorder | None" = None) -> "Outcome":
+        """Descend."""
+        return self.outcome(self.descent().minimize(self.progress, recorder))
+
+    @classmethod
+    def run_batch(
+        cls, runs: Sequence[Any], recorders: "Sequence[Recorder | None]"
+    ) -> "list[Outcome]":
+        """Descend side by side."""
+        from sobirl.bilevel.batch import minimize_batch
+
+        results = minimize_batch([run.descent() for run in runs], recorders)
+        return [run.outcome(result) for run, result in zip(runs, results, strict=True)]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DescentOptions(OneDescentOptions):
     """Options of a descent with a method of one's choice, beside exact hyper-gradients.
 
     An experiment adds the options of its instance, `method`, and what is minimized: `instance`.
@@ -44,29 +76,34 @@ class DescentOptions(StepwiseOptions):
         """The objective by which x is judged: φ(x), exactly."""
         return float(problem.value(x))
 
-    def run(self, recorder: "Recorder | None" = None) -> "Outcome":
-        """Descend, and judge the last x."""
+    def descent(self) -> "Descent":
+        """From the first x, by the method."""
         import optax
+
+        from sobirl.bilevel.batch import Descent
+        from sobirl.hypergrad.budget import with_budget
+
+        problem, x0 = self.instance()
+        method, judged = with_budget(self.method, problem, self.environment_steps)
+        return Descent(
+            problem=judged,
+            x0=x0,
+            method=method,
+            optimizer=getattr(optax, self.optimizer),
+            learning_rate=self.learning_rate,
+            num_steps=self.num_steps,
+            key=self.seed,
+            tolerance=self.tolerance,
+        )
+
+    def outcome(self, result: "Result") -> "Outcome":
+        """Judge the last x."""
         from rich.table import Table
 
-        from sobirl.bilevel import minimize
-        from sobirl.hypergrad.budget import with_budget
         from sobirl.runs.curves import draw_history
         from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
 
         problem, x0 = self.instance()
-        method, judged = with_budget(self.method, problem, self.environment_steps)
-        result = minimize(
-            judged,
-            x0,
-            method=method,
-            optimizer=getattr(optax, self.optimizer)(self.learning_rate),
-            num_steps=self.num_steps,
-            key=self.seed,
-            tolerance=self.tolerance,
-            progress=self.progress,
-            recorder=recorder,
-        )
         history = best_history(result)
         before, after = (self.judge(problem, x) for x in (x0, result.final_x))
         table = Table(title=f"{self.problem}, {self.method}")

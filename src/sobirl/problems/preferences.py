@@ -12,8 +12,7 @@ policy and so x: the part of the hyper-gradient that plain RLHF leaves out.
 Source: Yang, Gao, Yuan (2025), section 2.2; Christiano et al. (2017).
 """
 
-import dataclasses
-
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -25,8 +24,7 @@ from sobirl.prefs import preference_logit, preference_loss, preference_probabili
 from sobirl.problems.random_mdp import random_transitions
 
 
-@dataclasses.dataclass(frozen=True)
-class Preferences:
+class Preferences(eqx.Module):
     """An instance.
 
     Attributes:

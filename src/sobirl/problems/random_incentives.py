@@ -8,9 +8,9 @@ with Gaussian Φ and r_u: what it pays moves the follower and costs the leader. 
 follows trajectories.
 """
 
-import dataclasses
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -21,8 +21,7 @@ from sobirl.mdp import Dense, SoftMDP
 from sobirl.problems.random_mdp import random_transitions
 
 
-@dataclasses.dataclass(frozen=True)
-class RandomIncentives:
+class RandomIncentives(eqx.Module):
     """An instance.
 
     Attributes:

@@ -14,6 +14,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -34,8 +35,7 @@ _IN_FILES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class RandomMDP:
+class RandomMDP(eqx.Module):
     """An instance of the paper's problem with the constants of its run.
 
     Attributes:
@@ -142,8 +142,7 @@ class RandomMDP:
         return (jnp.sum(x**2) + jnp.sum(response.policy**2)) / 2
 
 
-@dataclasses.dataclass(frozen=True)
-class TargetPolicy:
+class TargetPolicy(eqx.Module):
     """The harder problem: come as close as possible to a policy that cannot be attained.
 
     Attributes:

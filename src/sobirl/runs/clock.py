@@ -63,6 +63,19 @@ class Clock:
         return Seconds(compiling, self._running, wall - compiling - self._running)
 
 
+class Share(Clock):
+    """The share that one of several runs has in what a clock has measured until now."""
+
+    def __init__(self, clock: Clock, runs: int):
+        all_of_it = clock.seconds()
+        parts = (all_of_it.compile, all_of_it.run, all_of_it.other)
+        self._seconds = Seconds(*(part / runs for part in parts))
+
+    def seconds(self) -> Seconds:
+        """What was measured."""
+        return self._seconds
+
+
 @functools.cache
 def _listen() -> list[tuple[float, float]]:
     """Have JAX report compilations, from now on: listeners cannot be taken back everywhere.

@@ -102,7 +102,7 @@ class RunDirectory:
         if outcome.x is not None:
             write_file(self.path / X, solution_bytes(outcome.x))
         (self.path / "figures").mkdir(exist_ok=True)
-        for name, draw in outcome.figures.items():
+        for name, draw in outcome.figures.items() if self.options.figures else ():
             with atomic_file(self.path / "figures" / f"{name}.png") as file:
                 draw().savefig(file, format="png", dpi=150)
         write_file(self.path / METRICS, csv_header(outcome.history) + csv_rows(outcome.history))

@@ -6,14 +6,15 @@
 The command line, `sobirl.record` and programs of users' own go through the same two functions.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sobirl.bilevel.interrupts import deferred_interrupt, termination_as_interrupt
 from sobirl.core.errors import InvalidInputError, SobirlError
 from sobirl.core.locks import lock
-from sobirl.runs.clock import Clock, Seconds
+from sobirl.runs.clock import Clock, Seconds, Share
 from sobirl.runs.directory import RunDirectory, clean
 from sobirl.runs.options import RunOptions
 from sobirl.runs.outcome import Outcome
@@ -106,6 +107,44 @@ def _carry_out(directory: RunDirectory, clock: Clock, is_new: bool) -> Finished:
         where, what = error.filename or directory.path, error.strerror or error
         raise InvalidInputError(f"{where}: {what}; {rest}") from error
     return Finished(shown(directory.path), outcome, seconds)
+
+
+def carry_out_batch(runs: Sequence[RunOptions], clock: Clock | None = None) -> list[Finished]:
+    """New runs that are computed in one program, see `RunOptions.batched`.
+
+    Each has its own directory, checkpoint and metrics, and can be resumed alone. Its seconds are
+    its share.
+
+    Args:
+        runs: what is run, with a directory each.
+        clock: measures all of it.
+
+    Raises:
+        InvalidInputError: as `carry_out`, or they cannot share a program. What has no checkpoint is
+            removed again.
+        KeyboardInterrupt: as `carry_out`; what has a checkpoint is kept.
+    """
+    clock = clock or Clock()
+    for run in runs:
+        run.validate()
+    with contextlib.ExitStack() as held:
+        directories = [held.enter_context(RunDirectory.create(run)) for run in runs]
+        try:
+            with termination_as_interrupt():
+                with clock.computing():
+                    recorders = [directory.recorder() for directory in directories]
+                    outcomes = type(runs[0]).run_batch(runs, recorders)
+                share = Share(clock, len(runs))
+                return [
+                    Finished(shown(directory.path), outcome, directory.finish(outcome, share))
+                    for directory, outcome in zip(directories, outcomes, strict=True)
+                ]
+        except BaseException:
+            with deferred_interrupt():
+                for directory in directories:
+                    if not (directory.has_checkpoint or directory.is_complete):
+                        directory.abandon()
+            raise
 
 
 def _how_to_go_on(directory: RunDirectory) -> str:

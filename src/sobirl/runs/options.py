@@ -56,6 +56,9 @@ class RunOptions(abc.ABC):
     values: ClassVar[Sequence[str]] = ()
     """The metrics of `summary.json` that a report shows; all of them by default."""
 
+    batched: ClassVar[Sequence[str]] = ()
+    """The options in which runs may differ that `run_batch` computes in one program."""
+
     out: Path | None = aside(None)
     """Directory of the run, made new. By default runs/PROBLEM-N with the first free N."""
     force: bool = aside(False)
@@ -64,6 +67,8 @@ class RunOptions(abc.ABC):
     """Seed of everything random: the same seed gives the same run."""
     quiet: bool = aside(False)
     """Show no progress bar."""
+    figures: bool = aside(True)
+    """Draw the figures at the end, which takes half a second or more."""
 
     def __init_subclass__(cls, **more: Any):
         super().__init_subclass__(**more)
@@ -78,7 +83,7 @@ class RunOptions(abc.ABC):
     @property
     def command(self) -> list[str]:
         """The words of the command that repeats the run."""
-        elsewhere = ("out", "force", "quiet")
+        elsewhere = ("out", "force", "quiet", "figures")
         own = {name: value for name, value in encode(self).items() if name not in elsewhere}
         return [*self._words, "run", self.problem, *to_arguments(type(self), own)]
 
@@ -115,6 +120,17 @@ class RunOptions(abc.ABC):
     @abc.abstractmethod
     def run(self, recorder: "Recorder | None" = None) -> "Outcome":
         """Compute everything; write nothing but what the recorder keeps of a run of many steps."""
+
+    @classmethod
+    def run_batch(
+        cls, runs: Sequence[Any], recorders: "Sequence[Recorder | None]"
+    ) -> "list[Outcome]":
+        """As `run`, of several runs that are alike but for `batched`, in one program.
+
+        Raises:
+            InvalidInputError: they cannot share a program; each can be run alone.
+        """
+        raise InvalidInputError(f"{cls.problem}: runs of it share no program")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

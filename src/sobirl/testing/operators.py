@@ -50,6 +50,7 @@ def check_operator(operator: Checked[TransitionOperator], *, seed: int = 0) -> N
     suite.transposition()
     suite.matrices()
     suite.single_transitions()
+    suite.places()
     suite.derivatives()
 
 
@@ -199,6 +200,28 @@ class _Suite:
                         f"`probability` must agree with `expect`: of {where} to state {then} they "
                         f"say {probability:.8g} and {right:.8g}"
                     )
+
+    def places(self) -> None:
+        """Places of successors, for operators that number them: tables (S,A,K) by place."""
+        try:
+            count = self.operator.num_successors
+        except NotImplementedError:
+            return
+        if self.states * self.actions * count > _MOST_ENTRIES:
+            return
+        state, action = jnp.arange(self.states), jnp.zeros(self.states, int)
+        drawn = self.calls("next_state", jnp.full(self.states, 0.5), state, action)()
+        place = self.run("place(s, a, s')", self.calls("place", state, action, drawn))
+        if not bool(jnp.all((place >= 0) & (place < count))):
+            raise self.error(f"`place` must be below `num_successors`, {count}, and not negative")
+        table = jnp.zeros((self.states, self.actions, count)).at[state, action, place].set(1.0)
+        certain = self.run("reweighted(p)", lambda: self.operator.reweighted(table))
+        self.same(
+            "reweighted(p).expect(v) with p = 1 at the place of s'",
+            self.expect(certain, self.values)[state, action],
+            self.values[drawn],
+            "v(s')",
+        )
 
     def transformations(self) -> None:
         """`jit` with the operator as an argument, and `vmap` over what it is applied to."""

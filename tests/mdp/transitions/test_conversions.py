@@ -1,5 +1,7 @@
 """Lists of successors from other forms."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -7,6 +9,7 @@ import scipy.sparse
 from mdps import ACTIONS, STATES, random_rows, table
 from sobirl.core import InvalidInputError
 from sobirl.mdp import SuccessorList
+from sobirl.mdp.transitions import conversions
 
 
 @pytest.fixture
@@ -62,9 +65,17 @@ def test_what_is_given_is_left_as_it_was(dense):
     np.testing.assert_array_equal(matrices[2].data, before)
 
 
-def test_a_progress_bar_counts_the_states(dense, capsys):
-    SuccessorList.from_function(lambda s, a: {s: 1.0}, 3, 1, progress=True)
-    assert capsys.readouterr().out == ""
+def test_a_progress_bar_counts_the_states(monkeypatch):
+    shown = []
+
+    @contextlib.contextmanager
+    def bar(wanted, label, total):
+        shown.append((wanted, label, total))
+        yield lambda done, state: shown.append(done)
+
+    monkeypatch.setattr(conversions, "progress_bar", bar)
+    SuccessorList.from_function(lambda s, a: {s: 1.0}, 3, 2, progress=True)
+    assert shown == [(True, "states", 3), 1, 2, 3]
 
 
 STAY = scipy.sparse.eye_array(3)

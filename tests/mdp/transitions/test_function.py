@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import sobirl as sb
 from laws import queue, table
 from sobirl.core import InvalidInputError
 from sobirl.mdp import FunctionTransition, SoftMDP
@@ -118,3 +119,18 @@ def test_sizes_are_positive_integers(name):
     sizes = {"num_states": 5, "num_actions": 2} | {name: 0}
     with pytest.raises(InvalidInputError, match=f"{name}: expected a positive integer, got 0"):
         FunctionTransition(rows([0], [1.0]), **sizes)
+
+
+def test_the_response_is_differentiated_in_arguments():
+    reward, start = np.linspace(0, 1, 120).reshape(40, 3), np.full(40, 1 / 40)
+
+    def value(make):
+        def of(x):
+            mdp = SoftMDP(make(law(x)), reward, 0.9, 0.1, start)
+            return jnp.vdot(start, sb.solve(mdp, throw=False).value)
+
+        return jax.jit(jax.value_and_grad(of))
+
+    found, right = value(lambda law: law)(POINT), value(lambda law: law.as_list())(POINT)
+    np.testing.assert_allclose(found[0], right[0], rtol=1e-10)
+    np.testing.assert_allclose(found[1], right[1], rtol=1e-8)

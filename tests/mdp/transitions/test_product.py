@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import sobirl as sb
 from laws import MACHINES, SERVICE, fleet, fleet_of_lists, machines, table
 from sobirl.core import InvalidInputError
 from sobirl.mdp import Dense, Product
@@ -123,3 +124,13 @@ ONE = np.full((2, 1, 2), 0.5)
 def test_names_what_is_wrong(components, actions, message):
     with pytest.raises(InvalidInputError, match=message):
         Product(components, actions)
+
+
+def test_solves_as_the_table_does():
+    rng = np.random.default_rng(5)
+    law = fleet(rng)
+    reward, start = rng.normal(size=law.shape), np.full(law.shape[0], 1 / law.shape[0])
+    solutions = [
+        sb.solve(sb.SoftMDP(each, reward, 0.9, 0.1, start)) for each in (law, Dense(table(law)))
+    ]
+    np.testing.assert_allclose(solutions[0].value, solutions[1].value, rtol=1e-9)

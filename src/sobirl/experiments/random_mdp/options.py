@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge
 
+from sobirl.experiments.descent import OneDescentOptions
 from sobirl.hypergrad.methods import methods_for
-from sobirl.runs.options import Choices, Count, Positive, StepwiseOptions, require
+from sobirl.runs.options import Choices, Count, Positive, require
 
 if TYPE_CHECKING:
-    from sobirl.bilevel import Recorder
+    from sobirl.bilevel import Result
+    from sobirl.bilevel.batch import Descent
     from sobirl.runs.outcome import Outcome
     from sobirl.runs.saved import SavedRun
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RandomMDPRun(StepwiseOptions):
+class RandomMDPRun(OneDescentOptions):
     """Random MDPs: the synthetic problem of Yang, Gao, Yuan (2025), or a harder variant.
 
     The paper's run: sobirl run random-mdp --method m-sobirl --num-steps 3000
@@ -66,8 +68,14 @@ class RandomMDPRun(StepwiseOptions):
 
         return {"problem": instance_of(self).problem()}
 
-    def run(self, recorder: "Recorder | None" = None) -> "Outcome":
-        """Minimize from the instance's own first x."""
-        from sobirl.experiments.random_mdp.run import run
+    def descent(self) -> "Descent":
+        """From the instance's own first x."""
+        from sobirl.experiments.random_mdp.run import descent
 
-        return run(self, recorder)
+        return descent(self)
+
+    def outcome(self, result: "Result") -> "Outcome":
+        """The norms by step, beside those of the authors' code if they are known."""
+        from sobirl.experiments.random_mdp.run import outcome
+
+        return outcome(self, result)

@@ -4,7 +4,8 @@ import numpy as np
 import optax
 from rich.table import Table
 
-from sobirl.bilevel import Recorder, minimize
+from sobirl.bilevel import Result
+from sobirl.bilevel.batch import Descent
 from sobirl.core.protocols import Method
 from sobirl.experiments.random_mdp import figures
 from sobirl.experiments.random_mdp.options import RandomMDPRun
@@ -13,20 +14,26 @@ from sobirl.problems.random_mdp import RandomMDP, TargetPolicy
 from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
 
 
-def run(options: RandomMDPRun, recorder: Recorder | None = None) -> Outcome:
-    """Minimize from the instance's own first x."""
+def descent(options: RandomMDPRun) -> Descent:
+    """From the instance's own first x."""
     instance = instance_of(options)
-    result = minimize(
-        instance.problem(),
-        instance.x0,
+    adam = options.optimizer == "adam"
+    own = 1e-2 if adam else getattr(instance, "learning_rate", 1e-2)
+    return Descent(
+        problem=instance.problem(),
+        x0=instance.x0,
         method=_method(options, instance),
-        optimizer=_optimizer(options, instance),
+        optimizer=optax.adam if adam else optax.sgd,
+        learning_rate=own if options.learning_rate is None else options.learning_rate,
         num_steps=options.num_steps,
         key=options.seed,
         tolerance=options.tolerance,
-        progress=options.progress,
-        recorder=recorder,
     )
+
+
+def outcome(options: RandomMDPRun, result: Result) -> Outcome:
+    """The norms by step, beside those of the authors' code if they are known."""
+    instance = instance_of(options)
     norms, objectives = result.history["hypergradient_norm"], result.history["objective"]
     metrics = {"final_objective": result.final_objective, "best_objective": result.objective}
     reference = getattr(instance, "hypergrad_norm", None)
@@ -84,13 +91,6 @@ def _method(options: RandomMDPRun, instance) -> Method:
         sweeps=instance.sweeps,
         initial_adjoint=instance.w0,
     )
-
-
-def _optimizer(options: RandomMDPRun, instance) -> optax.GradientTransformation:
-    if options.optimizer == "adam":
-        return optax.adam(1e-2 if options.learning_rate is None else options.learning_rate)
-    own = getattr(instance, "learning_rate", 1e-2)
-    return optax.sgd(own if options.learning_rate is None else options.learning_rate)
 
 
 def _relative_difference(norms: np.ndarray, reference: np.ndarray) -> float:

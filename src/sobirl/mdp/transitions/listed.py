@@ -46,7 +46,7 @@ class Listed(TransitionOperator):
         return jnp.vectorize(single)(state, action, next_state)
 
     def reweighted(self, probabilities: Float[Array, "S A K"]) -> SuccessorList:
-        """A list of the same successors with other probabilities."""
+        """The same successors with other probabilities, as a list."""
         return self.as_list().reweighted(probabilities)
 
     def next_state(

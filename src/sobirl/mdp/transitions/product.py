@@ -155,38 +155,58 @@ class Product(TransitionOperator):
 
     def sparse(self, weights: Float[Array, "S A"]) -> BCOO:
         """An entry for every combination of the components' successors, or all of S² if fewer."""
-        states, actions = self.shape
+        states = self.shape[0]
         if self._is_full:
             places = jnp.indices((states, states), dtype=jnp.int32).reshape(2, -1).T
             return BCOO((self.matrix(weights).ravel(), places), shape=(states, states))
+        return self.as_list().sparse(weights)
+
+    def as_list(self) -> SuccessorList:
+        """The same law as a table of all combinations of the components' successors."""
+        states, actions = self.shape
         state, action = jnp.indices((states, actions), dtype=jnp.int32)
         table = jnp.asarray(self._actions)
-        there, flow = jnp.zeros((states, actions, 1), jnp.int32), weights[..., None]
+        there, chances = jnp.zeros((states, actions, 1), jnp.int32), jnp.ones((states, actions, 1))
         for index, own in enumerate(self.states_of(state)):
-            targets, chances = _successors(self.components[index], own, table[action, index])
+            targets, own = _successors(self.components[index], own, table[action, index])
             targets = targets.astype(jnp.int32)
-            there = (there[..., None] * self.sizes[index] + targets[..., None, :]).reshape(
-                states, actions, -1
-            )
-            flow = (flow[..., None] * chances[..., None, :]).reshape(states, actions, -1)
-        rows = jnp.broadcast_to(state[..., None], there.shape)
-        places = jnp.stack([rows, there], axis=-1).reshape(-1, 2)
-        return BCOO((flow.ravel(), places), shape=(states, states))
+            there = there[..., None] * self.sizes[index] + targets[..., None, :]
+            chances = chances[..., None] * own[..., None, :]
+            there, chances = (x.reshape(states, actions, -1) for x in (there, chances))
+        return SuccessorList(there, chances)
+
+    @property
+    def num_successors(self) -> int:
+        """Π_i K_i."""
+        return math.prod(component.num_successors for component in self.components)
+
+    def place(
+        self, state: Int[Array, "*N"], action: Int[Array, "*N"], next_state: Int[Array, "*N"]
+    ) -> Int[Array, "*N"]:
+        """The place among the combinations, the last component's fastest."""
+        table = jnp.asarray(self._actions)
+        place = jnp.zeros_like(next_state)
+        pairs = zip(self.states_of(state), self.states_of(next_state), strict=True)
+        for index, (own, then) in enumerate(pairs):
+            component = self.components[index]
+            found = component.place(own, table[action, index], then)
+            place = place * component.num_successors + found.astype(place.dtype)
+        return place
+
+    def reweighted(self, probabilities: Float[Array, "S A K"]) -> SuccessorList:
+        """The same successors with other probabilities: no product any more, but a list."""
+        return self.as_list().reweighted(probabilities)
 
     @property
     def num_entries(self) -> int:
         """S·A·Π_i K_i, or S² if that is less."""
         states, actions = self.shape
-        return states**2 if self._is_full else states * actions * self._combinations
-
-    @property
-    def _combinations(self) -> int:
-        return math.prod(component.probabilities.shape[-1] for component in self.components)
+        return states**2 if self._is_full else states * actions * self.num_successors
 
     @property
     def _is_full(self) -> bool:
         states, actions = self.shape
-        return states <= actions * self._combinations
+        return states <= actions * self.num_successors
 
     def is_nonnegative(self) -> Bool[Array, ""]:
         """Whether no probability of a component is negative."""

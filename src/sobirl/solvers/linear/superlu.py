@@ -8,13 +8,14 @@ was resumed) makes them anew from the entries, which travel along. So nothing de
 import collections
 import hashlib
 import threading
+from typing import Any
 
 import numpy as np
 
-# Factors beyond this many bytes make room for newer ones; the newest always stay.
+# Factors beyond this many bytes make room for newer ones, before these are made.
 MEMORY = 2**30
 
-_factors: collections.OrderedDict[bytes, object] = collections.OrderedDict()
+_factors: collections.OrderedDict[bytes, Any] = collections.OrderedDict()
 _lock = threading.Lock()
 
 
@@ -55,12 +56,19 @@ def _find(name: bytes, entries, places):
         if name in _factors:
             _factors.move_to_end(name)
             return _factors[name]
+        _make_room()
         factors = _factorize(np.asarray(entries), np.asarray(places))
         if factors is not None:
             _factors[name] = factors
-            while len(_factors) > 1 and sum(map(_size, _factors.values())) > MEMORY:
-                _factors.popitem(last=False)
         return factors
+
+
+def _make_room() -> None:
+    """Drop the oldest factors until one more, as large as the last, stays within `MEMORY`."""
+    sizes = [_size(factors) for factors in _factors.values()]
+    while sizes and sum(sizes) + sizes[-1] > MEMORY:
+        _factors.popitem(last=False)
+        sizes.pop(0)
 
 
 def _factorize(entries: np.ndarray, places: np.ndarray):
@@ -92,8 +100,8 @@ def count() -> int:
 
 def _name_of(entries: np.ndarray, places: np.ndarray) -> bytes:
     """The digest of a matrix (16 bytes)."""
-    digest = hashlib.blake2b(np.ascontiguousarray(entries), digest_size=16)
-    digest.update(np.ascontiguousarray(places))
+    digest = hashlib.blake2b(np.ascontiguousarray(entries).data, digest_size=16)
+    digest.update(np.ascontiguousarray(places).data)
     return digest.digest()
 
 
