@@ -17,17 +17,10 @@ from sobirl.hypergrad.budget import with_budget
 from sobirl.problems.fleet import RUST_PRICE, Fleet
 from sobirl.runs.files import csv_text
 from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
-from sobirl.solvers import Auto, occupancy, solve
-from sobirl.solvers.linear import Krylov
+from sobirl.solvers import Solver, ValueIteration, occupancy, solve
 
-_FEW_STATES = 10_000  # up to which a curve of single prices takes seconds
+_FEW_STATES = 2_000  # up to which a curve of single prices takes seconds
 _PRICES = 40  # on that curve
-# In millions of states wear mixes slowly, and every digit costs 150 sweeps. The error of V is far
-# below its bound, residual/(1 - γ), so that this is five digits.
-_LARGE = {
-    "solver": Auto(rtol=1e-4, policy_tolerance=1e-2, linear_solver=Krylov(restart=100)),
-    "rtol": 1e-6,
-}
 
 
 class Answer(NamedTuple):
@@ -53,8 +46,7 @@ def run(options: FleetRun, recorder: Recorder | None = None) -> Outcome:
     fleet = options.fleet
     result = _minimize(options, fleet, recorder)
     first, found = (
-        _answer(fleet, jnp.asarray(x), _settings(options).get("solver"))
-        for x in (fleet.x0(), result.final_x)
+        _answer(fleet, jnp.asarray(x), _solver(fleet)) for x in (fleet.x0(), result.final_x)
     )
     curve = _single_prices(options, fleet)
     metrics = {
@@ -94,17 +86,25 @@ def run(options: FleetRun, recorder: Recorder | None = None) -> Outcome:
     )
 
 
-def _settings(options: FleetRun) -> dict:
-    states = np.prod([float(options.size[1])] * options.size[0])
-    return _LARGE if options.method == "exact" and states > _FEW_STATES else {}
+def _solver(fleet: Fleet) -> Solver | None:
+    """What solves the depot; None is the default.
+
+    Wear mixes slowly, so that every digit of a big fleet costs some 150 sweeps. The error of V is
+    far below its bound, residual/(1 - γ): these tolerances give five digits.
+    """
+    if fleet.linear_solver is None:
+        return None
+    return ValueIteration(rtol=1e-4, policy_tolerance=1e-2, linear_solver=fleet.linear_solver)
 
 
 def _minimize(options: FleetRun, fleet: Fleet, recorder: Recorder | None) -> Result:
     steps = options.num_steps or (1 if options.large else 100)
     rate = options.learning_rate or (0.01 if options.large else 0.5)
     x0 = _best_for_one(options) if options.large else fleet.x0()
+    big = options.method == "exact" and fleet.linear_solver is not None
+    settings = {"solver": _solver(fleet), "rtol": 1e-6} if big else {}
     method, problem = with_budget(
-        options.method, fleet.problem(), options.environment_steps, **_settings(options)
+        options.method, fleet.problem(), options.environment_steps, **settings
     )
     return minimize(
         problem,
@@ -134,11 +134,10 @@ def _best_for_one(options: FleetRun) -> np.ndarray:
 
 
 @hoisting_jit
-def _answer(fleet: Fleet, x: jax.Array, solver: Auto | None) -> Answer:
+def _answer(fleet: Fleet, x: jax.Array, solver: Solver | None) -> Answer:
     mdp = fleet.follower(x)
     solution = solve(mdp, solver, throw=False)
-    linear_solver = None if solver is None else solver.linear_solver
-    visits = occupancy(mdp, solution.policy, linear_solver=linear_solver)
+    visits = occupancy(mdp, solution.policy, linear_solver=fleet.linear_solver)
     visits = (1 - fleet.discount) * visits
     shape = (fleet.wear_states,) * fleet.machines
     serviced = visits[:, 1].reshape(shape)  # the first machine stands for all
@@ -157,7 +156,7 @@ def _single_prices(options: FleetRun, fleet: Fleet):
     if fleet.wear_states**fleet.machines > _FEW_STATES:
         return None
     prices = options.max_price * np.arange(1, _PRICES + 1) / _PRICES
-    answers = [_answer(fleet, jnp.full(fleet.bands, price), None) for price in prices]
+    answers = [_answer(fleet, jnp.full(fleet.bands, price), _solver(fleet)) for price in prices]
     incomes = np.array([answer.income for answer in answers])
     services = np.array([answer.services.sum() for answer in answers])
     return prices, incomes, services
