@@ -105,7 +105,8 @@ class Fleet:
         """The bilevel problem over the prices (bands,): minus the income is minimized."""
         return BilevelProblem(
             self.follower,
-            LeaderReturn(self.follower, self.leader_reward, self.discount, self.linear_solver),
+            # The depot's own discount, which is one number: sweeps need that.
+            LeaderReturn(self.follower, self.leader_reward, linear_solver=self.linear_solver),
         )
 
     @property
