@@ -12,6 +12,7 @@ from sobirl.core.response import Response
 from sobirl.hypergrad.trajectory_loss import TrajectoryLoss
 from sobirl.mdp.soft_mdp import SoftMDP, discount_table, reward_table
 from sobirl.solvers import policy_return
+from sobirl.solvers.linear import LinearSolver
 
 
 class LeaderReturn(eqx.Module):
@@ -26,6 +27,7 @@ class LeaderReturn(eqx.Module):
             `reward(x, context)`.
         discount: γ_u as a scalar, (S,) or (S,A), 0 where an episode ends; by default the
             follower's. It must not depend on x.
+        linear_solver: evaluates the policy; by size and structure by default. NaN where it fails.
 
     Raises:
         InvalidInputError: a discount outside [0, 1).
@@ -36,6 +38,7 @@ class LeaderReturn(eqx.Module):
     follower: Callable
     reward: Callable
     discount: float | np.floating | Float[Array | np.ndarray, "..."] | None = None
+    linear_solver: LinearSolver | None = None
 
     def __check_init__(self):
         if self.discount is not None:
@@ -48,7 +51,9 @@ class LeaderReturn(eqx.Module):
         mdp = self.follower(x, *context)
         reward = self.reward_table(mdp, x, *context)
         discount = None if self.discount is None else self.discount_table(mdp)
-        return -policy_return(mdp, response.policy, reward, discount)
+        return -policy_return(
+            mdp, response.policy, reward, discount, linear_solver=self.linear_solver
+        )
 
     def reward_table(self, mdp: SoftMDP, x: PyTree, *context: PyTree) -> Float[Array, "S A"]:
         """r_u (S,A) at x."""

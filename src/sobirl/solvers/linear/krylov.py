@@ -41,10 +41,11 @@ class Krylov(LinearSolver):
     themselves, so that no uniform discount is needed.
 
     Args:
-        restart: dimensions of the Krylov subspace.
+        restart: dimensions of the Krylov subspace; None is 100, or fewer if these vectors would
+            take more than 1 GB. Slow directions that do not fit into it stall a cycle.
     """
 
-    restart: int = 30
+    restart: int | None = None
 
     name: ClassVar[str] = "gmres"
 
@@ -58,7 +59,8 @@ class Krylov(LinearSolver):
     ) -> LinearSolution:
         """x by cycles of GMRES for as long as they reduce the residual."""
         apply = product(system, transposed)
-        restart = min(self.restart, system.size)
+        most = min(100, 2**30 // (b.dtype.itemsize * system.size))
+        restart = min(max(most, 10) if self.restart is None else self.restart, system.size)
         x, residual, cycles = refine(
             apply,
             lambda r: gmres_cycle(apply, r, restart),
