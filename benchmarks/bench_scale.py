@@ -1,10 +1,10 @@
 """Solve and exact hyper-gradient of large MDPs: sweeps, factorizations, seconds, memory, slopes.
 
-    python benchmarks/bench_scale.py [--states 1000 ... 1000000] [--kinds random grid] [--discounts ...]
+    python benchmarks/bench_scale.py [--states 1e3 1e6] [--kinds random grid] [--discounts 0.99]
 
-Every case runs in a process of its own, whose peak memory is reported. Seconds are those of a second
-call; the first one, which also compiles, has a column of its own. Counts do not depend on the
-machine: a sweep is one product with P or its transpose.
+Every case runs in a process of its own, whose peak memory is reported. Seconds are those of a
+second call; the first one, which also compiles, has a column of its own. Counts do not depend on
+the machine: a sweep is one product with P or its transpose.
 """
 
 import argparse
@@ -20,9 +20,9 @@ jax.config.update("jax_enable_x64", True)
 
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
-from machine import header  # noqa: E402
 
 import sobirl as sb  # noqa: E402
+from machine import header  # noqa: E402
 
 TEMPERATURE = {"random": 0.1, "grid": 0.05}
 

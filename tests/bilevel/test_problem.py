@@ -8,6 +8,7 @@ import pytest
 
 import sobirl as sb
 from instances import random_tables
+from sobirl.problems.random_incentives import RandomIncentives
 
 
 def follower(x, shift=0.0):
@@ -70,3 +71,10 @@ def test_objective_must_be_a_number():
     problem = sb.BilevelProblem(follower, lambda x, response: response.value)
     with pytest.raises(sb.InvalidInputError, match=r"must return one number .*got shape \(4,\)"):
         problem.value(jnp.array(1.0))
+
+
+def test_values_compile_whatever_the_problem_holds():
+    instance = RandomIncentives.generate(states=3, actions=2, dimension=2)
+    problem, x = instance.problem(), instance.x0()
+    np.testing.assert_allclose(jax.jit(problem.value)(x), problem.value(x), rtol=1e-12)
+    assert jax.jit(problem.respond)(x).value.shape == (3,)

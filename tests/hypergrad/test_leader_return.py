@@ -57,7 +57,8 @@ def test_as_a_loss_of_trajectories_it_is_cut_off():
     response = sb.solve(INCENTIVES.follower(x)).response
     whole, largest = objective(x, response), jnp.abs(INCENTIVES.leader_reward(x)).max()
     for horizon in (1, 3, 6):
-        cut = compiled(objective.as_trajectory_loss(horizon))(x, response)
+        loss = objective.as_trajectory_loss(horizon)
+        cut = compiled(lambda x, response, loss=loss: loss(x, response))(x, response)
         horizon = sb.policy_return(
             INCENTIVES.follower(x),
             response.policy,

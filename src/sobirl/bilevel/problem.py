@@ -10,6 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, Key, PyTree
 
 from sobirl.core.checks import Checked, Numbers, as_float_array, check, check_shape
 from sobirl.core.errors import InvalidInputError
+from sobirl.core.methods import hashed_by_identity
 from sobirl.core.protocols import LowerLevel
 from sobirl.core.response import Response
 from sobirl.mdp import SoftMDP
@@ -115,6 +116,7 @@ class BilevelProblem(eqx.Module):
             return tree
         return jax.tree.map(lambda leaf: jnp.tensordot(weights, leaf, axes=1), tree)
 
+    @hashed_by_identity
     def respond(self, x: PyTree, **options) -> Response:
         """The follower's response to x, with a context axis if there are contexts.
 
@@ -122,6 +124,7 @@ class BilevelProblem(eqx.Module):
         """
         return self.each_context(lambda context: solve(self.lower(x, context), **options))
 
+    @hashed_by_identity
     def value(self, x: PyTree, **options) -> Float[Array, ""]:
         """φ(x), differentiable: `jax.grad(problem.value)(x)` is the exact hyper-gradient.
 

@@ -50,7 +50,9 @@ class LeaderReturn(eqx.Module):
         """-E[Σ_t γ_u^t r_u], exactly."""
         mdp = self.follower(x, *context)
         reward = self.reward_table(mdp, x, *context)
-        discount = None if self.discount is None else self.discount_table(mdp)
+        discount = self.discount
+        if discount is not None:  # one number stays one: iterative solvers know more then
+            discount = discount_table(mdp.transition, discount).astype(mdp.reward.dtype)
         return -policy_return(
             mdp, response.policy, reward, discount, linear_solver=self.linear_solver
         )
