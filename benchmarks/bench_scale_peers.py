@@ -36,6 +36,8 @@ ACTIONS = PLACES = 4
 WALLS, SLIP = 0.2, 0.2
 DENSE_STATES = 2_500  # a full table of more does not fit beside its reward
 SOFT_TEMPERATURE = 0.1
+COLUMNS = ("MDP", "states", "γ", "τ", "library", "setting", "s", "first", "load", "residual")
+COLUMNS += ("MiB", "ratio")
 WORKER = Path(__file__).with_name("scale_peer.py")
 
 
@@ -49,9 +51,12 @@ def settings(kind: str, states: int, temperature: float) -> list[tuple[str, str]
         ("mdpsolver", "mpi/standard/100"),
         ("mdpsolver", "mpi/gs/100"),
         ("quantecon", "mpi"),
-        ("mdpax", "value iteration"),
         ("mdpax", "policy iteration"),
     ]
+    if kind == "random" and dense:  # `Auto` makes sweeps above
+        runs.insert(1, ("sobirl", "ValueIteration"))
+    if dense:
+        runs.append(("mdpax", "value iteration"))
     if kind == "grid" or dense:  # scattered successors fill a sparse factor up
         runs.append(("quantecon", "pi"))
     if dense:
@@ -93,6 +98,17 @@ def grid_mdp(states: int) -> dict[str, np.ndarray]:
     }
 
 
+def merged(tables: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same law with the probability of a repeated successor at its first place, 0 after it."""
+    successors, probabilities = tables["successors"], tables["probabilities"]
+    for later in range(1, successors.shape[-1]):
+        for first in range(later):
+            same = successors[..., later] == successors[..., first]
+            probabilities[..., first] += np.where(same, probabilities[..., later], 0.0)
+            probabilities[..., later] = np.where(same, 0.0, probabilities[..., later])
+    return tables
+
+
 KINDS = {"random": random_mdp, "grid": grid_mdp}
 
 
@@ -112,6 +128,7 @@ def measure(python: Path, arguments: list[str], own: bool, options) -> dict:
     """What a worker said before it ended or its time was over."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
     variables = {**os.environ, **dict.fromkeys(names, str(options.threads))}
+    variables["OMP_WAIT_POLICY"] = "passive"  # threads that spin lose by it on a shared machine
     variables.pop("JAX_COMPILATION_CACHE_DIR", None)  # first calls compile
     if not own:
         variables.pop("PYTHONPATH", None)
@@ -170,16 +187,16 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=Path("~/.cache/sobirl-peers").expanduser())
     options = parser.parse_args()
     options.peers.mkdir(parents=True, exist_ok=True)
-    pythons = {name: environment(name, options.peers) for name in PEERS if name in options.libraries}
+    peers = [name for name in PEERS if name in options.libraries]
+    pythons = {name: environment(name, options.peers) for name in peers}
     pythons["sobirl"] = Path(sys.executable)
     print(header() + "; " + ", ".join(pins[0] for pins in PEERS.values()))
     print(f"{options.threads} threads each, at most {options.limit:.0f} s a process\n")
-    names = "MDP, states, γ, τ, library, setting, s, first, load, residual, MiB, ratio".split(", ")
-    print("| " + " | ".join(names) + " |\n|" + "---|" * len(names))
+    print("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS))
     for states in map(int, options.states):
         for kind in options.kinds:
             path = options.peers / f"{kind}-{states}.npz"
-            tables = KINDS[kind](states)
+            tables = merged(KINDS[kind](states))
             np.savez(path, **tables)
             size = len(tables["reward"])
             del tables
@@ -195,11 +212,9 @@ def main() -> None:
                             continue
                         arguments = [library, setting, path]
                         arguments += [str(discount), str(temperature), str(asked)]
-                        facts = measure(
-                            pythons[library], arguments, library == "sobirl", options
-                        )
+                        facts = measure(pythons[library], arguments, library == "sobirl", options)
                         seconds = row(case, library, setting, facts, asked, own)
-                        own = seconds if library == "sobirl" else own
+                        own = own or (seconds if library == "sobirl" else None)
 
 
 if __name__ == "__main__":

@@ -70,13 +70,14 @@ def sobirl(problem: Problem, setting: str) -> tuple[float, Solve]:
 
     import sobirl as sb
 
-    choices = {"Auto": sb.Auto, "PolicyIteration": sb.PolicyIteration}
+    choices = {"Auto": sb.Auto, "ValueIteration": sb.ValueIteration}
     tiny = 0.1 * problem.residual / np.log(problem.reward.shape[1])
     mdp = sb.SoftMDP(
         sb.SuccessorList(problem.successors, problem.probabilities),
         problem.reward,
         discount=problem.discount,
         temperature=problem.temperature or tiny,
+        initial=np.full(len(problem.reward), 1 / len(problem.reward)),
     )
 
     def solve(tolerance):
@@ -104,13 +105,13 @@ def mdpsolver(problem: Problem, setting: str) -> tuple[float, Solve]:
     import mdpsolver
 
     algorithm, update, limit = setting.split("/")
-    tables = [
-        part.tolist() for part in (problem.reward, problem.probabilities, problem.successors)
-    ]
+    kept = problem.probabilities > 0
+    successors = ragged(problem.successors, kept)
+    probabilities = ragged(problem.probabilities, kept)
+    reward = problem.reward.tolist()
 
     def solve(tolerance):
         model = mdpsolver.model()
-        reward, probabilities, successors = tables
         model.mdp(
             discount=problem.discount,
             rewards=reward,
@@ -133,6 +134,19 @@ def mdpsolver(problem: Problem, setting: str) -> tuple[float, Solve]:
     return problem.residual * problem.discount / (1 - problem.discount), solve
 
 
+def ragged(table: np.ndarray, kept: np.ndarray) -> list[list[list]]:
+    """The kept entries as lists of lists of lists."""
+    if kept.all():
+        return table.tolist()
+    return [
+        [
+            [entry for entry, keep in zip(*row, strict=True) if keep]
+            for row in zip(*rows, strict=True)
+        ]
+        for rows in zip(table.tolist(), kept.tolist(), strict=True)
+    ]
+
+
 def quantecon(problem: Problem, setting: str) -> tuple[float, Solve]:
     """`DiscreteDP` over pairs, with a sparse Q."""
     import scipy.sparse
@@ -147,8 +161,9 @@ def quantecon(problem: Problem, setting: str) -> tuple[float, Solve]:
             np.arange(0, pairs * places + 1, places),
         ),
         shape=(pairs, states),
+        copy=True,
     )
-    q.sum_duplicates()
+    q.eliminate_zeros()
     model = DiscreteDP(
         problem.reward.ravel(),
         q,
@@ -224,9 +239,11 @@ def jaxdp(problem: Problem, setting: str) -> tuple[float, Solve]:
     import jax
 
     jax.config.update("jax_enable_x64", True)
+    import chex
     import jax.numpy as jnp
     import jaxdp
 
+    chex.disable_asserts()  # of values, which compiled code does not allow
     states, actions, places = problem.successors.shape
     table = np.zeros((actions, states, states))  # [a, next, s]
     for action in range(actions):
