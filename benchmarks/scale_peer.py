@@ -33,7 +33,9 @@ class Problem(NamedTuple):
 
 
 def bellman_residual(problem: Problem, value: np.ndarray) -> float:
-    """The largest |T V - V|, with T hard or soft."""
+    """The largest |T V - V|, with T hard or soft; infinite where V is not finite."""
+    if not np.isfinite(value).all():
+        return np.inf
     worst = 0.0
     for rows in np.array_split(np.arange(len(value)), max(len(value) // 50_000, 1)):
         expected = np.einsum(
