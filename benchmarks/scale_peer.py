@@ -1,4 +1,4 @@
-"""One library on one MDP: what `bench_scale_peers.py` runs in each library's own environment.
+"""One library on one MDP: what `scale_peers.py` runs in each library's own environment.
 
 python benchmarks/scale_peer.py LIBRARY SETTING MDP.npz DISCOUNT TEMPERATURE RESIDUAL
 

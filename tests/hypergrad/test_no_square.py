@@ -18,8 +18,8 @@ STATES, ACTIONS = 37, 2  # nothing else has 37 of anything
 @pytest.fixture(autouse=True)
 def large(monkeypatch):
     """37 states count as many."""
-    for module in (auto, solvers):
-        monkeypatch.setattr(module, "DENSE_STATES", STATES - 1)
+    for module, name in ((auto, "DENSE_STATES"), (auto, "SMALL_STATES"), (solvers, "DENSE_STATES")):
+        monkeypatch.setattr(module, name, STATES - 1)
 
 
 def follower(x):

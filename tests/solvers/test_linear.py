@@ -19,7 +19,7 @@ from sobirl.solvers.linear import (
     linear_solve,
     superlu,
 )
-from sobirl.solvers.linear.auto import DENSE_STATES
+from sobirl.solvers.linear.auto import DENSE_STATES, SMALL_STATES
 from sobirl.solvers.linear.base import Work, conclude
 from sobirl.solvers.linear.dense_lu import back_substitute, back_substitute_transposed, factorize
 from sobirl.testing import ConformanceError, check_linear_solver
@@ -237,6 +237,7 @@ def test_the_choice_looks_at_size_and_structure():
         return AutoLinear().resolve(system)
 
     size = DENSE_STATES + 1
-    assert isinstance(chosen(chain(DENSE_STATES, 0.9)), DenseLU)
+    assert isinstance(chosen(chain(SMALL_STATES, 0.9)), DenseLU)
+    assert isinstance(chosen(chain(SMALL_STATES + 1, 0.9)).direct, DenseLU)
     assert isinstance(chosen(scattered(size, 0.9, np.random.default_rng(0))).direct, Krylov)
     assert isinstance(chosen(chain(size, 0.9)).direct, SparseLU)

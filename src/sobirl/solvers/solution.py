@@ -196,7 +196,8 @@ def _status(solver: Solver, mdp: SoftMDP, state: SolverState, accuracy: Accuracy
     valid = jnp.all((mdp.discount >= 0) & (state.total_discount < 1) & (jnp.abs(sums - 1) < 2e-5))
     valid = valid & mdp.transition.is_nonnegative()
     findings = (
-        (Status.ROUND_OFF, accuracy.policy_bound > 0.1),
+        # Of interest to those only who ask for a policy.
+        (Status.ROUND_OFF, accuracy.policy_bound > jnp.maximum(0.1, solver.policy_tolerance)),
         (Status.STEP_LIMIT, ~accuracy.meets(solver.rtol, solver.policy_tolerance)),
         (Status.NOT_FINITE, ~jnp.isfinite(accuracy.residual)),
         (Status.INVALID, ~(valid & (mdp.temperature > 0))),

@@ -20,7 +20,7 @@ from sobirl.solvers.linear import (
     Work,
     linear_solve,
 )
-from sobirl.solvers.linear.auto import DENSE_STATES
+from sobirl.solvers.linear.auto import DENSE_STATES, is_small
 from sobirl.solvers.patience import ROUND, hopeless
 
 # The reduction of the residual by which the linear solver's state still serves.
@@ -258,9 +258,9 @@ class PolicyIteration(Solver):
 
 
 class Auto(Solver):
-    """Policy iteration up to 2,000 states; above, value iteration, then policy iteration.
+    """Policy iteration for small MDPs; for others value iteration, then policy iteration.
 
-    Large MDPs that mix fast are solved by a few dozen sweeps. Where the rate of the sweeps would
+    Small are 500 states, or 2,000 of a full table. MDPs that mix fast are solved by a few dozen sweeps. Where the rate of the sweeps would
     take more than `patience` of them, policy iteration goes on from there with the linear solver
     that fits the structure. `Solution.stats` says what was done.
     """
@@ -271,8 +271,7 @@ class Auto(Solver):
 
     def resolve(self, mdp: SoftMDP) -> Solver:
         """`PolicyIteration` or `SweepsThenNewton`."""
-        small = mdp.shape[0] <= DENSE_STATES
-        chosen = (PolicyIteration if small else SweepsThenNewton)(
+        chosen = (PolicyIteration if is_small(mdp.transition) else SweepsThenNewton)(
             rtol=self.rtol,
             policy_tolerance=self.policy_tolerance,
             max_steps=self.max_steps,

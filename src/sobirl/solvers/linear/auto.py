@@ -7,14 +7,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sobirl.mdp import Dense, PolicySystem
+from sobirl.mdp import Dense, PolicySystem, TransitionOperator
 from sobirl.solvers.linear.base import LinearSolution, LinearSolver, State
 from sobirl.solvers.linear.dense_lu import DenseLU
 from sobirl.solvers.linear.krylov import Krylov
 from sobirl.solvers.linear.sparse_lu import SparseLU
 from sobirl.solvers.linear.sweeping import Sweeping
 
-DENSE_STATES = 2000  # up to here nothing beats dense factors by much
+DENSE_STATES = 2000  # up to here dense factors are quick
+SMALL_STATES = 500  # up to here nothing beats them by much, whatever the structure
 LOCAL_BANDWIDTH = 5000  # up to here sparse factors of large systems stay small
 
 
@@ -28,11 +29,18 @@ def direct_solver(system: PolicySystem) -> LinearSolver:
     return Krylov()
 
 
-class AutoLinear(LinearSolver):
-    """Dense LU up to 2,000 states; above, sweeps, and where those are slow a direct solver.
+def is_small(transition: TransitionOperator) -> bool:
+    """Whether dense factors alone are best; full tables make sweeps dear."""
+    most = DENSE_STATES if isinstance(transition, Dense) else SMALL_STATES
+    return transition.shape[0] <= most
 
-    That is `SparseLU` where successors are near (grids, inventories, queues), `Krylov` where they
-    are not, `DenseLU` where the transition law is a full table anyway.
+
+class AutoLinear(LinearSolver):
+    """Dense LU for small systems; for others sweeps, and where those are slow a direct solver.
+
+    Small are 500 states, or 2,000 of a full table. The direct solver is `DenseLU` up to 2,000
+    states and for full tables, `SparseLU` where successors are near (grids, inventories, queues),
+    `Krylov` where they are not.
     """
 
     name: ClassVar[str] = "auto"
@@ -40,7 +48,7 @@ class AutoLinear(LinearSolver):
     def resolve(self, system: PolicySystem) -> LinearSolver:
         """The solver that will do the work."""
         direct = direct_solver(system)
-        return direct if system.size <= DENSE_STATES else SweepsFirst(direct)
+        return direct if is_small(system.transition) else SweepsFirst(direct)
 
     def solve(
         self,

@@ -1,6 +1,6 @@
 """`solve` on large MDPs beside mdpsolver, mdpax, quantecon and jaxdp.
 
-    python benchmarks/bench_scale_peers.py [--states 2e3 1e5 1e6] [--discounts 0.99 0.999]
+    python benchmarks/scale_peers.py [--states 2e3 1e5 1e6] [--discounts 0.99 0.999]
 
 Every library solves the same tables in a process and a virtual environment of its own (made below
 `--peers` at the first run, with pip) on the same cores, until the largest |T V - V|, measured by
