@@ -260,9 +260,10 @@ class PolicyIteration(Solver):
 class Auto(Solver):
     """Policy iteration for small MDPs; for others value iteration, then policy iteration.
 
-    Small are 500 states, or 2,000 of a full table. MDPs that mix fast are solved by a few dozen sweeps. Where the rate of the sweeps would
-    take more than `patience` of them, policy iteration goes on from there with the linear solver
-    that fits the structure. `Solution.stats` says what was done.
+    Small are 500 states, or 2,000 of a full table. MDPs that mix fast are solved by a few dozen
+    sweeps. Where the rate of the sweeps would take more than `patience` of them, policy iteration
+    goes on from there with the linear solver that fits the structure. `Solution.stats` says what
+    was done.
     """
 
     max_steps: int | Int[Array, ""] = 500
