@@ -206,6 +206,15 @@ class PolicyIteration(Solver):
 
     name: ClassVar[str] = "policy-iteration"
 
+    def go_on(self, mdp: SoftMDP, state: SolverState) -> SolverState:
+        """A sweep, which often saves the first factorization; then steps."""
+        state = jax.lax.cond(
+            self.terminate(mdp, state),
+            lambda: state,
+            lambda: self._moved(mdp, state, _swept(mdp, state)),
+        )
+        return super().go_on(mdp, state)
+
     def step(self, mdp: SoftMDP, state: SolverState) -> SolverState:
         """Evaluate the soft-greedy policy of the current value.
 
