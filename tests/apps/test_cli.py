@@ -141,7 +141,7 @@ def test_help(capsys, args):
     ("args", "message"),
     [
         ("frobnicate", "Available commands: run, resume, show, report, sweep, list"),
-        ("run no-such-problem", "Available commands: four-rooms, maze, preferences, random-inc"),
+        ("run no-such-problem", "Available commands: " + ", ".join(EXPERIMENTS)[:40]),
         ("run four-rooms --no-such-option 3", "Unknown option: --no-such-option"),
         ("run four-rooms --temp 3", "Did you mean --temperature?"),
         ("run four-rooms --temperature warm", 'for --temperature: unable to convert "warm"'),

@@ -107,7 +107,7 @@ BAD = {
     "no command": ("seeds = 2", "command is missing"),
     "an unknown command": (
         'command = "four-room"',
-        "command 'four-room' does not exist (did you mean 'four-rooms'?); there are four-rooms,",
+        "command 'four-room' does not exist (did you mean 'four-rooms'?); there are fleet,",
     ),
     "an unknown option": (
         'command = "four-rooms"\nfixed = { temprature = 1 }',
