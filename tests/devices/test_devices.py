@@ -34,6 +34,7 @@ def test_eight_devices_agree_with_one():
     output_of(start(8, 0, 1))
 
 
+@pytest.mark.slow
 def test_two_processes_agree_with_one():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

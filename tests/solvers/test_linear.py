@@ -30,8 +30,9 @@ SOLVERS = [
     SparseLU(),
     Krylov(restart=8),
     Sweeping(patience=2000),
-    SweepsFirst(SparseLU(), Sweeping(patience=40)),
-    SweepsFirst(Krylov(), Sweeping(patience=2000)),
+    # Two solvers in one program: a while to compile.
+    pytest.param(SweepsFirst(SparseLU(), Sweeping(patience=40)), marks=pytest.mark.slow),
+    pytest.param(SweepsFirst(Krylov(), Sweeping(patience=2000)), marks=pytest.mark.slow),
     AutoLinear(),
 ]
 

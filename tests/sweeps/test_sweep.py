@@ -205,9 +205,9 @@ def process_of(diary, tmp_path, *engine):
     ("number", "name"),
     [
         (signal.SIGKILL, "local"),
-        (signal.SIGINT, "local"),
+        pytest.param(signal.SIGINT, "local", marks=pytest.mark.slow),
         (signal.SIGTERM, "local"),
-        (signal.SIGTERM, "ray"),
+        pytest.param(signal.SIGTERM, "ray", marks=pytest.mark.slow),
     ],
 )
 def test_a_stopped_sweep_goes_on(diary, tmp_path, request, number, name):

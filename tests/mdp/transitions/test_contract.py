@@ -6,7 +6,12 @@ import pytest
 from laws import LAWS
 from sobirl.testing import check_operator
 
+CASES = [
+    pytest.param(make, id=name, marks=pytest.mark.slow if name == "a fleet of lists" else ())
+    for name, make in LAWS.items()
+]
 
-@pytest.mark.parametrize("make", LAWS.values(), ids=LAWS.keys())
+
+@pytest.mark.parametrize("make", CASES)
 def test_keeps_the_contract(make):
     check_operator(make(np.random.default_rng(0)))
