@@ -99,7 +99,15 @@ def cut(name, size):
 
 
 def replace(name, array):
-    return lambda folder: np.save(folder / f"{name}.npy", array, allow_pickle=True)
+    return lambda folder: np.save(folder / f"{name}.npy", array, allow_pickle=False)
+
+
+def claim_objects(folder):
+    """A file whose header promises Python objects."""
+    with (folder / "places.npy").open("wb") as file:
+        described = {"descr": "|O", "fortran_order": False, "shape": (1,)}
+        np.lib.format.write_array_header_1_0(file, described)
+        file.write(b"objects")
 
 
 def header(**changes):
@@ -125,7 +133,7 @@ DAMAGE = {
         r"of <i4 \[6\], but .*\[5\]",
     ),
     "columns first": (replace("numbers", np.asfortranarray(ARRAYS["numbers"])), "numbers.npy: is"),
-    "objects": (replace("places", np.array([None])), "holds Python objects, never loaded here"),
+    "objects": (claim_objects, "holds Python objects, never loaded here"),
     "an array missing": (lambda f: (f / "places.npy").unlink(), "places.npy: is missing"),
     "no header": (
         lambda f: (f / "header.json").unlink(),

@@ -9,7 +9,8 @@ import pytest
 from laws import random_grid
 from mdps import random_rows
 from sobirl.core import InvalidInputError
-from sobirl.mdp import Dense
+from sobirl.hypergrad.transition_counts import TransitionCounts
+from sobirl.mdp import Dense, TransitionOperator
 from sobirl.testing import ConformanceError, check_operator
 
 RNG = np.random.default_rng
@@ -128,8 +129,23 @@ def made(kind, probabilities=None):
     return eqx.tree_at(lambda t: t.probabilities, law, jnp.asarray(probabilities))
 
 
+class Unnumbered(Strange):
+    """One that leaves out what only fitted values need."""
+
+    num_successors = TransitionOperator.num_successors
+    place = TransitionOperator.place
+    reweighted = TransitionOperator.reweighted
+
+
 def test_passes_a_stranger():
     assert check_operator(made(Strange)) is None
+
+
+def test_successors_need_not_be_numbered():
+    operator = made(Unnumbered)
+    check_operator(operator)
+    with pytest.raises(InvalidInputError, match="Unnumbered does not number its successors"):
+        TransitionCounts.empty(operator, float)
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,7 @@ class _Suite:
         """Places of successors, for operators that number them: tables (S,A,K) by place."""
         try:
             count = self.operator.num_successors
-        except NotImplementedError:
+        except InvalidInputError:
             return
         if self.states * self.actions * count > _MOST_ENTRIES:
             return

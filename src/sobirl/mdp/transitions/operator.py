@@ -10,6 +10,7 @@ from jax.experimental.sparse import BCOO
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from sobirl.core.checks import Numbers, check
+from sobirl.core.errors import InvalidInputError
 
 
 class TransitionOperator(eqx.Module):
@@ -46,17 +47,23 @@ class TransitionOperator(eqx.Module):
     @property
     def num_successors(self) -> int:
         """K: the most next states that a state and action can have."""
-        raise NotImplementedError(f"{type(self).__name__} does not number its successors")
+        raise self._unnumbered()
 
     def place(
         self, state: Int[Array, "*N"], action: Int[Array, "*N"], next_state: Int[Array, "*N"]
     ) -> Int[Array, "*N"]:
         """Which of its K successors next_state is, for tables (S,A,K) of what was seen."""
-        raise NotImplementedError(f"{type(self).__name__} does not number its successors")
+        raise self._unnumbered()
 
     def reweighted(self, probabilities: Float[Array, "S A K"]) -> "TransitionOperator":
         """The law with the same successors and other probabilities; they are not checked."""
-        raise NotImplementedError(f"{type(self).__name__} does not number its successors")
+        raise self._unnumbered()
+
+    def _unnumbered(self) -> InvalidInputError:
+        return InvalidInputError(
+            f"transition: {type(self).__name__} does not number its successors, as tables of seen "
+            "transitions need; take a SuccessorList, or a method that fits no values"
+        )
 
     def sample(
         self, key: Key[Array, ""], state: Int[Array, "*N"], action: Int[Array, "*N"]
