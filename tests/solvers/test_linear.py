@@ -242,3 +242,4 @@ def test_the_choice_looks_at_size_and_structure():
     assert isinstance(chosen(chain(SMALL_STATES + 1, 0.9)).direct, DenseLU)
     assert isinstance(chosen(scattered(size, 0.9, np.random.default_rng(0))).direct, Krylov)
     assert isinstance(chosen(chain(size, 0.9)).direct, SparseLU)
+    assert chosen(chain(size, 0.9)).description == "sweeps, sparse-lu"

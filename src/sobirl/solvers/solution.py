@@ -184,7 +184,7 @@ def _solve(mdp, solver, adjoint, initial_value, linear, throw):
             factorizations=state.work.factorizations,
             value_bound=residual / (1 - discount),
             policy_bound=accuracy.policy_bound + accuracy.policy_floor / 4,
-            solver=f"{solver.name}, {solver.linear_solver.name}",
+            solver=f"{solver.name}; {solver.linear_solver.description}",
         ),
     )
     return solution, state.linear

@@ -76,6 +76,11 @@ class SweepsFirst(LinearSolver):
     name: ClassVar[str] = "sweeps-first"
 
     @property
+    def description(self) -> str:
+        """With the direct solver that was chosen."""
+        return f"{self.sweeping.name}, {self.direct.name}"
+
+    @property
     def factorizes(self) -> bool:
         """As the direct solver does."""
         return self.direct.factorizes

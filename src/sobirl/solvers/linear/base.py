@@ -61,6 +61,11 @@ class LinearSolver(eqx.Module):
     name: ClassVar[str]
 
     @property
+    def description(self) -> str:
+        """What solutions report of it."""
+        return self.name
+
+    @property
     def factorizes(self) -> bool:
         """Whether a solve holds LAPACK calls or callbacks."""
         return False
