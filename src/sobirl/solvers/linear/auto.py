@@ -81,7 +81,7 @@ class SweepsFirst(LinearSolver):
     @property
     def description(self) -> str:
         """With the direct solver that was chosen."""
-        return f"{self.sweeping.name}, {self.direct.name}"
+        return f"{self.sweeping.name}, {self.direct.description}"
 
     @property
     def factorizes(self) -> bool:
