@@ -185,7 +185,7 @@ def test_many_reference_trajectories_are_drawn():
     instance = Preferences.generate(seed=3)
     first, again = (instance.problem("win-rate").objective.loss.loss for _ in range(2))
     np.testing.assert_array_equal(first.references, again.references)
-    assert first.references.shape == (4096,)
+    assert first.references.shape == (1024,)
     small = Preferences.generate(states=3, actions=2, horizon=2).problem("win-rate")
     chance = small.objective.loss.loss.chance
     assert chance.shape == (36,)

@@ -42,7 +42,7 @@ from sobirl.prefs import (
 from sobirl.problems.random_mdp import random_transitions
 
 Objective = Literal["loss", "kl", "win-rate"]
-_REFERENCES = 4096  # trajectories of the reference policy: all there are, or so many drawn
+_REFERENCES = 1024  # trajectories of the reference policy: all there are, or so many drawn
 
 
 class LabelledPairs(NamedTuple):
