@@ -18,6 +18,7 @@ from estimators import (
     value,
 )
 from sobirl.problems.preferences import Preferences
+from sobirl.testing.small_problems import in_contexts
 
 X = jnp.array([0.4, -0.3])
 GIVEN = PREFERENCES.labelled_pairs(6, jax.random.key(1))
@@ -133,6 +134,12 @@ def test_sampled_methods_have_the_same_mean(name):
     assert_mean(estimates(sb.SoBiRL(num_tuples=8), problem, X, 1000), exact)
     stochastic = sb.StocSoBiRL(num_tuples=8, horizon="full", inner_steps=100)
     assert_mean(estimates(stochastic, problem, X, 1000), exact)
+
+
+def test_what_is_held_has_contexts_too():
+    problem = in_contexts(PREFERENCES.problem("win-rate"))
+    sums, _, _ = estimate(sb.SoBiRL(expectations="exact"), problem, X)
+    np.testing.assert_allclose(sums, gradient(problem, X), rtol=1e-9)
 
 
 def test_the_explicit_term_is_the_same_for_all():
