@@ -24,8 +24,7 @@ class PreferencesRun(DescentOptions):
 
     By default with the paper's model-free method: sobirl run preferences --method sobirl
 
-    A reward of two features that cannot be right everywhere, and should win: sobirl run preferences
-    --dimension 2 --objective win-rate
+    A reward too poor to be right: sobirl run preferences --dimension 2 --objective win-rate
     """
 
     problem = "preferences"
