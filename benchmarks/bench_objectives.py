@@ -445,7 +445,10 @@ def main() -> None:
     if options.figure is not None:
         groups = {
             heading: {name: each for name, each in results.items() if KINDS[name].realizable == can}
-            for heading, can in (("The reward can be right", True), ("It cannot everywhere", False))
+            for heading, can in (
+                ("The reward can be right", True),
+                ("It cannot be right everywhere", False),
+            )
         }
         figures.changes(groups).savefig(options.figure, dpi=150)
     weights = {
