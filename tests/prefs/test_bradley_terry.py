@@ -7,9 +7,11 @@ from jax.test_util import check_grads
 from sobirl.core import InvalidInputError
 from sobirl.prefs import (
     fragment_return,
+    preference_entropy,
     preference_logit,
     preference_loss,
     preference_probability,
+    win_probability,
 )
 
 REWARD = jnp.array([[1.0, 2.0, 4.0], [1.0, 2.0, jnp.nan]])
@@ -55,6 +57,32 @@ def test_probability_and_loss_by_their_definition(noise):
         np.testing.assert_allclose(preference_loss(logit, label, noise), entropy, rtol=1e-12)
 
 
+def test_the_entropy_is_the_least_loss():
+    probability = jnp.array([0.05, 0.3, 0.5, 0.9])
+    best = jnp.log(probability / (1 - probability))
+    entropy = preference_entropy(probability)
+    np.testing.assert_allclose(preference_loss(best, probability), entropy, rtol=1e-12)
+    for off in (-2.0, -0.5, 0.5, 2.0):
+        assert jnp.all(preference_loss(best + off, probability) > entropy + 0.005)
+    np.testing.assert_array_equal(preference_entropy(jnp.array([0.0, 1.0])), 0)
+    assert preference_entropy(1) == 0
+    np.testing.assert_allclose(preference_entropy(0.5), np.log(2))
+
+
+def test_win_probability_is_a_mean_over_references():
+    returns, references = jnp.array([[1.0, -2.0], [0.5, 3.0]]), jnp.array([0.0, 1.0, 4.0])
+    odds = np.exp((np.asarray(returns)[..., None] - np.asarray(references)) / 2)
+    wins = 0.9 * odds / (1 + odds) + 0.05
+    options = {"temperature": 2.0, "noise": 0.1}
+    np.testing.assert_allclose(
+        win_probability(returns, references, **options), wins.mean(axis=-1), rtol=1e-12
+    )
+    weight = np.array([0.5, 0.2, 0.3])
+    np.testing.assert_allclose(
+        win_probability(returns, references, weight, **options), wins @ weight, rtol=1e-12
+    )
+
+
 def test_derivatives_of_the_loss():
     logit, label = jnp.meshgrid(jnp.array([-6.0, -1.0, 0.0, 0.5, 8.0]), jnp.array([0.0, 0.3, 1.0]))
 
@@ -98,6 +126,11 @@ def test_labels_can_be_traced():
         (lambda: preference_logit(REWARD[0], REWARD[1], 0), "temperature: must be positive, got 0"),
         (lambda: preference_loss(REWARD[0], 1.0, 1.0), r"noise: must be in \[0, 1\), got 1.0"),
         (lambda: preference_probability(REWARD[0], -0.1), r"noise: must be in \[0, 1\), got -0.1"),
+        (lambda: preference_entropy(1.5), "probability: must be between 0 and 1, got 1.5"),
+        (
+            lambda: win_probability(REWARD[0], REWARD[1], temperature=-1),
+            "temperature: must be positive, got -1",
+        ),
         (lambda: preference_loss(REWARD[0], -1.0), "label: must be between 0 and 1, got -1.0"),
         (
             lambda: preference_loss(REWARD[0], jnp.array([0.0, 1.0, 2.0])),

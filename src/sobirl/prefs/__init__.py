@@ -7,9 +7,11 @@ probability that the first one is preferred.
 
 from sobirl.prefs.bradley_terry import (
     fragment_return,
+    preference_entropy,
     preference_logit,
     preference_loss,
     preference_probability,
+    win_probability,
 )
 from sobirl.prefs.questions import Questions
 from sobirl.prefs.queue import Labelled, PairQueue
@@ -35,9 +37,11 @@ __all__ = [
     "fragment_return",
     "hyperbolic",
     "pairs_per_round",
+    "preference_entropy",
     "preference_logit",
     "preference_loss",
     "preference_probability",
     "select_pairs",
     "uniform",
+    "win_probability",
 ]

@@ -88,11 +88,52 @@ def preference_loss(
     Source: Christiano et al. (2017), section 2.2.3.
     """
     _check_noise(noise)
-    if not isinstance(label, jax.core.Tracer):
-        values = np.asarray(label)
-        check("label", values, (values >= 0) & (values <= 1), "must be between 0 and 1")
+    _check_probability("label", label)
     logit, label = jnp.asarray(logit), jnp.asarray(label)
     return -label * _log_probability(logit, noise) - (1 - label) * _log_probability(-logit, noise)
+
+
+def preference_entropy(
+    probability: Float[Array | np.ndarray, "*B"] | float | int,
+) -> Float[Array, "*B"]:
+    """H(q) = -q log q - (1-q) log(1-q), in nats: the part of the loss that no logit can remove.
+
+    With q the teacher's own probability, `preference_loss(z, q) - preference_entropy(q)` is the
+    divergence KL(q || σ(z)): 0 where the prediction is right, however undecided the teacher is.
+
+    Args:
+        probability: q in [0,1] (*B,). Of a drawn answer, 0 or 1, nothing can be subtracted.
+
+    Raises:
+        InvalidInputError: q is out of its range, unless traced.
+    """
+    _check_probability("probability", probability)
+    probability = jnp.asarray(probability, float if isinstance(probability, int) else None)
+    return jax.scipy.special.entr(probability) + jax.scipy.special.entr(1 - probability)
+
+
+def win_probability(
+    returns: Float[Array | np.ndarray, "*B"],
+    references: Float[Array | np.ndarray, "R"],
+    weight: Float[Array | np.ndarray, "R"] | None = None,
+    temperature: float | int | Float[Array, ""] = 1.0,
+    noise: float | int | Float[Array, ""] = 0.0,
+) -> Float[Array, "*B"]:
+    """P(the teacher prefers a fragment to a reference), the mean over all R references.
+
+    Args:
+        returns: of the fragments, in the teacher's eyes (*B,).
+        references: those of the references (R,).
+        weight: how much each reference counts, summing to 1 (R,); 1/R each by default.
+        temperature: the teacher's, see `preference_logit`.
+        noise: ε of the teacher, see `preference_probability`.
+
+    Raises:
+        InvalidInputError: the temperature or ε is out of its range.
+    """
+    own, other = jnp.broadcast_arrays(jnp.asarray(returns)[..., None], references)
+    wins = preference_probability(preference_logit(own, other, temperature), noise)
+    return jnp.mean(wins, axis=-1) if weight is None else wins @ jnp.asarray(weight)
 
 
 def _log_probability(logit, noise):
@@ -101,3 +142,9 @@ def _log_probability(logit, noise):
 
 def _check_noise(noise):
     check_number("noise", noise, "must be in [0, 1)", lambda ε: 0 <= ε < 1)
+
+
+def _check_probability(name, probability):
+    if not isinstance(probability, jax.core.Tracer):
+        values = np.asarray(probability)
+        check(name, values, (values >= 0) & (values <= 1), "must be between 0 and 1")

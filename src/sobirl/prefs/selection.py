@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from sobirl.core.checks import check
 from sobirl.core.errors import InvalidInputError
+from sobirl.prefs.bradley_terry import preference_entropy
 
 
 def uniform(probabilities: Float[Array, "K M"]) -> Float[Array, "M"]:
@@ -29,8 +30,7 @@ def entropy(probabilities: Float[Array, "K M"]) -> Float[Array, "M"]:
 
     Source: Lee et al. (2021), PEBBLE, section 4.2.
     """
-    mean = probabilities.mean(axis=0)
-    return jax.scipy.special.entr(mean) + jax.scipy.special.entr(1 - mean)
+    return preference_entropy(probabilities.mean(axis=0))
 
 
 SELECTIONS: dict[str, Callable] = {rule.__name__: rule for rule in (uniform, disagreement, entropy)}
