@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Key
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.follower import FollowerView
 from sobirl.deep.reward_model import RewardModel
-from sobirl.deep.tails import tail_rewards, tail_steps
+from sobirl.deep.tails import tail_steps, tails
 from sobirl.experience import Fragment, flat_steps
 from sobirl.hypergrad.score import Horizon, check_horizon, score_weights
 
@@ -120,14 +120,9 @@ class ImplicitTerm(eqx.Module):
 
     def _tail(self, model, view, pairs, key):
         """What follows the steps of a pair's fragments (B,)."""
-        if view.environments is None or pairs.state is None:
-            raise InvalidInputError(
-                f"horizon: {self.horizon} needs environments in JAX for its rollouts, and their "
-                "states in the fragments (ActorLearner(keep_states=True)); without, only 0 will do"
-            )
         one_axis = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), pairs)
         steps = tail_steps(self.horizon, view.follower.discount)
-        rewards = tail_rewards(model, view, one_axis, steps, key)
+        rewards = tails(model, view, one_axis, steps, key).rewards
         return jnp.sum(rewards.reshape(-1, 2), axis=1)
 
     def _correction(self, pairs, log_prob, records):

@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.tree_util import Partial
 from jaxtyping import Array, Int, Key, PyTree
 
@@ -19,7 +20,11 @@ from sobirl.deep.actor_learner import ActorLearner
 from sobirl.deep.compiled_loop import CompiledLoop
 from sobirl.deep.follower import FollowerView
 from sobirl.deep.implicit import ImplicitTerm
+from sobirl.deep.leaders.descent import DescentState, ImplicitDescent
+from sobirl.deep.leaders.preferences import PreferenceLeader, PreferenceState
+from sobirl.deep.leaders.win_rate import WinRate
 from sobirl.deep.novelty import POOL, Novelty
+from sobirl.deep.policy_score import PolicyScore
 from sobirl.deep.reward_learning import RewardLearner, RewardState
 from sobirl.experience import Fragment, sample_fragments, seen
 from sobirl.prefs import PairQueue, Questions, select_pairs
@@ -36,6 +41,7 @@ class LearningState(eqx.Module):
         loop: of the follower, its replay and the environments.
         reward: the learned reward.
         queue: the labelled pairs.
+        leader: the moving mean of the implicit term and reference fragments; None without a leader.
         round: how many rounds were done.
         key: for all that is random in asking and fitting.
     """
@@ -43,8 +49,21 @@ class LearningState(eqx.Module):
     loop: PyTree
     reward: RewardState
     queue: PairQueue
+    leader: "LeaderMemory | None"
     round: Int[Array, ""]
     key: Key[Array, ""]
+
+
+class LeaderMemory(eqx.Module):
+    """What a leader's next step depends on beside reward and answers.
+
+    Attributes:
+        descent: the moving mean of the implicit term.
+        reference: fragments of an earlier policy (R,); None where no leader compares with them.
+    """
+
+    descent: DescentState
+    reference: Fragment | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,8 +73,11 @@ class PreferenceLearning:
     Attributes:
         loop: the environments, a `CompiledLoop` or a `HostLoop`.
         learner: the follower, and how it acts and learns.
-        rewards: how the reward is fitted; its implicit term makes the method SoBiRL, none DRLHF.
-            None lets the follower have the true reward, which is the ceiling.
+        rewards: how the reward is fitted. None lets the follower have the true reward, which is the
+            ceiling.
+        leader: the objective whose implicit term moves the reward after every fit, which makes the
+            method SoBiRL; without one, and without one in `rewards`, it is DRLHF.
+        descent: the steps along that term.
         model: makes a fresh reward from a key; a `Partial` since these compare equal, so that what
             is compiled for one serves another.
         pairs: how many pairs each round asks about.
@@ -90,6 +112,8 @@ class PreferenceLearning:
     capacity: int = 3000
     exploring_rounds: int = 0
     neighbors: int = 5
+    leader: PreferenceLeader | None = None
+    descent: ImplicitDescent = dataclasses.field(default_factory=ImplicitDescent)
 
     def __post_init__(self):
         has_states = isinstance(self.loop, CompiledLoop) and self.learner.keep_states
@@ -99,6 +123,11 @@ class PreferenceLearning:
                 f"horizon: {term.horizon} of the implicit term needs environments "
                 "in JAX and a learner with keep_states=True; without, only 0 will do"
             )
+        if self._from_random_steps and self._random_calls <= self.fragment_length:
+            raise InvalidInputError(
+                f"reference: uniform needs more random steps at the beginning than a fragment has, "
+                f"{self.fragment_length} in each environment, got {self._random_calls}"
+            )
 
     def init(self, key: Key[Array, ""]) -> LearningState:
         """Before the first round; the random steps of the beginning are part of that."""
@@ -107,7 +136,16 @@ class PreferenceLearning:
         rewards = self.rewards or RewardLearner()
         like = jax.eval_shape(lambda: self._fragments(loop[0])(key, 1))
         reward, queue, number = _begin(rewards, self.model, like, self.capacity, model_key)
-        return LearningState(loop, reward, queue, number, key)
+        memory = None if self.leader is None else self._memory(loop, reward, key)
+        return LearningState(loop, reward, queue, memory, number, key)
+
+    def _memory(self, loop, reward, key):
+        """A leader's at the beginning, with reference fragments that have no step."""
+        reference = None
+        if isinstance(self.leader, WinRate):
+            like = jax.eval_shape(lambda: _in_a_row(self._made(loop, key)))
+            reference = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+        return LeaderMemory(self.descent.init(reward.model), reference)
 
     def round(
         self, state: LearningState, questions: Questions | None = None
@@ -121,7 +159,9 @@ class PreferenceLearning:
         Returns:
             the next state, and metrics of both levels.
         """
-        key, novelty_key, values_key, ask_key, fit_key, steps_key = jax.random.split(state.key, 6)
+        key, novelty_key, values_key, ask_key, fit_key, steps_key, leader_key = jax.random.split(
+            state.key, 7
+        )
         at = int(state.round)
         reward = self._reward_of_follower(state, novelty_key)
         loop, sums = self.loop.advance(self.learner, reward, state.loop, self.calls)
@@ -130,7 +170,7 @@ class PreferenceLearning:
             loop = (eqx.tree_at(lambda s: s.follower, loop[0], forgetful), *loop[1:])
         learner_state = loop[0]
         metrics = {"environment_steps": int(learner_state.steps), **_means(sums)}
-        reward, queue = state.reward, state.queue
+        reward, queue, memory = state.reward, state.queue, state.leader
         if self.rewards is not None:
             queue, asked = self._ask(state, learner_state, questions, ask_key)
             first = int(state.queue.added) == 0
@@ -143,13 +183,81 @@ class PreferenceLearning:
                 records=learner_state.vector_steps,
                 environments=self.loop.environments if self._rolled_out else None,
             )
+            memory, mean, told = self._implicit(state, loop, queue, view, leader_key)
             reward, fitted = _fit(self.rewards, reward, queue, jnp.int32(updates), view, fit_key)
+            if mean is not None:
+                distance = jnp.float32(batches * self.epochs * self.rewards.learning_rate)
+                length = fitted["hypergradient_norm"]
+                reward, fitted["implicit_ratio"] = _step(
+                    self.descent, reward, mean, length, distance
+                )
             if self.rewards.deviation is not None:
                 replay = self.learner.replay
                 reward = _normalize(self.rewards, reward, replay, learner_state.replay, steps_key)
             metrics |= {"pairs": int(queue.added), "asked": asked}
-            metrics |= {name: float(value) for name, value in fitted.items()}
-        return LearningState(loop, reward, queue, state.round + 1, key), metrics
+            metrics |= {name: float(value) for name, value in {**fitted, **told}.items()}
+        return LearningState(loop, reward, queue, memory, state.round + 1, key), metrics
+
+    def _implicit(self, state, loop, queue, view, key):
+        """The leader's memory, the moving mean of its implicit term if there is one, and metrics.
+
+        Nothing has been fitted yet to what was answered in this round.
+        """
+        memory = state.leader
+        if memory is None:
+            return None, None, {}
+        uniform = self._from_random_steps and int(state.round) == 0
+        fresh_key, reference_key, term_key = jax.random.split(key, 3)
+        if uniform:
+            count = len(memory.reference.mask)
+            reference = _of_random_steps(
+                loop[0],
+                self.learner.replay,
+                self.fragment_length,
+                self._random_calls,
+                count,
+                reference_key,
+            )
+            memory = LeaderMemory(memory.descent, reference)
+        if int(view.steps) < self.descent.start:
+            return memory, None, {"implicit_agreement": 0.0}
+        fragments = self._made(loop, fresh_key)
+        descent, mean, told = _estimate(
+            self.leader,
+            self.descent,
+            memory,
+            state.reward,
+            queue,
+            queue.added - state.queue.added,
+            min(_power_of_two(max(self._usual, 1)), queue.capacity),
+            view,
+            fragments,
+            term_key,
+        )
+        reference = memory.reference
+        if reference is not None and not self._from_random_steps:
+            reference = _in_a_row(fragments)
+        return LeaderMemory(descent, reference), mean, told
+
+    def _made(self, loop, key) -> Fragment:
+        """Fragments of the present policy (N,M)."""
+        return self.loop.fragments(
+            self.learner, loop, self.fragment_length, self.descent.fragments, key
+        )
+
+    @property
+    def _from_random_steps(self) -> bool:
+        return isinstance(self.leader, WinRate) and self.leader.reference == "uniform"
+
+    @property
+    def _random_calls(self) -> int:
+        """Calls of the environments in the first round that have random actions."""
+        return min(self.calls, self.learner.random_steps // self.learner.replay.num_envs)
+
+    @property
+    def _usual(self) -> int:
+        """The pairs of the round that asks most, but for the first."""
+        return sorted(self.pairs)[-2] if len(self.pairs) > 1 else self.pairs[0]
 
     def _reward_of_follower(self, state: LearningState, key: Key[Array, ""]):
         """What the follower learns on in a round; None is the environment's own reward."""
@@ -169,8 +277,7 @@ class PreferenceLearning:
         queue = state.queue
         if count:
             # Few numbers, so that few programs serve all rounds.
-            usual = sorted(self.pairs)[-2] if len(self.pairs) > 1 else count
-            drawn = _power_of_two(max(count, usual))
+            drawn = _power_of_two(max(count, self._usual))
             candidates = 1 if self.selection == "uniform" else self.candidates
             found = _candidates(
                 self.rewards,
@@ -191,10 +298,11 @@ class PreferenceLearning:
         return queue, count
 
     @property
-    def _rolled_out(self) -> ImplicitTerm | None:
-        """The implicit term, if it needs rollouts."""
+    def _rolled_out(self) -> ImplicitTerm | PolicyScore | None:
+        """What needs rollouts, if something does."""
+        score = None if self.leader is None else self.leader.score
         implicit = None if self.rewards is None else self.rewards.implicit
-        return implicit if implicit is not None and implicit.needs_rollouts else None
+        return next((one for one in (score, implicit) if one and one.needs_rollouts), None)
 
     def _fragments(self, learner_state) -> Partial:
         """Draws pairs of what was experienced lately, with a key and their number."""
@@ -217,6 +325,51 @@ def _drawn(learner_state, replay, length, recent, key, num) -> Fragment:
         frame_stack=replay.frame_stack,
         recent=recent,
     )
+
+
+def _of_random_steps(learner_state, replay, length, calls, count, key) -> Fragment:
+    """Fragments of the first so many steps (count,)."""
+    first, _ = replay.ring(learner_state.replay)
+    return sample_fragments(
+        learner_state.replay.experience,
+        key,
+        count,
+        length,
+        first=first,
+        count=calls,
+        frame_stack=replay.frame_stack,
+    )
+
+
+def _in_a_row(fragments: Fragment) -> Fragment:
+    """Fragments (N,M) with one leading axis."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), fragments)
+
+
+@eqx.filter_jit
+def _estimate(leader, descent, memory, reward, queue, new, most, view, fragments, key):
+    """The moving mean with one more estimate of the implicit term, and how good that is."""
+    sample_key, term_key = jax.random.split(key)
+    answered = queue.at(jnp.arange(most))
+    number = jnp.where(answered.number >= queue.added - new, answered.number, -1)
+    known = PreferenceState(
+        reward=reward.normalized,
+        labelled=queue.sample(sample_key, leader.rewards.batch_size),
+        answered=eqx.tree_at(lambda a: a.number, answered, number),
+        reference=memory.reference,
+    )
+    explicit, implicit, told = leader.terms(known, view, fragments, term_key)
+    state, mean = descent.average(memory.descent, implicit)
+    lengths = optax.tree.norm(explicit) * optax.tree.norm(mean)
+    cosine = optax.tree.vdot(explicit, mean) / jnp.maximum(lengths, 1e-12)
+    return state, mean, {"implicit_cosine": cosine, **told}
+
+
+@eqx.filter_jit
+def _step(descent, reward, mean, length, distance):
+    """The reward after a step, and how long the mean is beside the explicit term."""
+    ratio = optax.tree.norm(mean) / jnp.maximum(length, 1e-12)
+    return descent.step(reward, mean, length, distance), ratio
 
 
 @eqx.filter_jit

@@ -158,8 +158,52 @@ def _sample(steps, key, num, length, first, count, now, recent, frame_stack, cro
     eligible = steps.live & (offset < count) & (offset >= count - recent)
     env, start = jnp.divmod(_draw(key, eligible.reshape(-1), num), capacity)
     drawn, begin = eligible[env, start], offset[start]
-    env = env[:, None]
+    fragments = _cut(steps, env, begin, length, first, count, now, frame_stack, cross_episodes)
+    return eqx.tree_at(lambda f: f.mask, fragments, fragments.mask & drawn[:, None])
 
+
+def consecutive_fragments(
+    steps: Steps,
+    num: int,
+    length: int,
+    *,
+    first: int | np.integer | Int[Array, ""],
+    count: int | np.integer | Int[Array, ""],
+    now: int | np.integer | Int[Array, ""] | None = None,
+    frame_stack: int = 1,
+) -> Fragment:
+    """The newest records of every stream, cut into fragments one after another, (N,num) of them.
+
+    What they begin with is as in `sample_fragments`, only not by chance: no step is in two of them.
+    Where a fragment's first record holds no step, and where there are too few records, its mask is
+    false. Can be called inside `jit`.
+
+    Args:
+        steps: rings of T records.
+        num: fragments of each stream.
+        length: L, in steps.
+        first: the index of the oldest record.
+        count: how many records there are, at most T.
+        now: how many records each stream has had, for `taken_at`; `count` by default.
+        frame_stack: k, the frames that a network sees at a time.
+
+    Raises:
+        InvalidInputError: more records are asked for than the ring has.
+    """
+    streams, capacity = steps.live.shape
+    _check_range("num", num, 1, capacity // length)
+    now = count if now is None else now
+    first, count, now = (jnp.asarray(n, jnp.int32) for n in (first, count, now))
+    begin = jnp.tile(count + length * jnp.arange(-num, 0, dtype=jnp.int32), streams)
+    env = jnp.repeat(jnp.arange(streams, dtype=jnp.int32), num)
+    flat = _cut(steps, env, begin, length, first, count, now, frame_stack, False)
+    return jax.tree.map(lambda leaf: leaf.reshape(streams, num, *leaf.shape[1:]), flat)
+
+
+def _cut(steps, env, begin, length, first, count, now, frame_stack, cross_episodes):
+    """The fragments (B,) of the streams `env` that begin so many records after the oldest."""
+    capacity = steps.live.shape[1]
+    env = env[:, None]
     around = jnp.arange(1 - frame_stack, length)
     record = begin[:, None] + around
     place = (first + record) % capacity
@@ -178,7 +222,7 @@ def _sample(steps, key, num, length, first, count, now, recent, frame_stack, cro
         action=steps.action[env, place],
         reward=steps.reward[env, place],
         log_prob=steps.log_prob[env, place],
-        mask=mask & drawn[:, None],
+        mask=mask,
         taken_at=now - count + begin,
         state=jax.tree.map(lambda leaf: leaf[env, place], steps.state),
     )
