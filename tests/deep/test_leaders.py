@@ -66,7 +66,9 @@ def view(temperature=PREFERENCES.temperature):
 def drawn(batches=BATCHES, streams=STREAMS, asked=ASKED):
     """Fragments (batches,streams,1) and answered pairs (batches,asked) of the best policy."""
     fragments, _ = pairs(optimal_policy(), batches, streams // 2, seed=1)
-    fragments = jax.tree.map(lambda leaf: leaf.reshape(batches, streams, 1, *leaf.shape[3:]), fragments)
+    fragments = jax.tree.map(
+        lambda leaf: leaf.reshape(batches, streams, 1, *leaf.shape[3:]), fragments
+    )
     pair, label = pairs(optimal_policy(), batches, asked, seed=2)
     return fragments, Labelled(pair, label, jnp.zeros(label.shape, jnp.int32))
 

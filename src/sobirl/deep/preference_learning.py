@@ -83,6 +83,7 @@ class PreferenceLearning:
         pairs: how many pairs each round asks about.
         calls: steps of all environments in a round.
         fragment_length: steps in a fragment.
+        whole_fragments: whether those that an episode's end has cut short are left out.
         recent: fragments are taken from so many of the newest records of every environment.
         selection: which of the candidates are asked about, a name in `SELECTIONS`.
         candidates: for each pair that is asked about.
@@ -104,6 +105,7 @@ class PreferenceLearning:
     pairs: tuple[int, ...]
     calls: int
     fragment_length: int = 25
+    whole_fragments: bool = False
     recent: int = 2000
     selection: str = "uniform"
     candidates: int = 4
@@ -307,11 +309,16 @@ class PreferenceLearning:
     def _fragments(self, learner_state) -> Partial:
         """Draws pairs of what was experienced lately, with a key and their number."""
         return Partial(
-            _drawn, learner_state, self.learner.replay, self.fragment_length, self.recent
+            _drawn,
+            learner_state,
+            self.learner.replay,
+            self.fragment_length,
+            self.recent,
+            self.whole_fragments,
         )
 
 
-def _drawn(learner_state, replay, length, recent, key, num) -> Fragment:
+def _drawn(learner_state, replay, length, recent, whole, key, num) -> Fragment:
     """Pairs of fragments (num,2)."""
     first, count = replay.ring(learner_state.replay)
     return sample_fragments(
@@ -324,6 +331,7 @@ def _drawn(learner_state, replay, length, recent, key, num) -> Fragment:
         now=learner_state.vector_steps,
         frame_stack=replay.frame_stack,
         recent=recent,
+        whole=whole,
     )
 
 

@@ -90,6 +90,7 @@ def sample_fragments(
     frame_stack: int = 1,
     recent: int | np.integer | Int[Array, ""] | None = None,
     cross_episodes: bool = False,
+    whole: bool = False,
 ) -> Fragment:
     """Fragments of a ring of records, with independent starts, uniform over all live records.
 
@@ -113,6 +114,7 @@ def sample_fragments(
         cross_episodes: let fragments go on into the next episode: the mask only leaves out records
             without a step. Then the first k - 1 windows of an episode that begins within the
             fragment also show frames of the one before.
+        whole: draw only fragments of L steps of one episode, if there are any.
 
     Raises:
         InvalidInputError: a number is out of its range, as far as it is not traced.
@@ -141,6 +143,7 @@ def sample_fragments(
         recent,
         frame_stack,
         cross_episodes,
+        whole,
     )
     return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), flat)
 
@@ -152,10 +155,13 @@ def _check_range(name, number, least, most):
 
 
 @eqx.filter_jit
-def _sample(steps, key, num, length, first, count, now, recent, frame_stack, cross_episodes):
+def _sample(steps, key, num, length, first, count, now, recent, frame_stack, cross_episodes, whole):
     capacity = steps.live.shape[1]
     offset = (jnp.arange(capacity, dtype=jnp.int32) - first) % capacity  # 0 is the oldest
     eligible = steps.live & (offset < count) & (offset >= count - recent)
+    if whole:
+        enough = eligible & _followed(steps, length - 1, first, count)
+        eligible = jnp.where(jnp.any(enough), enough, eligible)
     env, start = jnp.divmod(_draw(key, eligible.reshape(-1), num), capacity)
     drawn, begin = eligible[env, start], offset[start]
     fragments = _cut(steps, env, begin, length, first, count, now, frame_stack, cross_episodes)
@@ -226,6 +232,16 @@ def _cut(steps, env, begin, length, first, count, now, frame_stack, cross_episod
         taken_at=now - count + begin,
         state=jax.tree.map(lambda leaf: leaf[env, place], steps.state),
     )
+
+
+def _followed(steps, further, first, count):
+    """Whether so many further steps of the same episode come after a record (N,T)."""
+    goes_on = steps.live & ~(steps.terminated | steps.truncated)
+    goes_on = jnp.roll(goes_on, -first, axis=1)  # the oldest first
+    offset = jnp.arange(goes_on.shape[1], dtype=jnp.int32)
+    end = jnp.where(goes_on & (offset < count - 1), len(offset), offset)
+    end = jax.lax.cummin(end, axis=1, reverse=True)  # the next record after which it does not go on
+    return jnp.roll(end - offset >= further, first, axis=1)
 
 
 def _draw(key, holds, num):

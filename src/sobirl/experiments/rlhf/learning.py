@@ -12,7 +12,12 @@ from sobirl.deep.follower import Follower
 from sobirl.deep.followers import make_follower
 from sobirl.deep.host_loop import HostLoop
 from sobirl.deep.implicit import ImplicitTerm
+from sobirl.deep.leaders.descent import ImplicitDescent
+from sobirl.deep.leaders.preference_loss import PreferenceLoss
+from sobirl.deep.leaders.preferences import PreferenceLeader
+from sobirl.deep.leaders.win_rate import WinRate
 from sobirl.deep.networks import REWARD_CNN, Architecture, architecture_for
+from sobirl.deep.policy_score import PolicyScore
 from sobirl.deep.preference_learning import PreferenceLearning
 from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
@@ -44,6 +49,13 @@ def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> Preference
             f"--pretrain-steps {chosen.pretrain_steps}: must leave rounds of the --steps "
             f"{chosen.steps}, in which there are {rounds} of {calls * num_envs} steps"
         )
+    rewards = None if chosen.method == "ground-truth" else _rewards(chosen, calls)
+    by_leader = chosen.method == "sobirl" and chosen.implicit_data == "fresh"
+    if chosen.implicit_data == "queue" and chosen.objective != "loss":
+        raise InvalidInputError(
+            f"--objective {chosen.objective}: needs --implicit-data fresh; from queued pairs there "
+            "is loss alone"
+        )
     return PreferenceLearning(
         loop=loop,
         learner=ActorLearner(
@@ -53,7 +65,14 @@ def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> Preference
             updates_per_step=chosen.updates_per_step,
             keep_states=chosen.method == "sobirl" and chosen.horizon != 0,
         ),
-        rewards=None if chosen.method == "ground-truth" else _rewards(chosen, calls),
+        rewards=rewards,
+        leader=_leader(chosen, rewards) if by_leader else None,
+        descent=ImplicitDescent(
+            start=_first_step(chosen, calls * num_envs),
+            fragments=chosen.implicit_fragments,
+            momentum=chosen.implicit_momentum,
+            largest_ratio=chosen.implicit_ratio,
+        ),
         model=Partial(
             RewardModel,
             spec.stacked_shape,
@@ -65,6 +84,7 @@ def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> Preference
         pairs=_pairs(chosen, rounds, exploring),
         calls=calls,
         fragment_length=length,
+        whole_fragments=chosen.whole_fragments,
         recent=max(calls, 2 * length),
         selection=chosen.selection,
         candidates=chosen.candidates,
@@ -96,16 +116,40 @@ def _rewards(chosen: Resolved, calls: int) -> RewardLearner:
         recent=4 * calls,
         largest=chosen.largest_weight,
         horizon=chosen.horizon,
-        start=chosen.implicit_from,
+        start=chosen.implicit_from or 0,
+        dropout=chosen.implicit_dropout,
     )
+    in_batches = chosen.method == "sobirl" and chosen.implicit_data == "queue"
     return RewardLearner(
-        implicit=implicit if chosen.method == "sobirl" else None,
+        implicit=implicit if in_batches else None,
         largest_ratio=chosen.implicit_ratio,
         learning_rate=chosen.reward_learning_rate,
         weight_decay=chosen.reward_weight_decay,
         batch_size=chosen.reward_batch,
         noise=chosen.label_noise,
     )
+
+
+def _leader(chosen: Resolved, rewards: RewardLearner | None) -> PreferenceLeader:
+    """The objective whose implicit term is estimated from fresh fragments."""
+    assert rewards is not None  # there is a reward to be led
+    usual = {
+        "rewards": rewards,
+        "score": PolicyScore(chosen.horizon, chosen.implicit_actions),
+        "weight": chosen.implicit_weight,
+        "baseline": chosen.baseline,
+        # Answers about pairs that were chosen stand for no others.
+        "correction": chosen.correction if chosen.selection == "uniform" else 0.0,
+    }
+    if chosen.objective == "win-rate":
+        return WinRate(reference=chosen.reference, **usual)
+    return PreferenceLoss(subtract_entropy=chosen.objective == "kl", **usual)
+
+
+def _first_step(chosen: Resolved, round_steps: int) -> int:
+    """Environment steps until all of a round's are those of a policy that the reward has shaped."""
+    shaped = max(chosen.random_steps, chosen.pretrain_steps) + round_steps
+    return max(shaped, chosen.implicit_from or 0)
 
 
 def _follower(spec: EnvSpec, chosen: Resolved) -> Follower:

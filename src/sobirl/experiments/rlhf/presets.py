@@ -1,5 +1,6 @@
 """What suits which environments, where `sobirl run rlhf` is not told."""
 
+import math
 from typing import Any
 
 from sobirl.deep.envs import Discrete, EnvSpec
@@ -17,7 +18,13 @@ GENERAL: dict[str, Any] = {
     "reward_batch": 64,
     "reward_weight_decay": 1e-2,
     "reward_normalization": False,
-    "implicit_from": 0,
+    "implicit_data": "fresh",
+    "implicit_fragments": 512,
+    "implicit_ratio": 1.0,
+    "baseline": True,
+    "off_policy": "recent",
+    "implicit_dropout": False,
+    "whole_fragments": False,
     "initial_temperature": 1.0,
     "adam_eps": 1e-8,
     "episodic_life": False,
@@ -99,10 +106,28 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
 }
 
+# What Yang, Gao, Yuan (2025) do in their code: the implicit term in every batch of the queue,
+# whatever policy made that, of any length, its dropout masks its own; fragments of exactly so many
+# steps; a policy near to uniform, whose critics see rewards within ± 1.
+AUTHORS: dict[str, Any] = {
+    "implicit_data": "queue",
+    "implicit_from": 100_000,
+    "implicit_ratio": math.inf,
+    "baseline": False,
+    "off_policy": "none",
+    "temperature": "auto",
+    "target_entropy": None,  # 0.89 log A
+    "reward_clip": 1.0,
+    "whole_fragments": True,
+    "implicit_dropout": True,
+}
+
 # By the name that `--preset` gives.
 NAMED: dict[str, dict[str, Any]] = {
+    "authors": AUTHORS,
     # Yang, Gao, Yuan (2025), BeamRider, with the numbers of their code.
-    "paper": {
+    "paper": AUTHORS
+    | {
         "steps": 4_000_000,
         "pairs": 9000,
         "initial_pairs": 600,
@@ -124,12 +149,9 @@ NAMED: dict[str, dict[str, Any]] = {
         "decay_steps": 8_000_000,
         "adam_eps": 1e-4,
         "target_period": 2000,  # updates, which are 8,000 steps
-        "temperature": "auto",
-        "reward_clip": 1.0,
         "reward_learning_rate": 3e-4,
         "reward_batch": 64,
         "reward_normalization": True,
-        "implicit_from": 100_000,
     },
 }
 
