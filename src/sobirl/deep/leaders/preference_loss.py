@@ -33,11 +33,8 @@ class PreferenceLoss(PreferenceLeader):
 
     def weights(self, state: PreferenceState, fragments: Fragment) -> Float[Array, "N M"]:
         """w of fragments (N,M), labelled by the ensemble."""
-        returns = self.returns(state, fragments)
-        streams, each = returns.shape[1:]
-        flat = returns.reshape(len(returns), -1)
-        logit = (flat[:, :, None] - flat[:, None, :]) / self.rewards.temperature
-        loss = self._loss(logit, self.labels(logit))
+        streams, each = fragments.mask.shape[:2]
+        loss = self._loss(*self.labelled(state, fragments, _every_pair))
         stream = jnp.repeat(jnp.arange(streams), each)
         holds = counts(fragments).reshape(-1)
         meet = holds[:, None] & holds & (stream[:, None] != stream)
@@ -58,12 +55,11 @@ class PreferenceLoss(PreferenceLeader):
     def corrections(self, state: PreferenceState) -> Float[Array, "n 2"]:
         """w of the answered pairs' fragments: what it is by the answers, less by the ensemble."""
         asked = state.answered
-        first, second = jnp.moveaxis(self.returns(state, asked.pair), -1, 0)
-        logit = (first - second) / self.rewards.temperature
+        logit, label = self.labelled(state, asked.pair, lambda returns: -jnp.diff(returns)[..., 0])
         # The entropy that may be subtracted is the same in both.
         answer = jnp.broadcast_to(asked.label, logit.shape)
         off = jnp.mean(self._losses(logit, answer), axis=0)
-        off -= jnp.mean(self._losses(logit, self.labels(logit)), axis=0)
+        off -= jnp.mean(self._losses(logit, label), axis=0)
         holds = (asked.number >= 0).astype(off.dtype)
         count, total = jnp.sum(holds), jnp.sum(holds * off)
         if self.baseline:
@@ -79,3 +75,9 @@ class PreferenceLoss(PreferenceLeader):
 
     def _losses(self, logit, label):
         return jax.vmap(lambda z, q: preference_loss(z, q, self.rewards.noise))(logit, label)
+
+
+def _every_pair(returns: Float[Array, "K N M"]) -> Float[Array, "K P P"]:
+    """All differences, of P = N M returns."""
+    flat = returns.reshape(len(returns), -1)
+    return flat[:, :, None] - flat[:, None, :]

@@ -11,6 +11,7 @@ Inference".
 """
 
 import abc
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -40,12 +41,19 @@ class PreferenceState(eqx.Module):
         answered: pairs that the present policy made, about which someone was asked and to which x
             was not fitted yet (n,).
         reference: fragments of another policy, to be compared with (R,).
+        judges: rewards fitted to the same answers, to label fragments in the place of x itself.
     """
 
     reward: NormalizedReward
     labelled: Labelled
     answered: Labelled
     reference: Fragment | None = None
+    judges: RewardModel | None = None
+
+    @property
+    def labeler(self) -> RewardModel:
+        """Who labels fragments about which nobody was asked."""
+        return self.reward.model if self.judges is None else self.judges
 
 
 class PreferenceLeader(eqx.Module):
@@ -141,20 +149,39 @@ class PreferenceLeader(eqx.Module):
         implicit = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), both)
         return explicit, implicit, {"implicit_agreement": agreement}
 
-    def returns(self, state: PreferenceState, fragments: Fragment) -> Float[Array, "K *B"]:
-        """What every member thinks that fragments (*B,) are worth."""
-        reward = state.reward.model.members(*flat_steps(fragments))
+    def returns(self, model: RewardModel, fragments: Fragment) -> Float[Array, "K *B"]:
+        """What every member of a reward thinks that fragments (*B,) are worth."""
+        reward = model.members(*flat_steps(fragments))
         reward = reward.reshape(-1, *fragments.mask.shape)
         mask = jnp.broadcast_to(fragments.mask, reward.shape)
         return fragment_return(reward, mask, self.rewards.discount)
 
-    def labels(self, logit: Float[Array, "K *B"]) -> Float[Array, "K *B"]:
-        """For every member what the others say of a pair; of its own where there is only one."""
-        probability = preference_probability(logit, self.rewards.noise)
-        count = len(probability)
-        if count == 1:
-            return probability
-        return (jnp.sum(probability, axis=0) - probability) / (count - 1)
+    def labelled(
+        self,
+        state: PreferenceState,
+        fragments: Fragment,
+        pairs: Callable[[Float[Array, "K *B"]], Float[Array, "K *C"]],
+    ) -> tuple[Float[Array, "K *C"], Float[Array, "K *C"]]:
+        """The logits of pairs of fragments, and their labels, for every member of x.
+
+        A label is what the judges say in the mean, or without judges what the other members say; if
+        there is only one it is its own.
+
+        Args:
+            state: the reward and the judges.
+            fragments: (*B,).
+            pairs: the differences of returns that are wanted, from those of all fragments.
+        """
+        logit, opinion = (
+            pairs(self.returns(model, fragments)) / self.rewards.temperature
+            for model in (state.reward.model, state.labeler)
+        )
+        label = preference_probability(opinion, self.rewards.noise)
+        if state.judges is not None:
+            return logit, jnp.broadcast_to(jnp.mean(label, axis=0), logit.shape)
+        if len(label) > 1:
+            label = (jnp.sum(label, axis=0) - label) / (len(label) - 1)
+        return logit, label
 
     def _cross_entropy(self, model: RewardModel, batch: Labelled) -> Float[Array, ""]:
         """Its mean over labelled pairs and the members."""

@@ -52,7 +52,7 @@ class WinRate(PreferenceLeader):
         """
         if state.reference is None:
             raise InvalidInputError("reference: there are no reference fragments in the state")
-        own, others = (self.returns(state, some) for some in (fragments, state.reference))
+        own, others = (self.returns(state.labeler, some) for some in (fragments, state.reference))
         there = counts(state.reference)
         share = there / jnp.maximum(jnp.sum(there), 1)
 
@@ -68,7 +68,7 @@ class WinRate(PreferenceLeader):
     def corrections(self, state: PreferenceState) -> Float[Array, "n 2"]:
         """w of the answered pairs' fragments: what it is by the answers, less by the ensemble."""
         asked = state.answered
-        first, second = jnp.moveaxis(self.returns(state, asked.pair), -1, 0)
+        first, second = jnp.moveaxis(self.returns(state.labeler, asked.pair), -1, 0)
         logit = (first - second) / self.rewards.temperature
         wins = jnp.mean(preference_probability(logit, self.rewards.noise), axis=0)
         holds = (asked.number >= 0) & (self.reference == "earlier")
