@@ -26,6 +26,8 @@ from sobirl.prefs import PairQueue, Questions, select_pairs
 
 Metrics = dict[str, int | float]
 
+_STEPS = 2048  # from which mean and deviation of the reward are estimated
+
 
 class LearningState(eqx.Module):
     """Everything that the next round depends on, but a teacher of flesh and blood.
@@ -119,7 +121,7 @@ class PreferenceLearning:
         Returns:
             the next state, and metrics of both levels.
         """
-        key, novelty_key, values_key, ask_key, fit_key = jax.random.split(state.key, 5)
+        key, novelty_key, values_key, ask_key, fit_key, steps_key = jax.random.split(state.key, 6)
         at = int(state.round)
         reward = self._reward_of_follower(state, novelty_key)
         loop, sums = self.loop.advance(self.learner, reward, state.loop, self.calls)
@@ -142,6 +144,9 @@ class PreferenceLearning:
                 environments=self.loop.environments if self._rolled_out else None,
             )
             reward, fitted = _fit(self.rewards, reward, queue, jnp.int32(updates), view, fit_key)
+            if self.rewards.deviation is not None:
+                replay = self.learner.replay
+                reward = _normalize(self.rewards, reward, replay, learner_state.replay, steps_key)
             metrics |= {"pairs": int(queue.added), "asked": asked}
             metrics |= {name: float(value) for name, value in fitted.items()}
         return LearningState(loop, reward, queue, state.round + 1, key), metrics
@@ -150,7 +155,7 @@ class PreferenceLearning:
         """What the follower learns on in a round; None is the environment's own reward."""
         at = int(state.round)
         if at >= self.exploring_rounds:
-            return None if self.rewards is None else state.reward.model
+            return None if self.rewards is None else state.reward.normalized
         learner = state.loop[0]
         if at > 0:
             return _novelty(self.learner.replay, learner.replay, key, self.neighbors)
@@ -236,6 +241,13 @@ def _candidates(rewards, model, fragments, selection, count, candidates, key):
     probabilities = jax.nn.sigmoid(rewards.logits(model, pairs))
     chosen = select_pairs(selection, probabilities, count, select_key)
     return jax.tree.map(lambda leaf: leaf[chosen], pairs)
+
+
+@eqx.filter_jit
+def _normalize(rewards, reward, replay, state, key):
+    """The reward with the mean and scale that suit what is in the replay."""
+    steps = dataclasses.replace(replay, batch_size=_STEPS).sample(state, key)
+    return rewards.normalize(reward, steps)
 
 
 _novelty = eqx.filter_jit(Novelty.of_replay)

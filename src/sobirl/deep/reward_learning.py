@@ -9,8 +9,10 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.follower import FollowerView
 from sobirl.deep.implicit import ImplicitTerm
+from sobirl.deep.normalized_reward import NormalizedReward
 from sobirl.deep.reward_model import RewardModel
 from sobirl.experience import Fragment, flat_steps
+from sobirl.experience.replay import Transitions
 from sobirl.prefs import Labelled, PairQueue, fragment_return, preference_logit, preference_loss
 
 METRICS = (
@@ -23,11 +25,26 @@ METRICS = (
 
 
 class RewardState(eqx.Module):
-    """The reward and the state of its optimizer."""
+    """The reward and the state of its optimizer.
+
+    Attributes:
+        model: r_x.
+        optimizer: of AdamW.
+        updates: how many were made.
+        mean: that critics see subtracted from r_x, 0 without normalization ...
+        scale: ... and the factor of what is left, 1 without.
+    """
 
     model: RewardModel
     optimizer: PyTree
     updates: Int[Array, ""]
+    mean: Float[Array, ""]
+    scale: Float[Array, ""]
+
+    @property
+    def normalized(self) -> NormalizedReward:
+        """The reward as the critics see it."""
+        return NormalizedReward(self.model, self.mean, self.scale)
 
 
 class RewardLearner(eqx.Module):
@@ -45,6 +62,8 @@ class RewardLearner(eqx.Module):
         temperature: of the Bradley-Terry model.
         noise: the share of answers that are made by chance, see `preference_loss`.
         discount: of the rewards within a fragment, see `fragment_return`.
+        deviation: critics see rewards of mean 0 and this standard deviation; None leaves them as
+            they were fitted.
 
     Raises:
         InvalidInputError: a number out of its range.
@@ -60,15 +79,19 @@ class RewardLearner(eqx.Module):
     temperature: float = 1.0
     noise: float = 0.0
     discount: float = 1.0
+    deviation: float | None = None
 
     def __check_init__(self):
         for name in ("learning_rate", "batch_size", "temperature", "largest_ratio"):
             if not getattr(self, name) > 0:
                 raise InvalidInputError(f"{name}: must be positive, got {getattr(self, name)}")
+        if self.deviation is not None and not self.deviation > 0:
+            raise InvalidInputError(f"deviation: must be positive, got {self.deviation}")
 
     def init(self, model: RewardModel) -> RewardState:
         """Before the first update."""
-        return RewardState(model, self._adam.init(model), jnp.zeros((), jnp.int32))
+        zero, one = jnp.zeros(()), jnp.ones(())
+        return RewardState(model, self._adam.init(model), jnp.zeros((), jnp.int32), zero, one)
 
     def logits(
         self, model: RewardModel, pairs: Fragment, key: Key[Array, ""] | None = None
@@ -159,7 +182,8 @@ class RewardLearner(eqx.Module):
             "implicit_cosine": cosine,
             "hypergradient_norm": optax.tree.norm(gradient),
         }
-        return RewardState(model, optimizer, state.updates + 1), metrics
+        after = RewardState(model, optimizer, state.updates + 1, state.mean, state.scale)
+        return after, metrics
 
     def fit(
         self,
@@ -182,6 +206,14 @@ class RewardLearner(eqx.Module):
         state, sums = jax.lax.fori_loop(0, updates, body, (state, nothing))
         # With no updates there is nothing to tell: 0/0.
         return state, {name: total / updates for name, total in sums.items()}
+
+    def normalize(self, state: RewardState, transitions: Transitions) -> RewardState:
+        """The state with the mean and scale that suit some steps; there must be a `deviation`."""
+        assert self.deviation is not None
+        seen = state.normalized.renewed(
+            self.deviation, transitions.observation, transitions.action, transitions.weight
+        )
+        return eqx.tree_at(lambda s: (s.mean, s.scale), state, (seen.mean, seen.scale))
 
     @property
     def _adam(self) -> optax.GradientTransformation:
