@@ -5,6 +5,7 @@ fragments of what it did, and improves the reward with all that the teacher has 
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import equinox as eqx
@@ -35,7 +36,8 @@ class LearningState(eqx.Module):
     Attributes:
         loop: of the follower, its replay and the environments.
         reward: the learned reward.
-        queue: the labelled pairs.
+        queue: the labelled pairs that are learned from.
+        held_out: those that the reward is judged by; None without.
         round: how many rounds were done.
         key: for all that is random in asking and fitting.
     """
@@ -43,6 +45,7 @@ class LearningState(eqx.Module):
     loop: PyTree
     reward: RewardState
     queue: PairQueue
+    held_out: PairQueue | None
     round: Int[Array, ""]
     key: Key[Array, ""]
 
@@ -64,15 +67,17 @@ class PreferenceLearning:
         recent: fragments are taken from so many of the newest records of every environment.
         selection: which of the candidates are asked about, a name in `SELECTIONS`.
         candidates: for each pair that is asked about.
-        epochs: passes over the queue in every round ...
+        epochs: the most passes over the queue in every round ...
         first_epochs: ... and in the first one.
         capacity: labelled pairs that are kept.
+        held_out: the share of them from which nothing is ever learned, see `RewardLearner.fit`.
         exploring_rounds: in the first so many rounds the follower's reward is `Novelty`; then its
             critics begin anew (PEBBLE).
         neighbors: of `Novelty`.
 
     Raises:
-        InvalidInputError: an implicit term with a horizon above 0 cannot make its rollouts.
+        InvalidInputError: an implicit term with a horizon above 0 cannot make its rollouts; a share
+            out of its range.
     """
 
     loop: Any
@@ -88,11 +93,16 @@ class PreferenceLearning:
     epochs: int = 4
     first_epochs: int = 32
     capacity: int = 3000
+    held_out: float = 0.0
     exploring_rounds: int = 0
     neighbors: int = 5
 
     def __post_init__(self):
         has_states = isinstance(self.loop, CompiledLoop) and self.learner.keep_states
+        if not 0 <= self.held_out < 1:
+            raise InvalidInputError(
+                f"held_out: must be at least 0 and below 1, got {self.held_out}"
+            )
         term = self._rolled_out
         if term is not None and not has_states:
             raise InvalidInputError(
@@ -106,8 +116,10 @@ class PreferenceLearning:
         loop = self.loop.begin(self.learner, loop_key)
         rewards = self.rewards or RewardLearner()
         like = jax.eval_shape(lambda: self._fragments(loop[0])(key, 1))
-        reward, queue, number = _begin(rewards, self.model, like, self.capacity, model_key)
-        return LearningState(loop, reward, queue, number, key)
+        aside = math.ceil(self.held_out * self.capacity)
+        capacities = max(self.capacity - aside, 1), aside
+        reward, queue, held_out, number = _begin(rewards, self.model, like, capacities, model_key)
+        return LearningState(loop, reward, queue, held_out, number, key)
 
     def round(
         self, state: LearningState, questions: Questions | None = None
@@ -130,12 +142,11 @@ class PreferenceLearning:
             loop = (eqx.tree_at(lambda s: s.follower, loop[0], forgetful), *loop[1:])
         learner_state = loop[0]
         metrics = {"environment_steps": int(learner_state.steps), **_means(sums)}
-        reward, queue = state.reward, state.queue
+        reward, queue, held_out = state.reward, state.queue, state.held_out
         if self.rewards is not None:
-            queue, asked = self._ask(state, learner_state, questions, ask_key)
+            queue, held_out, asked = self._ask(state, learner_state, questions, ask_key)
             first = int(state.queue.added) == 0
-            batches = -(-int(queue.size) // self.rewards.batch_size)
-            updates = batches * (self.first_epochs if first else self.epochs)
+            passes = self.first_epochs if first else self.epochs
             view = FollowerView(
                 self.learner.follower,
                 learner_state.follower,
@@ -143,13 +154,15 @@ class PreferenceLearning:
                 records=learner_state.vector_steps,
                 environments=self.loop.environments if self._rolled_out else None,
             )
-            reward, fitted = _fit(self.rewards, reward, queue, jnp.int32(updates), view, fit_key)
+            reward, fitted = _fit(
+                self.rewards, reward, queue, jnp.int32(passes), view, fit_key, held_out
+            )
             if self.rewards.deviation is not None:
                 replay = self.learner.replay
                 reward = _normalize(self.rewards, reward, replay, learner_state.replay, steps_key)
-            metrics |= {"pairs": int(queue.added), "asked": asked}
+            metrics |= {"pairs": _added(queue, held_out), "asked": asked}
             metrics |= {name: float(value) for name, value in fitted.items()}
-        return LearningState(loop, reward, queue, state.round + 1, key), metrics
+        return LearningState(loop, reward, queue, held_out, state.round + 1, key), metrics
 
     def _reward_of_follower(self, state: LearningState, key: Key[Array, ""]):
         """What the follower learns on in a round; None is the environment's own reward."""
@@ -163,10 +176,10 @@ class PreferenceLearning:
         return Novelty(jnp.resize(first, (POOL, *first.shape[1:])), self.neighbors)
 
     def _ask(self, state, learner_state, questions, key):
-        """The queue with what the teacher has said, and how many pairs were asked about."""
+        """The queues with what the teacher has said, and how many pairs were asked about."""
         at = int(state.round)
         count = self.pairs[at] if at < len(self.pairs) else 0
-        queue = state.queue
+        queue, held_out = state.queue, state.held_out
         if count:
             # Few numbers, so that few programs serve all rounds.
             usual = sorted(self.pairs)[-2] if len(self.pairs) > 1 else count
@@ -185,10 +198,16 @@ class PreferenceLearning:
         answers = questions.answers()
         if answers is not None:
             pairs, labels = answers
-            kept = np.arange(_power_of_two(len(labels))) < len(labels)
+            number = np.arange(_power_of_two(len(labels)))
+            kept = number < len(labels)
             pairs, labels = jax.tree.map(lambda leaf: _filled(leaf, len(kept)), (pairs, labels))
-            queue = _add(queue, pairs, labels, kept)
-        return queue, count
+            number += _added(queue, held_out)
+            # Every so-many-th, by its number: reckoned here, where nothing is fused or traced.
+            aside = np.floor((number + 1) * self.held_out) > np.floor(number * self.held_out)
+            queue = _add(queue, pairs, labels, kept & ~aside)
+            if held_out is not None:
+                held_out = _add(held_out, pairs, labels, kept & aside)
+        return queue, held_out, count
 
     @property
     def _rolled_out(self) -> ImplicitTerm | None:
@@ -225,10 +244,10 @@ def _forget_values(follower, state, key):
 
 
 @eqx.filter_jit
-def _begin(rewards, model, like, capacity, key):
+def _begin(rewards, model, like, capacities, key):
     pair = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), like)
-    queue = PairQueue.init(pair, capacity)
-    return rewards.init(model(key=key)), queue, jnp.zeros((), jnp.int32)
+    queues = [PairQueue.init(pair, capacity) if capacity else None for capacity in capacities]
+    return rewards.init(model(key=key)), *queues, jnp.zeros((), jnp.int32)
 
 
 @eqx.filter_jit
@@ -253,6 +272,11 @@ def _normalize(rewards, reward, replay, state, key):
 _novelty = eqx.filter_jit(Novelty.of_replay)
 _fit = eqx.filter_jit(RewardLearner.fit)
 _add = eqx.filter_jit(PairQueue.add)
+
+
+def _added(queue: PairQueue, held_out: PairQueue | None) -> int:
+    """The labelled pairs so far."""
+    return int(queue.added) + (0 if held_out is None else int(held_out.added))
 
 
 def _means(sums: dict[str, Array]) -> Metrics:

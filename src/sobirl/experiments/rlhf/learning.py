@@ -71,6 +71,7 @@ def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> Preference
         epochs=chosen.epochs,
         first_epochs=chosen.first_epochs,
         capacity=min(chosen.pairs, chosen.queue),
+        held_out=chosen.held_out,
         exploring_rounds=exploring,
         neighbors=chosen.pretrain_neighbors,
     )
@@ -105,6 +106,9 @@ def _rewards(chosen: Resolved, calls: int) -> RewardLearner:
         weight_decay=chosen.reward_weight_decay,
         batch_size=chosen.reward_batch,
         noise=chosen.label_noise,
+        crop=chosen.crop,
+        patience=chosen.patience,
+        deviation=chosen.reward_deviation,
     )
 
 
@@ -129,7 +133,9 @@ def _follower(spec: EnvSpec, chosen: Resolved) -> Follower:
 
 def _reward_architecture(spec: EnvSpec, chosen: Resolved) -> Architecture:
     if family(spec) != "screens":
-        return architecture_for(spec.stacked_shape, chosen.widths)
-    if chosen.reward_normalization:
-        return REWARD_CNN
-    return REWARD_CNN._replace(normalized=False, dropout=0.0)
+        usual = architecture_for(spec.stacked_shape, chosen.widths)
+    elif chosen.reward_normalization:
+        usual = REWARD_CNN
+    else:
+        usual = REWARD_CNN._replace(normalized=False, dropout=0.0)
+    return usual._replace(pooled=chosen.reward_pooling)

@@ -17,6 +17,7 @@ GENERAL: dict[str, Any] = {
     "reward_batch": 64,
     "reward_weight_decay": 1e-2,
     "reward_normalization": False,
+    "reward_pooling": False,
     "implicit_from": 0,
     "initial_temperature": 1.0,
     "adam_eps": 1e-8,

@@ -11,6 +11,7 @@ from sobirl.runs.options import (
     NotNegative,
     Positive,
     PositiveOrInf,
+    Share,
     Whole,
 )
 
@@ -56,8 +57,11 @@ class Settings:
     """How the other pairs are spread over the rounds; hyperbolic asks more at first."""
     schedule_rounds: Count | None = None
     """Rounds over which they are spread, if more than there are: then not all are asked about."""
-    selection: Literal["uniform", "disagreement", "entropy"] = "uniform"
-    """Which candidates the teacher is asked about; disagreement needs several members."""
+    selection: Literal["uniform", "disagreement", "entropy", "information", "decisiveness"] = (
+        "uniform"
+    )
+    """Which candidates the teacher is asked about; disagreement and information need several
+    members, and decisiveness prefers pairs that the reward holds for no ties."""
     candidates: Count = 4
     """Candidates for each pair that is asked about."""
     fragment_length: Count | None = None
@@ -84,16 +88,28 @@ class Settings:
     """Learned rewards lie within ± this."""
     reward_normalization: bool | None = None
     """Batch normalization and dropout in reward networks for screens, as in the paper."""
+    reward_pooling: bool | None = None
+    """Of every channel of the last convolution, the reward sees only the largest value: what is
+    somewhere on a board, and not where."""
     reward_learning_rate: Positive | None = None
     """Of AdamW, for the reward."""
     reward_weight_decay: NotNegative | None = None
     """Of AdamW, for the reward (0.01)."""
     reward_batch: Count | None = None
     """Pairs in an update of the reward (64)."""
+    reward_deviation: Positive | None = None
+    """The critics see learned rewards of mean 0 and this standard deviation over the replay."""
     epochs: Count | None = None
-    """Passes over all labelled pairs in every round (4)."""
+    """The most passes over all labelled pairs in every round (4)."""
     first_epochs: Count | None = None
-    """Passes in the first round (32)."""
+    """The most passes in the first round (32)."""
+    held_out: Share = 0.0
+    """The share of answered pairs from which nothing is learned: they tell how good the reward is,
+    and when to end the passes."""
+    patience: Count = 4
+    """Passes without a better prediction of the pairs held out, after which they end."""
+    crop: Share = 0.0
+    """The share of a fragment's steps that an update of the reward may leave out."""
     label_noise: float = 0.0
     """The share of labels that the loss takes to be chance."""
 
