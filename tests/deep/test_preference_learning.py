@@ -153,18 +153,24 @@ def test_pairs_that_are_skipped_are_not_kept():
     assert state.queue.size == 0
 
 
-def test_held_out_pairs_are_kept_apart():
+def test_held_out_pairs_are_kept_apart(monkeypatch):
+    told, answers = [], Questions.answers
+
+    def listening(questions):
+        found = answers(questions)
+        told.extend([] if found is None else found[0].action)
+        return found
+
+    monkeypatch.setattr(Questions, "answers", listening)
     learning = learning_by("drlhf", held_out=0.3, capacity=40)
     state, rows = carried_out(learning, delay=1)
     assert [row["pairs"] for row in rows] == [0, 32, 48, 48]
-    # Of 48 pairs the 4th, 7th, 10th, 14th, ...: 14 in all; a queue of 40 has 12 places for them.
-    assert (state.held_out.added, state.queue.added) == (14, 34)
-    assert (state.held_out.capacity, state.queue.capacity) == (12, 28)
-    aside, kept = (
-        {row.tobytes() for row in np.asarray(queue.pair.log_prob)}
-        for queue in (state.held_out, state.queue)
-    )
-    assert len(aside) > 6 and not aside & kept  # no pair is in both
+    # Of every ten the 4th, 7th and 10th; 12 of 40 places are for them. The newest are kept.
+    aside = np.isin(np.arange(48) % 10, (3, 6, 9))
+    for queue, which, capacity in ((state.held_out, aside, 12), (state.queue, ~aside, 28)):
+        assert (queue.capacity, queue.added) == (capacity, which.sum())
+        kept = queue.at(np.arange(capacity)).pair.action[::-1]
+        np.testing.assert_array_equal(kept, np.stack(told)[which][-capacity:])
     assert np.isnan(rows[0]["held_out_loss"]) and rows[3]["held_out_loss"] > 0
     assert 0 <= rows[3]["held_out_accuracy"] <= 1 and 0 <= rows[3]["held_out_calibration"] <= 1
     with pytest.raises(InvalidInputError, match="held_out: must be at least 0 and below 1, got 1"):
