@@ -22,7 +22,6 @@ from machine import header
 from sobirl.deep.compiled_loop import CompiledLoop
 from sobirl.deep.follower import FollowerView
 from sobirl.deep.implicit import ImplicitTerm
-from sobirl.deep.leaders.preference_loss import PreferenceLoss
 from sobirl.deep.leaders.preferences import PreferenceLeader, PreferenceState
 from sobirl.deep.leaders.win_rate import WinRate
 from sobirl.experiments.rlhf import RLHFRun

@@ -6,11 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import sobirl as sb
 from deep.tabular_pairs import (
-    LINEAR,
     PREFERENCES,
     A,
     S,
@@ -23,19 +21,12 @@ from deep.tabular_pairs import (
     pairs,
 )
 from estimators import assert_mean, assert_not_mean, compiled
-from sobirl.core.errors import InvalidInputError
 from sobirl.deep.discrete_sac import DiscreteSAC
 from sobirl.deep.follower import FollowerView
-from sobirl.deep.leaders.descent import ImplicitDescent
-from sobirl.deep.leaders.leader import Leader
 from sobirl.deep.leaders.preference_loss import PreferenceLoss
 from sobirl.deep.leaders.preferences import PreferenceState
-from sobirl.deep.leaders.win_rate import WinRate
 from sobirl.deep.normalized_reward import NormalizedReward
 from sobirl.deep.policy_score import PolicyScore
-from sobirl.deep.reward_learning import RewardLearner
-from sobirl.deep.reward_model import RewardModel
-from sobirl.experience import Fragment
 from sobirl.prefs import Labelled
 
 BATCHES, STREAMS, ASKED = 150, 256, 512

@@ -153,6 +153,49 @@ def test_pairs_that_are_skipped_are_not_kept():
     assert state.queue.size == 0
 
 
+def test_held_out_pairs_are_kept_apart(monkeypatch):
+    told, answers = [], Questions.answers
+
+    def listening(questions):
+        found = answers(questions)
+        told.extend([] if found is None else found[0].action)
+        return found
+
+    monkeypatch.setattr(Questions, "answers", listening)
+    learning = learning_by("drlhf", held_out=0.3, capacity=40)
+    state, rows = carried_out(learning, delay=1)
+    assert [row["pairs"] for row in rows] == [0, 32, 48, 48]
+    # Of every ten the 4th, 7th and 10th; 12 of 40 places are for them. The newest are kept.
+    aside = np.isin(np.arange(48) % 10, (3, 6, 9))
+    for queue, which, capacity in ((state.held_out, aside, 12), (state.queue, ~aside, 28)):
+        assert (queue.capacity, queue.added) == (capacity, which.sum())
+        kept = queue.at(np.arange(capacity)).pair.action[::-1]
+        np.testing.assert_array_equal(kept, np.stack(told)[which][-capacity:])
+    assert np.isnan(rows[0]["held_out_loss"]) and rows[3]["held_out_loss"] > 0
+    assert 0 <= rows[3]["held_out_accuracy"] <= 1 and 0 <= rows[3]["held_out_calibration"] <= 1
+    with pytest.raises(InvalidInputError, match="held_out: must be at least 0 and below 1, got 1"):
+        learning_by("drlhf", held_out=1.0)
+
+
+def test_the_follower_learns_on_normalized_rewards():
+    rewards = dataclasses.replace(REWARDS["drlhf"], deviation=0.5)
+    learning = dataclasses.replace(learning_by("drlhf"), rewards=rewards)
+    state, _ = carried_out(learning, rounds=2)
+    assert state.reward.scale != 1
+    steps = LEARNER.replay.sample(state.loop[0].replay, KEY)
+    seen = state.reward.normalized(steps.observation, steps.action)
+    reward = learning._reward_of_follower(state, KEY)
+    np.testing.assert_array_equal(reward(steps.observation, steps.action), seen)
+    # Two actions, one state: the deviation follows from how often each is in the replay.
+    everything = state.loop[0].replay.experience
+    share = float(jnp.mean(everything.action, where=everything.live))
+    values = np.unique(np.asarray(seen))
+    assert len(values) == 2
+    spread = np.sqrt(share * (1 - share)) * (values[1] - values[0])
+    assert spread == pytest.approx(0.5, rel=0.2)
+    assert share * values[1] + (1 - share) * values[0] == pytest.approx(0, abs=0.15)
+
+
 @pytest.mark.parametrize(("begin", "on"), [(0, True), (10**6, False)])
 def test_the_implicit_term_waits(begin, on):
     learning = learning_by("sobirl")

@@ -1,14 +1,15 @@
 import functools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from experience.streams import assert_equal, fragments, ring, stream
+from experience.streams import assert_equal, assert_frequency, fragments, ring, stream
 from sobirl.core import InvalidInputError
-from sobirl.experience import Fragment, Steps, sample_fragments, stack_frames
+from sobirl.experience import Fragment, Steps, cropped, sample_fragments, stack_frames
 
 ENVS, CAPACITY, LENGTH = 3, 40, 6
 STREAM, EPISODE = stream(ENVS, 150)
@@ -211,6 +212,31 @@ def test_bad_numbers(options, message):
     draw = functools.partial(sample_fragments, steps, jax.random.key(0))
     with pytest.raises(InvalidInputError, match=message):
         draw(**{"num": 5, "length": 3, "first": first, "count": count, **options})
+
+
+def test_windows_of_pairs():
+    pairs = fragments(500, 2, length=9)
+    short = np.arange(9) < np.resize([9, 4], (500, 2))[..., None]  # the second one's episode ends
+    pairs = eqx.tree_at(lambda f: f.mask, pairs, short)
+    part = jax.jit(cropped, static_argnums=2)(pairs, jax.random.key(0), 6)
+    assert_equal(eqx.tree_at(lambda f: f.mask, part, short), pairs)  # nothing else is touched
+    mask = np.asarray(part.mask)
+    assert (mask <= short).all()
+    length = mask[:, 0].sum(-1)
+    for window in range(6, 10):
+        assert_frequency(length == window, 1 / 4)
+    begin, other = mask.argmax(-1).T
+    for first in (mask[:, 0], mask[:, 1]):  # no holes
+        assert (np.abs(np.diff(np.pad(first, ((0, 0), (1, 1))).astype(int))).sum(-1) == 2).all()
+    # As long in the one as in the other, as far as there are steps; each begins where it likes.
+    np.testing.assert_array_equal(mask[:, 1].sum(-1), np.minimum(4 - other, length))
+    assert (begin + length <= 9).all() and (begin != other).any()
+    for start in range(4):
+        assert_frequency(begin[length == 6] == start, 1 / 4)
+    whole = cropped(pairs, jax.random.key(1), 9)
+    assert_equal(whole, pairs)
+    with pytest.raises(InvalidInputError, match="least: must be at least 1 and at most 9, got 10"):
+        cropped(pairs, jax.random.key(0), 10)
 
 
 @pytest.mark.parametrize(

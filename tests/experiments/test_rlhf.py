@@ -30,10 +30,12 @@ pytestmark = pytest.mark.usefixtures("unrendered")
 
 SMALL = "run rlhf --quiet --num-envs 4 --round-steps 40 --fragment-length 5 --random-steps 20"
 SMALL += " --batch 8 --replay 200 --pairs 12 --steps 120 --epochs 1 --first-epochs 1"
+SMALL += " --held-out 0.2 --reward-deviation 0.5 --crop 0.3"
 SMALL += " --eval-episodes 2 --eval-steps 9 --eval-every 2 --checkpoint-seconds 0 --clips 0"
 ALWAYS = "step objective hypergradient_norm seed eval_return environment_steps episodes true_return"
 ALWAYS += " episode_length critic_loss entropy q temperature"
-OF_REWARDS = "pairs asked implicit_ratio implicit_cosine preference_accuracy"
+OF_REWARDS = "pairs asked implicit_ratio implicit_cosine preference_accuracy passes"
+OF_REWARDS += " held_out_loss held_out_accuracy held_out_calibration"
 
 
 def small(out, *more):
@@ -357,7 +359,11 @@ def test_any_follower_can_be_chosen(name):
         ("--teacher-mistake 2", "mistake: must"),
         ("--teacher-temperature -1", "temperature: must be at least 0"),
         ("--label-noise 1", "noise: must be in [0, 1)"),
-        ("--selection best", '"uniform", "disagreement", "entropy"'),
+        ("--selection best", '"uniform", "disagreement", "entropy", "information", "decisiven'),
+        ("--held-out 1", "--held-out should be less than 1, got 1"),
+        ("--crop -0.1", "--crop should be greater than or equal to 0, got -0.1"),
+        ("--patience 0", "--patience should be greater than or equal to 1, got 0"),
+        ("--reward-deviation 0", "--reward-deviation should be greater than 0, got 0"),
         ("--checkpoint-seconds -1", "--checkpoint-seconds should be greater than or equal to 0"),
     ],
 )

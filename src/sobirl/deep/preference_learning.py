@@ -5,13 +5,13 @@ fragments of what it did, and improves the reward with all that the teacher has 
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.tree_util import Partial
 from jaxtyping import Array, Int, Key, PyTree
 
@@ -20,9 +20,7 @@ from sobirl.deep.actor_learner import ActorLearner
 from sobirl.deep.compiled_loop import CompiledLoop
 from sobirl.deep.follower import FollowerView
 from sobirl.deep.implicit import ImplicitTerm
-from sobirl.deep.leaders.descent import DescentState, ImplicitDescent
-from sobirl.deep.leaders.preferences import PreferenceLeader, PreferenceState
-from sobirl.deep.leaders.win_rate import WinRate
+from sobirl.deep.leaders.leading import Leading, LeadingState
 from sobirl.deep.novelty import POOL, Novelty
 from sobirl.deep.policy_score import PolicyScore
 from sobirl.deep.reward_learning import RewardLearner, RewardState
@@ -40,8 +38,9 @@ class LearningState(eqx.Module):
     Attributes:
         loop: of the follower, its replay and the environments.
         reward: the learned reward.
-        queue: the labelled pairs.
-        leader: the moving mean of the implicit term and reference fragments; None without a leader.
+        queue: the labelled pairs that are learned from.
+        held_out: those that the reward is judged by; None without.
+        leading: what a leader remembers; None without one.
         round: how many rounds were done.
         key: for all that is random in asking and fitting.
     """
@@ -49,21 +48,10 @@ class LearningState(eqx.Module):
     loop: PyTree
     reward: RewardState
     queue: PairQueue
-    leader: "LeaderMemory | None"
+    held_out: PairQueue | None
+    leading: LeadingState | None
     round: Int[Array, ""]
     key: Key[Array, ""]
-
-
-class LeaderMemory(eqx.Module):
-    """What a leader's next step depends on beside reward and answers.
-
-    Attributes:
-        descent: the moving mean of the implicit term.
-        reference: fragments of an earlier policy (R,); None where no leader compares with them.
-    """
-
-    descent: DescentState
-    reference: Fragment | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,9 +63,6 @@ class PreferenceLearning:
         learner: the follower, and how it acts and learns.
         rewards: how the reward is fitted. None lets the follower have the true reward, which is the
             ceiling.
-        leader: the objective whose implicit term moves the reward after every fit, which makes the
-            method SoBiRL; without one, and without one in `rewards`, it is DRLHF.
-        descent: the steps along that term.
         model: makes a fresh reward from a key; a `Partial` since these compare equal, so that what
             is compiled for one serves another.
         pairs: how many pairs each round asks about.
@@ -87,15 +72,19 @@ class PreferenceLearning:
         recent: fragments are taken from so many of the newest records of every environment.
         selection: which of the candidates are asked about, a name in `SELECTIONS`.
         candidates: for each pair that is asked about.
-        epochs: passes over the queue in every round ...
+        epochs: the most passes over the queue in every round ...
         first_epochs: ... and in the first one.
         capacity: labelled pairs that are kept.
+        held_out: the share of them from which nothing is ever learned, see `RewardLearner.fit`.
         exploring_rounds: in the first so many rounds the follower's reward is `Novelty`; then its
             critics begin anew (PEBBLE).
         neighbors: of `Novelty`.
+        leading: an objective whose implicit term moves the reward once a round, which makes the
+            method SoBiRL; without one, and without such a term in `rewards`, it is DRLHF.
 
     Raises:
-        InvalidInputError: an implicit term with a horizon above 0 cannot make its rollouts.
+        InvalidInputError: an implicit term with a horizon above 0 cannot make its rollouts; a share
+            out of its range; too few random steps to compare with.
     """
 
     loop: Any
@@ -112,22 +101,26 @@ class PreferenceLearning:
     epochs: int = 4
     first_epochs: int = 32
     capacity: int = 3000
+    held_out: float = 0.0
     exploring_rounds: int = 0
     neighbors: int = 5
-    leader: PreferenceLeader | None = None
-    descent: ImplicitDescent = dataclasses.field(default_factory=ImplicitDescent)
+    leading: Leading | None = None
 
     def __post_init__(self):
         has_states = isinstance(self.loop, CompiledLoop) and self.learner.keep_states
+        if not 0 <= self.held_out < 1:
+            raise InvalidInputError(
+                f"held_out: must be at least 0 and below 1, got {self.held_out}"
+            )
         term = self._rolled_out
         if term is not None and not has_states:
             raise InvalidInputError(
                 f"horizon: {term.horizon} of the implicit term needs environments "
                 "in JAX and a learner with keep_states=True; without, only 0 will do"
             )
-        if self._from_random_steps and self._random_calls <= self.fragment_length:
+        if self._reference == "uniform" and self._random_calls <= self.fragment_length:
             raise InvalidInputError(
-                f"reference: uniform needs more random steps at the beginning than a fragment has, "
+                "reference: uniform needs more random steps at the beginning than a fragment has, "
                 f"{self.fragment_length} in each environment, got {self._random_calls}"
             )
 
@@ -137,17 +130,14 @@ class PreferenceLearning:
         loop = self.loop.begin(self.learner, loop_key)
         rewards = self.rewards or RewardLearner()
         like = jax.eval_shape(lambda: self._fragments(loop[0])(key, 1))
-        reward, queue, number = _begin(rewards, self.model, like, self.capacity, model_key)
-        memory = None if self.leader is None else self._memory(loop, reward, key)
-        return LearningState(loop, reward, queue, memory, number, key)
-
-    def _memory(self, loop, reward, key):
-        """A leader's at the beginning, with reference fragments that have no step."""
-        reference = None
-        if isinstance(self.leader, WinRate):
-            like = jax.eval_shape(lambda: _in_a_row(self._made(loop, key)))
-            reference = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
-        return LeaderMemory(self.descent.init(reward.model), reference)
+        aside = math.ceil(self.held_out * self.capacity)
+        capacities = max(self.capacity - aside, 1), aside
+        reward, queue, held_out, number = _begin(rewards, self.model, like, capacities, model_key)
+        leading = None
+        if self.leading is not None:
+            like = jax.eval_shape(lambda: self._made(loop, key))
+            leading = _begin_leading(self.leading, reward, like, model_key)
+        return LearningState(loop, reward, queue, held_out, leading, number, key)
 
     def round(
         self, state: LearningState, questions: Questions | None = None
@@ -172,12 +162,12 @@ class PreferenceLearning:
             loop = (eqx.tree_at(lambda s: s.follower, loop[0], forgetful), *loop[1:])
         learner_state = loop[0]
         metrics = {"environment_steps": int(learner_state.steps), **_means(sums)}
-        reward, queue, memory = state.reward, state.queue, state.leader
+        reward, queue, held_out = state.reward, state.queue, state.held_out
+        leading = state.leading
         if self.rewards is not None:
-            queue, asked = self._ask(state, learner_state, questions, ask_key)
+            queue, held_out, asked = self._ask(state, learner_state, questions, ask_key)
             first = int(state.queue.added) == 0
-            batches = -(-int(queue.size) // self.rewards.batch_size)
-            updates = batches * (self.first_epochs if first else self.epochs)
+            passes = self.first_epochs if first else self.epochs
             view = FollowerView(
                 self.learner.follower,
                 learner_state.follower,
@@ -185,71 +175,68 @@ class PreferenceLearning:
                 records=learner_state.vector_steps,
                 environments=self.loop.environments if self._rolled_out else None,
             )
-            memory, mean, told = self._implicit(state, loop, queue, view, leader_key)
-            reward, fitted = _fit(self.rewards, reward, queue, jnp.int32(updates), view, fit_key)
+            leading, mean, told = self._lead(state, loop, queue, view, leader_key)
+            fit = queue, jnp.int32(passes), view, fit_key, held_out
+            reward, fitted = _fit(self.rewards, reward, *fit)
             if mean is not None:
-                distance = jnp.float32(batches * self.epochs * self.rewards.learning_rate)
                 length = fitted["hypergradient_norm"]
-                reward, fitted["implicit_ratio"] = _step(
-                    self.descent, reward, mean, length, distance
-                )
+                reward, fitted["implicit_ratio"] = _step(self.leading, reward, queue, mean, length)
+            if leading is not None and leading.judges is not None:
+                judges, _ = _fit(self.leading.fit, leading.judges, *fit)
+                leading = eqx.tree_at(lambda s: s.judges, leading, judges)
             if self.rewards.deviation is not None:
                 replay = self.learner.replay
                 reward = _normalize(self.rewards, reward, replay, learner_state.replay, steps_key)
-            metrics |= {"pairs": int(queue.added), "asked": asked}
+            metrics |= {"pairs": _added(queue, held_out), "asked": asked}
             metrics |= {name: float(value) for name, value in {**fitted, **told}.items()}
-        return LearningState(loop, reward, queue, memory, state.round + 1, key), metrics
+        after = LearningState(loop, reward, queue, held_out, leading, state.round + 1, key)
+        return after, metrics
 
-    def _implicit(self, state, loop, queue, view, key):
-        """The leader's memory, the moving mean of its implicit term if there is one, and metrics.
+    def _lead(self, state, loop, queue, view, key):
+        """The leader's state, the mean of its implicit term if there is one yet, and metrics.
 
         Nothing has been fitted yet to what was answered in this round.
         """
-        memory = state.leader
-        if memory is None:
+        leading = state.leading
+        if leading is None:
             return None, None, {}
-        uniform = self._from_random_steps and int(state.round) == 0
-        fresh_key, reference_key, term_key = jax.random.split(key, 3)
-        if uniform:
-            count = len(memory.reference.mask)
-            reference = _of_random_steps(
+        made_key, estimate_key = jax.random.split(key)
+        if self._reference == "uniform" and int(state.round) == 0:
+            number = len(leading.reference.mask)
+            random = _of_random_steps(
                 loop[0],
                 self.learner.replay,
                 self.fragment_length,
                 self._random_calls,
-                count,
-                reference_key,
+                number,
+                made_key,
             )
-            memory = LeaderMemory(memory.descent, reference)
-        if int(view.steps) < self.descent.start:
-            return memory, None, {"implicit_agreement": 0.0}
-        fragments = self._made(loop, fresh_key)
-        descent, mean, told = _estimate(
-            self.leader,
-            self.descent,
-            memory,
+            leading = eqx.tree_at(lambda s: s.reference, leading, random)
+        if int(view.steps) < self.leading.start:
+            return leading, None, {"implicit_agreement": 0.0}
+        new, most = queue.added - state.queue.added, min(_power_of_two(self._usual), queue.capacity)
+        fragments = self._made(loop, made_key)
+        return _estimate(
+            self.leading,
+            leading,
             state.reward,
             queue,
-            queue.added - state.queue.added,
-            min(_power_of_two(max(self._usual, 1)), queue.capacity),
+            new,
+            most,
             view,
             fragments,
-            term_key,
+            estimate_key,
         )
-        reference = memory.reference
-        if reference is not None and not self._from_random_steps:
-            reference = _in_a_row(fragments)
-        return LeaderMemory(descent, reference), mean, told
 
     def _made(self, loop, key) -> Fragment:
         """Fragments of the present policy (N,M)."""
-        return self.loop.fragments(
-            self.learner, loop, self.fragment_length, self.descent.fragments, key
-        )
+        number = self.leading.fragments
+        return self.loop.fragments(self.learner, loop, self.fragment_length, number, key)
 
     @property
-    def _from_random_steps(self) -> bool:
-        return isinstance(self.leader, WinRate) and self.leader.reference == "uniform"
+    def _reference(self) -> str | None:
+        """Where reference fragments come from, if a leader wants some."""
+        return None if self.leading is None else self.leading.reference
 
     @property
     def _random_calls(self) -> int:
@@ -258,8 +245,8 @@ class PreferenceLearning:
 
     @property
     def _usual(self) -> int:
-        """The pairs of the round that asks most, but for the first."""
-        return sorted(self.pairs)[-2] if len(self.pairs) > 1 else self.pairs[0]
+        """The pairs of the round that asks most, but for the first; at least one."""
+        return max(sorted(self.pairs)[-2:][0], 1)
 
     def _reward_of_follower(self, state: LearningState, key: Key[Array, ""]):
         """What the follower learns on in a round; None is the environment's own reward."""
@@ -273,10 +260,10 @@ class PreferenceLearning:
         return Novelty(jnp.resize(first, (POOL, *first.shape[1:])), self.neighbors)
 
     def _ask(self, state, learner_state, questions, key):
-        """The queue with what the teacher has said, and how many pairs were asked about."""
+        """The queues with what the teacher has said, and how many pairs were asked about."""
         at = int(state.round)
         count = self.pairs[at] if at < len(self.pairs) else 0
-        queue = state.queue
+        queue, held_out = state.queue, state.held_out
         if count:
             # Few numbers, so that few programs serve all rounds.
             drawn = _power_of_two(max(count, self._usual))
@@ -294,15 +281,21 @@ class PreferenceLearning:
         answers = questions.answers()
         if answers is not None:
             pairs, labels = answers
-            kept = np.arange(_power_of_two(len(labels))) < len(labels)
+            number = np.arange(_power_of_two(len(labels)))
+            kept = number < len(labels)
             pairs, labels = jax.tree.map(lambda leaf: _filled(leaf, len(kept)), (pairs, labels))
-            queue = _add(queue, pairs, labels, kept)
-        return queue, count
+            number += _added(queue, held_out)
+            # Every so-many-th, by its number: reckoned here, where nothing is fused or traced.
+            aside = np.floor((number + 1) * self.held_out) > np.floor(number * self.held_out)
+            queue = _add(queue, pairs, labels, kept & ~aside)
+            if held_out is not None:
+                held_out = _add(held_out, pairs, labels, kept & aside)
+        return queue, held_out, count
 
     @property
     def _rolled_out(self) -> ImplicitTerm | PolicyScore | None:
         """What needs rollouts, if something does."""
-        score = None if self.leader is None else self.leader.score
+        score = None if self.leading is None else self.leading.leader.score
         implicit = None if self.rewards is None else self.rewards.implicit
         return next((one for one in (score, implicit) if one and one.needs_rollouts), None)
 
@@ -335,49 +328,19 @@ def _drawn(learner_state, replay, length, recent, whole, key, num) -> Fragment:
     )
 
 
-def _of_random_steps(learner_state, replay, length, calls, count, key) -> Fragment:
-    """Fragments of the first so many steps (count,)."""
+@eqx.filter_jit
+def _of_random_steps(learner_state, replay, length, calls, number, key) -> Fragment:
+    """Fragments of the first so many steps of all environments (number,)."""
     first, _ = replay.ring(learner_state.replay)
     return sample_fragments(
         learner_state.replay.experience,
         key,
-        count,
+        number,
         length,
         first=first,
         count=calls,
         frame_stack=replay.frame_stack,
     )
-
-
-def _in_a_row(fragments: Fragment) -> Fragment:
-    """Fragments (N,M) with one leading axis."""
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), fragments)
-
-
-@eqx.filter_jit
-def _estimate(leader, descent, memory, reward, queue, new, most, view, fragments, key):
-    """The moving mean with one more estimate of the implicit term, and how good that is."""
-    sample_key, term_key = jax.random.split(key)
-    answered = queue.at(jnp.arange(most))
-    number = jnp.where(answered.number >= queue.added - new, answered.number, -1)
-    known = PreferenceState(
-        reward=reward.normalized,
-        labelled=queue.sample(sample_key, leader.rewards.batch_size),
-        answered=eqx.tree_at(lambda a: a.number, answered, number),
-        reference=memory.reference,
-    )
-    explicit, implicit, told = leader.terms(known, view, fragments, term_key)
-    state, mean = descent.average(memory.descent, implicit)
-    lengths = optax.tree.norm(explicit) * optax.tree.norm(mean)
-    cosine = optax.tree.vdot(explicit, mean) / jnp.maximum(lengths, 1e-12)
-    return state, mean, {"implicit_cosine": cosine, **told}
-
-
-@eqx.filter_jit
-def _step(descent, reward, mean, length, distance):
-    """The reward after a step, and how long the mean is beside the explicit term."""
-    ratio = optax.tree.norm(mean) / jnp.maximum(length, 1e-12)
-    return descent.step(reward, mean, length, distance), ratio
 
 
 @eqx.filter_jit
@@ -386,10 +349,10 @@ def _forget_values(follower, state, key):
 
 
 @eqx.filter_jit
-def _begin(rewards, model, like, capacity, key):
+def _begin(rewards, model, like, capacities, key):
     pair = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), like)
-    queue = PairQueue.init(pair, capacity)
-    return rewards.init(model(key=key)), queue, jnp.zeros((), jnp.int32)
+    queues = [PairQueue.init(pair, capacity) if capacity else None for capacity in capacities]
+    return rewards.init(model(key=key)), *queues, jnp.zeros((), jnp.int32)
 
 
 @eqx.filter_jit
@@ -413,7 +376,15 @@ def _normalize(rewards, reward, replay, state, key):
 
 _novelty = eqx.filter_jit(Novelty.of_replay)
 _fit = eqx.filter_jit(RewardLearner.fit)
+_begin_leading = eqx.filter_jit(Leading.init)
+_estimate = eqx.filter_jit(Leading.estimate)
+_step = eqx.filter_jit(Leading.step)
 _add = eqx.filter_jit(PairQueue.add)
+
+
+def _added(queue: PairQueue, held_out: PairQueue | None) -> int:
+    """The labelled pairs so far."""
+    return int(queue.added) + (0 if held_out is None else int(held_out.added))
 
 
 def _means(sums: dict[str, Array]) -> Metrics:

@@ -7,6 +7,7 @@ Everything here is arrays, which the deep followers make and the teachers of `so
 from sobirl.experience.fragments import (
     Fragment,
     consecutive_fragments,
+    cropped,
     flat_steps,
     sample_fragments,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "Fragment",
     "Steps",
     "consecutive_fragments",
+    "cropped",
     "first_frames",
     "flat_steps",
     "next_frames",

@@ -78,6 +78,32 @@ def flat_steps(
     return flat[0], flat[1]
 
 
+def cropped(fragments: Fragment, key: Key[Array, ""], least: int) -> Fragment:
+    """Pairs whose masks are left open in a window alone, as long in one fragment as in the other.
+
+    The length of a pair's windows is uniform from `least` to L, and each begins anywhere. The label
+    of the whole is taken to hold for the part, so that windows should not be much shorter.
+
+    Args:
+        fragments: pairs (*B,2).
+        key: a typed JAX key.
+        least: steps in the shortest window.
+
+    Raises:
+        InvalidInputError: `least` is not between 1 and L.
+
+    Source: Park et al. (2022), SURF, section 4.2.
+    """
+    *shape, length = fragments.mask.shape
+    _check_range("least", least, 1, length)
+    length_key, begin_key = jax.random.split(key)
+    window = jax.random.randint(length_key, (*shape[:-1], 1), least, length + 1)
+    begin = jax.random.randint(begin_key, shape, 0, length - window + 1)
+    step = jnp.arange(length) - begin[..., None]
+    mask = fragments.mask & (step >= 0) & (step < window[..., None])
+    return eqx.tree_at(lambda f: f.mask, fragments, mask)
+
+
 def sample_fragments(
     steps: Steps,
     key: Key[Array, ""],

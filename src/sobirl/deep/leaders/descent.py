@@ -28,13 +28,11 @@ class DescentState(eqx.Module):
 class ImplicitDescent(eqx.Module):
     """x ← x - n η min(|m|, c |e|)/|m| m/(√v + ε), with m the moving mean of the implicit terms.
 
-    n, η and v are those of the fit: how many updates it makes, its learning rate, and its second
+    n, η and v are those of the fit: updates in a pass over the answers, learning rate, and second
     moments of the explicit term. So the implicit term counts as much as if it had been added in
-    every update. No entry moves further than by n η, which is as far as Adam can go.
+    every update of a pass. No entry moves further than by n η, which is as far as Adam can go.
 
     Args:
-        start: environment steps before which there is no step.
-        fragments: how many are made for an estimate, at least.
         momentum: β of the moving mean, whose first values are not held back (m/(1 - β^t)).
         largest_ratio: c; the mean, and not what goes into it, is shortened where it is more than so
             many times as long as the explicit term e, whose length is its mean over the fit.
@@ -43,16 +41,10 @@ class ImplicitDescent(eqx.Module):
         InvalidInputError: a number out of its range.
     """
 
-    start: int = 0
-    fragments: int = 512
     momentum: float = 0.9
     largest_ratio: float = 1.0
 
     def __check_init__(self):
-        if self.start < 0:
-            raise InvalidInputError(f"start: must not be negative, got {self.start}")
-        if self.fragments < 4:
-            raise InvalidInputError(f"fragments: must be at least 4, got {self.fragments}")
         if not 0 <= self.momentum < 1:
             raise InvalidInputError(f"momentum: must be in [0, 1), got {self.momentum}")
         if not self.largest_ratio > 0:

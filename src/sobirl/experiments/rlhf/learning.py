@@ -13,6 +13,7 @@ from sobirl.deep.followers import make_follower
 from sobirl.deep.host_loop import HostLoop
 from sobirl.deep.implicit import ImplicitTerm
 from sobirl.deep.leaders.descent import ImplicitDescent
+from sobirl.deep.leaders.leading import Leading
 from sobirl.deep.leaders.preference_loss import PreferenceLoss
 from sobirl.deep.leaders.preferences import PreferenceLeader
 from sobirl.deep.leaders.win_rate import WinRate
@@ -50,12 +51,6 @@ def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> Preference
             f"{chosen.steps}, in which there are {rounds} of {calls * num_envs} steps"
         )
     rewards = None if chosen.method == "ground-truth" else _rewards(chosen, calls)
-    by_leader = chosen.method == "sobirl" and chosen.implicit_data == "fresh"
-    if chosen.implicit_data == "queue" and chosen.objective != "loss":
-        raise InvalidInputError(
-            f"--objective {chosen.objective}: needs --implicit-data fresh; from queued pairs there "
-            "is loss alone"
-        )
     return PreferenceLearning(
         loop=loop,
         learner=ActorLearner(
@@ -66,21 +61,8 @@ def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> Preference
             keep_states=chosen.method == "sobirl" and chosen.horizon != 0,
         ),
         rewards=rewards,
-        leader=_leader(chosen, rewards) if by_leader else None,
-        descent=ImplicitDescent(
-            start=_first_step(chosen, calls * num_envs),
-            fragments=chosen.implicit_fragments,
-            momentum=chosen.implicit_momentum,
-            largest_ratio=chosen.implicit_ratio,
-        ),
-        model=Partial(
-            RewardModel,
-            spec.stacked_shape,
-            members=chosen.members,
-            bound=chosen.reward_bound,
-            architecture=_reward_architecture(spec, chosen),
-            **spec.actions.size,
-        ),
+        leading=_leading(spec, chosen, rewards, calls * num_envs),
+        model=_model(spec, chosen, chosen.members),
         pairs=_pairs(chosen, rounds, exploring),
         calls=calls,
         fragment_length=length,
@@ -91,6 +73,7 @@ def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> Preference
         epochs=chosen.epochs,
         first_epochs=chosen.first_epochs,
         capacity=min(chosen.pairs, chosen.queue),
+        held_out=chosen.held_out,
         exploring_rounds=exploring,
         neighbors=chosen.pretrain_neighbors,
     )
@@ -127,12 +110,58 @@ def _rewards(chosen: Resolved, calls: int) -> RewardLearner:
         weight_decay=chosen.reward_weight_decay,
         batch_size=chosen.reward_batch,
         noise=chosen.label_noise,
+        crop=chosen.crop,
+        patience=chosen.patience,
+        deviation=chosen.reward_deviation,
     )
 
 
-def _leader(chosen: Resolved, rewards: RewardLearner | None) -> PreferenceLeader:
+def _leading(
+    spec: EnvSpec, chosen: Resolved, rewards: RewardLearner | None, round_steps: int
+) -> Leading | None:
+    """What is done with fresh fragments, if something is.
+
+    Raises:
+        InvalidInputError: options that do not go together.
+    """
+    if rewards is None or chosen.method != "sobirl":
+        return None
+    if chosen.implicit_data == "queue":
+        require(
+            "--objective",
+            chosen.objective,
+            chosen.objective == "loss",
+            "must be loss with --implicit-data queue",
+        )
+        return None
+    if chosen.objective == "kl" and chosen.members == 1 and not chosen.judges:
+        raise InvalidInputError(
+            "--objective kl: needs --judges or several --members; by its own labels a reward is "
+            "always right"
+        )
+    return Leading(
+        leader=_leader(chosen, rewards),
+        descent=ImplicitDescent(chosen.implicit_momentum, chosen.implicit_ratio),
+        start=_first_step(chosen, round_steps),
+        fragments=chosen.implicit_fragments,
+        judges=_model(spec, chosen, chosen.judges) if chosen.judges else None,
+    )
+
+
+def _model(spec: EnvSpec, chosen: Resolved, members: int) -> Partial:
+    """Makes fresh reward networks from a key."""
+    return Partial(
+        RewardModel,
+        spec.stacked_shape,
+        members=members,
+        bound=chosen.reward_bound,
+        architecture=_reward_architecture(spec, chosen),
+        **spec.actions.size,
+    )
+
+
+def _leader(chosen: Resolved, rewards: RewardLearner) -> PreferenceLeader:
     """The objective whose implicit term is estimated from fresh fragments."""
-    assert rewards is not None  # there is a reward to be led
     usual = {
         "rewards": rewards,
         "score": PolicyScore(chosen.horizon, chosen.implicit_actions),
@@ -173,7 +202,9 @@ def _follower(spec: EnvSpec, chosen: Resolved) -> Follower:
 
 def _reward_architecture(spec: EnvSpec, chosen: Resolved) -> Architecture:
     if family(spec) != "screens":
-        return architecture_for(spec.stacked_shape, chosen.widths)
-    if chosen.reward_normalization:
-        return REWARD_CNN
-    return REWARD_CNN._replace(normalized=False, dropout=0.0)
+        usual = architecture_for(spec.stacked_shape, chosen.widths)
+    elif chosen.reward_normalization:
+        usual = REWARD_CNN
+    else:
+        usual = REWARD_CNN._replace(normalized=False, dropout=0.0)
+    return usual._replace(pooled=chosen.reward_pooling)

@@ -25,6 +25,7 @@ GENERAL: dict[str, Any] = {
     "off_policy": "recent",
     "implicit_dropout": False,
     "whole_fragments": False,
+    "reward_pooling": False,
     "initial_temperature": 1.0,
     "adam_eps": 1e-8,
     "episodic_life": False,

@@ -13,6 +13,7 @@ from sobirl.runs.options import (
     NotNegative,
     Positive,
     PositiveOrInf,
+    Share,
     Whole,
 )
 
@@ -59,8 +60,11 @@ class Settings:
     """How the other pairs are spread over the rounds; hyperbolic asks more at first."""
     schedule_rounds: Count | None = None
     """Rounds over which they are spread, if more than there are: then not all are asked about."""
-    selection: Literal["uniform", "disagreement", "entropy"] = "uniform"
-    """Which candidates the teacher is asked about; disagreement needs several members."""
+    selection: Literal["uniform", "disagreement", "entropy", "information", "decisiveness"] = (
+        "uniform"
+    )
+    """Which candidates the teacher is asked about; disagreement and information need several
+    members, and decisiveness prefers pairs that the reward holds for no ties."""
     candidates: Count = 4
     """Candidates for each pair that is asked about."""
     fragment_length: Count | None = None
@@ -89,16 +93,28 @@ class Settings:
     """Learned rewards lie within ± this."""
     reward_normalization: bool | None = None
     """Batch normalization and dropout in reward networks for screens, as in the paper."""
+    reward_pooling: bool | None = None
+    """Of every channel of the last convolution, the reward sees only the largest value: what is
+    somewhere on a board, and not where."""
     reward_learning_rate: Positive | None = None
     """Of AdamW, for the reward."""
     reward_weight_decay: NotNegative | None = None
     """Of AdamW, for the reward (0.01)."""
     reward_batch: Count | None = None
     """Pairs in an update of the reward (64)."""
+    reward_deviation: Positive | None = None
+    """The critics see learned rewards of mean 0 and this standard deviation over the replay."""
     epochs: Count | None = None
-    """Passes over all labelled pairs in every round (4)."""
+    """The most passes over all labelled pairs in every round (4)."""
     first_epochs: Count | None = None
-    """Passes in the first round (32)."""
+    """The most passes in the first round (32)."""
+    held_out: Share = 0.0
+    """The share of answered pairs from which nothing is learned: they tell how good the reward is,
+    and when to end the passes."""
+    patience: Count = 4
+    """Passes without a better prediction of the pairs held out, after which they end."""
+    crop: Share = 0.0
+    """The share of a fragment's steps that an update of the reward may leave out."""
     label_noise: float = 0.0
     """The share of labels that the loss takes to be chance."""
 
@@ -118,9 +134,12 @@ class Settings:
     """Fresh fragments for an estimate, at least (512)."""
     implicit_momentum: Discount = 0.9
     """Of the moving mean of the estimates from fresh fragments."""
-    correction: Annotated[float, Ge(0), Le(1)] = 1.0
-    """The share of what answers say against the reward's own labels of fresh fragments; needs
-    --selection uniform."""
+    judges: Whole = 0
+    """Networks, fitted like the reward's and beside them, that label fresh fragments; without, every
+    member's are labelled by the others."""
+    correction: Annotated[float, Ge(0), Le(1)] = 0.1
+    """The share of what a round's answers say against these labels that is added: 1 has no bias but
+    all the noise of single answers; 0 with any other --selection than uniform."""
     implicit_weight: NotNegative = 1.0
     """Factor of the implicit term; 1 is the hyper-gradient's own, which has 1/τ already. For
     win-rate how much that counts beside the cross-entropy."""
