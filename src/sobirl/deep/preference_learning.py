@@ -178,10 +178,10 @@ class PreferenceLearning:
             leading, mean, told = self._lead(state, loop, queue, view, leader_key)
             fit = queue, jnp.int32(passes), view, fit_key, held_out
             reward, fitted = _fit(self.rewards, reward, *fit)
-            if mean is not None:
+            if self.leading is not None and mean is not None:
                 length = fitted["hypergradient_norm"]
                 reward, fitted["implicit_ratio"] = _step(self.leading, reward, queue, mean, length)
-            if leading is not None and leading.judges is not None:
+            if self.leading is not None and leading is not None and leading.judges is not None:
                 judges, _ = _fit(self.leading.fit, leading.judges, *fit)
                 leading = eqx.tree_at(lambda s: s.judges, leading, judges)
             if self.rewards.deviation is not None:
@@ -197,8 +197,8 @@ class PreferenceLearning:
 
         Nothing has been fitted yet to what was answered in this round.
         """
-        leading = state.leading
-        if leading is None:
+        leader, leading = self.leading, state.leading
+        if leader is None:
             return None, None, {}
         made_key, estimate_key = jax.random.split(key)
         if self._reference == "uniform" and int(state.round) == 0:
@@ -212,25 +212,16 @@ class PreferenceLearning:
                 made_key,
             )
             leading = eqx.tree_at(lambda s: s.reference, leading, random)
-        if int(view.steps) < self.leading.start:
+        if int(view.steps) < leader.start:
             return leading, None, {"implicit_agreement": 0.0}
         new, most = queue.added - state.queue.added, min(_power_of_two(self._usual), queue.capacity)
         fragments = self._made(loop, made_key)
-        return _estimate(
-            self.leading,
-            leading,
-            state.reward,
-            queue,
-            new,
-            most,
-            view,
-            fragments,
-            estimate_key,
-        )
+        known = leading, state.reward, queue, new, most
+        return _estimate(leader, *known, view, fragments, estimate_key)
 
     def _made(self, loop, key) -> Fragment:
         """Fragments of the present policy (N,M)."""
-        number = self.leading.fragments
+        number = 0 if self.leading is None else self.leading.fragments
         return self.loop.fragments(self.learner, loop, self.fragment_length, number, key)
 
     @property

@@ -135,8 +135,8 @@ class Settings:
     implicit_momentum: Discount = 0.9
     """Of the moving mean of the estimates from fresh fragments."""
     judges: Whole = 0
-    """Networks, fitted like the reward's and beside them, that label fresh fragments; without, every
-    member's are labelled by the others."""
+    """Networks, fitted like the reward's and beside them, that label fresh fragments; without, the
+    other members do."""
     correction: Annotated[float, Ge(0), Le(1)] = 0.1
     """The share of what a round's answers say against these labels that is added: 1 has no bias but
     all the noise of single answers; 0 with any other --selection than uniform."""
