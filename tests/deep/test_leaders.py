@@ -45,11 +45,19 @@ from sobirl.prefs import Labelled, preference_entropy
 
 BATCHES, STREAMS, ASKED = 150, 256, 512
 FULL = PolicyScore("full")
-TRUTH = RewardModel((S,), jax.random.key(0), num_actions=A, architecture=LINEAR)
-TRUTH = eqx.tree_at(
-    lambda m: m.ensemble.members[0], TRUTH, with_table(TRUTH.ensemble.members[0], PREFERENCES.truth)
-)
-ONCE = NormalizedReward(model(), jnp.zeros(()), jnp.ones(()))
+
+
+@functools.cache
+def truth():
+    """The teacher's reward as a network."""
+    fresh = RewardModel((S,), jax.random.key(0), num_actions=A, architecture=LINEAR)
+    network = with_table(fresh.ensemble.members[0], PREFERENCES.truth)
+    return eqx.tree_at(lambda m: m.ensemble.members[0], fresh, network)
+
+
+def plainly(reward):
+    """As critics see it where nothing is normalized."""
+    return NormalizedReward(reward, jnp.zeros(()), jnp.ones(()))
 
 
 def free(table):
@@ -91,8 +99,9 @@ def references():
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), some)
 
 
-def terms(leader, seen, reward=ONCE, batches=BATCHES, **more):
+def terms(leader, seen, reward=None, batches=BATCHES, **more):
     """Both terms of every batch, tables (batches,S,A) of the reward's only member."""
+    reward = plainly(model()) if reward is None else reward
     some = jax.tree.map(lambda leaf: leaf[:batches], drawn())
     keys = jax.random.split(jax.random.key(3), batches)
     found = _terms(leader, seen, reward, more, *some, keys)
@@ -202,7 +211,7 @@ LABELLED = {
 def test_labels_that_are_right_need_no_answers(name, moving):
     leader, objective = LABELLED[name]
     seen = view(None if moving else 0.5)
-    _, found = terms(leader, seen, judges=TRUTH, reference=references())
+    _, found = terms(leader, seen, judges=truth(), reference=references())
     compare(assert_mean, found, exactly(objective, moving), moving)
     if name != "loss":
         compare(assert_not_mean, found, exactly(loss, moving), moving)
@@ -220,7 +229,7 @@ def test_what_lowers_the_variance_leaves_the_mean():
     better = dataclasses.replace(plain, baseline=True)
     labels = dataclasses.replace(better, correction=0.0)
     noises = []
-    for leader, judges in ((plain, None), (better, None), (labels, TRUTH)):
+    for leader, judges in ((plain, None), (better, None), (labels, truth())):
         found = first_action(terms(leader, view(), judges=judges)[1])
         assert_mean(found, first_action(implicit_term(0)))
         noises.append(found.var(axis=0).sum())
@@ -255,11 +264,11 @@ def test_the_explicit_term_is_that_of_the_answers():
 def test_members_are_labelled_by_the_others():
     both = RewardModel((S,), jax.random.key(1), num_actions=A, architecture=LINEAR, members=3)
     fragments, answered = jax.tree.map(lambda leaf: leaf[0, :5], drawn())
-    state = PreferenceState(NormalizedReward(both, jnp.zeros(()), jnp.ones(())), answered, answered)
+    state = PreferenceState(plainly(both), answered, answered)
     logit, label = PreferenceLoss().labelled(state, fragments, lambda returns: returns)
     own = jax.nn.sigmoid(logit)
     np.testing.assert_allclose(label[1], (own[0] + own[2]) / 2, rtol=1e-5)
-    judged = dataclasses.replace(state, judges=TRUTH)
+    judged = dataclasses.replace(state, judges=truth())
     _, label = PreferenceLoss().labelled(judged, fragments, lambda returns: returns)
     expected = jax.nn.sigmoid(fragments.reward.sum(axis=-1))
     np.testing.assert_allclose(label, np.stack([expected] * 3), rtol=1e-4)
@@ -273,7 +282,7 @@ def test_fragments_without_steps_do_not_count():
     mask = some.mask.at[60:64].set(empty[:4]).at[124:].set(empty[4:])
     some = eqx.tree_at(lambda f: f.mask, some, mask)
     for leader in (PreferenceLoss(), WinRate(), PreferenceLoss(baseline=False)):
-        state = PreferenceState(ONCE, answered, answered, references())
+        state = PreferenceState(plainly(model()), answered, answered, references())
         weights = [np.asarray(leader.weights(state, given)) for given in (fewer, some)]
         there = np.delete(weights[1], [*range(60, 64), *range(124, 128)], axis=0)
         np.testing.assert_allclose(there, weights[0], rtol=1e-4, atol=1e-8)
@@ -287,7 +296,7 @@ LAMBDA, WARMTH = 1.0, 0.5
 
 
 def slope(gap, weight):
-    """The derivative in the gap of cross-entropy + weight · P(what was done before is preferred)."""
+    """The derivative in the gap of cross-entropy + weight · P(what was before is preferred)."""
     second = 1 / (1 + np.exp(-gap / WARMTH))
     policy = np.array([1 - second, second])
     kind, action = (grid.ravel() for grid in np.indices(KINDS.shape))
@@ -337,7 +346,7 @@ def descended(leader, steps, key):
         label = jax.random.bernoulli(keys[1], jax.nn.sigmoid(total[:, 0] - total[:, 1]))
         answered = Labelled(pair, label.astype(total.dtype), jnp.zeros(256, jnp.int32))
         known = PreferenceState(
-            NormalizedReward(model, jnp.zeros(()), jnp.ones(())),
+            plainly(model),
             answered,
             answered,
             fragments(state, (64,), keys[2]),
@@ -422,7 +431,7 @@ def test_bad_options(make, message):
 def few():
     fragments, answered = jax.tree.map(lambda leaf: leaf[0], drawn())
     fragments = jax.tree.map(lambda leaf: leaf[:3], fragments)
-    state = PreferenceState(ONCE, answered, answered)
+    state = PreferenceState(plainly(model()), answered, answered)
     return PreferenceLoss().terms(state, view(), fragments, jax.random.key(0))
 
 
