@@ -15,6 +15,7 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.deep.followers import FOLLOWERS
 from sobirl.deep.implicit import ImplicitTerm
 from sobirl.deep.networks import Architecture
+from sobirl.deep.normalized_reward import Normalization
 from sobirl.deep.novelty import Novelty
 from sobirl.deep.preference_learning import PreferenceLearning
 from sobirl.deep.reward_learning import RewardLearner
@@ -178,7 +179,8 @@ def test_held_out_pairs_are_kept_apart(monkeypatch):
 
 
 def test_the_follower_learns_on_normalized_rewards():
-    rewards = dataclasses.replace(REWARDS["drlhf"], deviation=0.5)
+    normalization = Normalization(0.5, center="mean")
+    rewards = dataclasses.replace(REWARDS["drlhf"], normalization=normalization)
     learning = dataclasses.replace(learning_by("drlhf"), rewards=rewards)
     state, _ = carried_out(learning, rounds=2)
     assert state.reward.scale != 1
