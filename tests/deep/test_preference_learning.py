@@ -14,9 +14,13 @@ from probes import better_action, loop_of, small_learner
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.followers import FOLLOWERS
 from sobirl.deep.implicit import ImplicitTerm
+from sobirl.deep.leaders.leading import Leading
+from sobirl.deep.leaders.preference_loss import PreferenceLoss
+from sobirl.deep.leaders.win_rate import WinRate
 from sobirl.deep.networks import Architecture
 from sobirl.deep.normalized_reward import Normalization
 from sobirl.deep.novelty import Novelty
+from sobirl.deep.policy_score import PolicyScore
 from sobirl.deep.preference_learning import PreferenceLearning
 from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
@@ -33,10 +37,18 @@ LEARNERS = {
 LEARNER = LEARNERS["sac"]
 LOOP = loop_of(better_action(10), N, episodes=16)
 ORACLE = Oracle(temperature=0.5)
+PLAIN = RewardLearner(learning_rate=0.02, batch_size=16)
 REWARDS = {
-    "drlhf": RewardLearner(learning_rate=0.02, batch_size=16),
+    "drlhf": PLAIN,
     "sobirl": RewardLearner(ImplicitTerm(), learning_rate=0.02, batch_size=16),
     "ground-truth": None,
+    "loss": PLAIN,
+    "win-rate": PLAIN,
+}
+MODEL = Partial(RewardModel, (1,), num_actions=2, architecture=Architecture((), (8,)))
+LED = {  # from the second round on
+    "loss": Leading(PreferenceLoss(PLAIN), start=60 * N, fragments=64),
+    "win-rate": Leading(WinRate(PLAIN), start=60 * N, fragments=64, judges=MODEL),
 }
 
 
@@ -45,7 +57,8 @@ def learning_by(method, follower="sac", **more):
         loop=LOOP,
         learner=LEARNERS[follower],
         rewards=REWARDS[method],
-        model=Partial(RewardModel, (1,), num_actions=2, architecture=Architecture((), (8,))),
+        model=MODEL,
+        leading=LED.get(method),
         pairs=PAIRS,
         calls=CALLS,
         fragment_length=5,
@@ -72,7 +85,7 @@ def result(method, follower="sac"):
 
 
 WITH_SAC = [(method, "sac") for method in REWARDS]
-WITH_OTHERS = [("sobirl", name) for name in LEARNERS if name != "sac"]
+WITH_OTHERS = [("loss", name) for name in LEARNERS if name != "sac"]
 
 
 @pytest.mark.parametrize(("method", "name"), WITH_SAC + WITH_OTHERS)
@@ -105,6 +118,34 @@ def test_the_reward_is_learned_from_all_pairs(method):
     assert all(ratio > 0 for ratio in ratios) if method == "sobirl" else not any(ratios)
 
 
+@pytest.mark.parametrize("method", LED)
+def test_a_leader_moves_the_reward_once_a_round(method):
+    state, rows = result(method)
+    plain, _ = result("drlhf")
+    assert [row["implicit_ratio"] > 0 for row in rows] == [False, True, True, True]
+    assert all(abs(row["implicit_cosine"]) <= 1.001 for row in rows)
+    assert all(abs(row["implicit_agreement"]) <= 1.001 for row in rows)
+    assert state.leading.descent.steps == 3
+    # The fit itself makes as many updates as without a leader.
+    assert state.reward.updates == plain.reward.updates
+    bad, good = state.reward.model(jnp.ones((2, 1)), jnp.arange(2, dtype=jnp.int32))
+    assert good - bad > 0.5
+    if method == "win-rate":
+        assert state.leading.judges.updates == state.reward.updates
+        assert state.leading.reference.mask.any(axis=-1).all()
+
+
+def test_references_of_random_steps():
+    uniform = Leading(WinRate(PLAIN, reference="uniform"), start=10**6, fragments=64)
+    learning = dataclasses.replace(learning_by("win-rate"), leading=uniform)
+    state, _ = carried_out(learning, rounds=2)  # of which the second is not random
+    reference = state.leading.reference
+    assert reference.mask.shape == (64, 5) and (reference.taken_at < 40).all()
+    with pytest.raises(InvalidInputError, match="reference: uniform needs more random steps at"):
+        greedy = dataclasses.replace(LEARNER, random_steps=5 * N)
+        dataclasses.replace(learning, learner=greedy)
+
+
 def test_one_that_is_alike_has_its_programs_already():
     compiled = []
 
@@ -133,6 +174,8 @@ def test_the_seed_decides():
         learning.init(jax.random.key(4)), Questions(OracleTeacher(ORACLE, KEY))
     )
     assert rows == result("sobirl")[1][:2]
+    led = carried_out(learning_by("win-rate"), rounds=3)
+    assert bool(eqx.tree_equal(led, carried_out(learning_by("win-rate"), rounds=3)))
     first, _ = carried_out(learning_by("sobirl"), rounds=2)
     assert bool(eqx.tree_equal(first, again))
     assert not bool(eqx.tree_equal(first.reward, other.reward))
@@ -220,3 +263,6 @@ def test_walks_need_states():
     walking = RewardLearner(ImplicitTerm(horizon=2))
     with pytest.raises(InvalidInputError, match="horizon: 2 of the implicit term needs"):
         dataclasses.replace(learning_by("sobirl"), rewards=walking)
+    led = Leading(PreferenceLoss(score=PolicyScore("full")))
+    with pytest.raises(InvalidInputError, match="horizon: full of the implicit term needs"):
+        dataclasses.replace(learning_by("sobirl"), leading=led)

@@ -9,7 +9,14 @@ from scipy.stats import chi2
 
 from experience.streams import assert_equal, assert_frequency, fragments, ring, stream
 from sobirl.core import InvalidInputError
-from sobirl.experience import Fragment, Steps, cropped, sample_fragments, stack_frames
+from sobirl.experience import (
+    Fragment,
+    Steps,
+    consecutive_fragments,
+    cropped,
+    sample_fragments,
+    stack_frames,
+)
 
 ENVS, CAPACITY, LENGTH = 3, 40, 6
 STREAM, EPISODE = stream(ENVS, 150)
@@ -127,6 +134,56 @@ def test_recent_limits_the_starts():
         (int(env), int(start)) for env, start in zip(*starts(sample(97, recent=10)), strict=True)
     }
     assert drawn == {(env, 87 + i) for env, i in np.argwhere(STREAM.live[:, 87:97])}
+
+
+@pytest.mark.parametrize("written", [LENGTH, CAPACITY, 97])
+def test_whole_fragments(written):
+    """All of their steps are of one episode, and every one that is whole is drawn."""
+    drawn = {(int(e), int(s)) for e, s in zip(*starts(sample(written, whole=True)), strict=True)}
+    ends = STREAM.terminated | STREAM.truncated
+    begin = np.arange(max(written - CAPACITY, 0), written - LENGTH + 1)
+    whole = {
+        (env, int(start))
+        for env in range(ENVS)
+        for start in begin
+        if STREAM.live[env, start] and not ends[env, start : start + LENGTH - 1].any()
+    }
+    assert drawn == whole and whole
+    assert sample(written, whole=True).mask.all()
+
+
+def test_where_none_is_whole_any_will_do():
+    sampled = sample(LENGTH - 1, whole=True)
+    assert_equal(sampled, sample(LENGTH - 1))
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_consecutive_fragments(k):
+    written, num = 97, 4
+    steps, first, count = ring(STREAM, CAPACITY, written)
+    options = {"first": first, "count": count, "now": written, "frame_stack": k}
+    found = jax.tree.map(np.asarray, consecutive_fragments(steps, num, LENGTH, **options))
+    assert found.mask.shape == (ENVS, num, LENGTH)
+    for env, n in np.ndindex(ENVS, num):
+        start = written - (num - n) * LENGTH
+        assert found.taken_at[env, n] == start
+        frames, mask = expected(env, start, written, k, False)
+        mask = np.array(mask) & STREAM.live[env, start]
+        np.testing.assert_array_equal(found.mask[env, n], mask)
+        if mask.any():
+            np.testing.assert_array_equal(
+                found.observation[env, n, : k - 1], np.reshape(frames, (k - 1, 2))
+            )
+        taken = start + np.arange(LENGTH)[mask]
+        np.testing.assert_array_equal(found.reward[env, n][mask], STREAM.reward[env, taken])
+
+
+def test_consecutive_fragments_of_too_few_records():
+    steps, first, count = ring(STREAM, CAPACITY, LENGTH)
+    found = consecutive_fragments(steps, 2, LENGTH, first=first, count=count)
+    assert not found.mask[:, 0].any() and found.mask[:, 1, 0].all()
+    with pytest.raises(InvalidInputError, match="num: must be at least 1 and at most 6, got 7"):
+        consecutive_fragments(steps, 7, LENGTH, first=first, count=count)
 
 
 @pytest.mark.parametrize("cross_episodes", [False, True])
