@@ -18,6 +18,7 @@ from sobirl.deep.leaders.leading import Leading
 from sobirl.deep.leaders.preference_loss import PreferenceLoss
 from sobirl.deep.leaders.win_rate import WinRate
 from sobirl.deep.networks import Architecture
+from sobirl.deep.normalized_reward import Normalization
 from sobirl.deep.novelty import Novelty
 from sobirl.deep.policy_score import PolicyScore
 from sobirl.deep.preference_learning import PreferenceLearning
@@ -221,7 +222,8 @@ def test_held_out_pairs_are_kept_apart(monkeypatch):
 
 
 def test_the_follower_learns_on_normalized_rewards():
-    rewards = dataclasses.replace(REWARDS["drlhf"], deviation=0.5)
+    normalization = Normalization(0.5, center="mean")
+    rewards = dataclasses.replace(REWARDS["drlhf"], normalization=normalization)
     learning = dataclasses.replace(learning_by("drlhf"), rewards=rewards)
     state, _ = carried_out(learning, rounds=2)
     assert state.reward.scale != 1

@@ -14,6 +14,7 @@ from sobirl.deep.discrete_sac import DiscreteSAC
 from sobirl.deep.follower import FollowerView
 from sobirl.deep.implicit import ImplicitTerm
 from sobirl.deep.networks import Architecture
+from sobirl.deep.normalized_reward import Normalization
 from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
 from sobirl.experience import Fragment
@@ -221,9 +222,10 @@ def test_what_is_told_of_held_out_pairs():
     assert all(np.isnan(value) for value in judge(learner, model, queue).values())
 
 
-def test_critics_see_a_mean_of_0_and_the_deviation(taught):
+@pytest.mark.parametrize("center", ["median", "mean", "none"])
+def test_critics_see_a_zero_and_a_deviation(taught, center):
     _, (state, _) = taught
-    learner = RewardLearner(deviation=0.2)
+    learner = RewardLearner(normalization=Normalization(0.2, center))
     rng = np.random.default_rng(1)
     observation = jnp.asarray(rng.normal(2, 3, (50, D)).astype(np.float32))
     action = jnp.asarray(rng.integers(0, A, 50).astype(np.int32))
@@ -233,13 +235,15 @@ def test_critics_see_a_mean_of_0_and_the_deviation(taught):
     )
     after = normalize(learner, state, steps)
     seen = np.asarray(after.normalized(observation, action))
-    assert seen[counts].mean() == pytest.approx(0, abs=1e-6)
+    if center == "none":
+        assert after.zero == 0
+    else:
+        assert getattr(np, center)(seen[counts]) == pytest.approx(0, abs=1e-6)
     assert seen[counts].std() == pytest.approx(0.2, rel=1e-4)
-    assert abs(seen[~counts].mean()) > 1e-3
     at = after.normalized.at(observation)
     np.testing.assert_allclose(at(action), seen, rtol=1e-4, atol=1e-6)
     assert bool(eqx.tree_equal((after.model, after.optimizer), (state.model, state.optimizer)))
-    before = state.normalized(observation, action)  # as fitted, before there was a mean
+    before = state.normalized(observation, action)  # as fitted, before there was a zero
     np.testing.assert_array_equal(before, state.model(observation, action))
 
 
@@ -331,7 +335,7 @@ def test_the_two_terms_one_by_one(batch):
 
 @pytest.mark.parametrize(
     "name",
-    ["learning_rate", "batch_size", "temperature", "largest_ratio", "patience", "deviation"],
+    ["learning_rate", "batch_size", "temperature", "largest_ratio", "patience"],
 )
 def test_numbers_out_of_range(name):
     with pytest.raises(InvalidInputError, match=f"{name}: must be positive, got 0"):
@@ -343,3 +347,5 @@ def test_numbers_out_of_range(name):
 def test_shares_out_of_range():
     with pytest.raises(InvalidInputError, match="crop: must be at least 0 and below 1, got 1"):
         RewardLearner(crop=1.0)
+    with pytest.raises(InvalidInputError, match="deviation: must be positive, got 0"):
+        Normalization(0.0)

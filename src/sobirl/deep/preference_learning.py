@@ -29,7 +29,7 @@ from sobirl.prefs import PairQueue, Questions, select_pairs
 
 Metrics = dict[str, int | float]
 
-_STEPS = 2048  # from which mean and deviation of the reward are estimated
+_STEPS = 2048  # from which zero and deviation of the reward are estimated
 
 
 class LearningState(eqx.Module):
@@ -184,7 +184,7 @@ class PreferenceLearning:
             if self.leading is not None and leading is not None and leading.judges is not None:
                 judges, _ = _fit(self.leading.fit, leading.judges, *fit)
                 leading = eqx.tree_at(lambda s: s.judges, leading, judges)
-            if self.rewards.deviation is not None:
+            if self.rewards.normalization is not None:
                 replay = self.learner.replay
                 reward = _normalize(self.rewards, reward, replay, learner_state.replay, steps_key)
             metrics |= {"pairs": _added(queue, held_out), "asked": asked}
@@ -360,7 +360,7 @@ def _candidates(rewards, model, fragments, selection, count, candidates, key):
 
 @eqx.filter_jit
 def _normalize(rewards, reward, replay, state, key):
-    """The reward with the mean and scale that suit what is in the replay."""
+    """The reward with the zero and the scale that suit what is in the replay."""
     steps = dataclasses.replace(replay, batch_size=_STEPS).sample(state, key)
     return rewards.normalize(reward, steps)
 

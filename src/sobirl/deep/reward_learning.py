@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.follower import FollowerView
 from sobirl.deep.implicit import ImplicitTerm
-from sobirl.deep.normalized_reward import NormalizedReward
+from sobirl.deep.normalized_reward import Normalization, NormalizedReward
 from sobirl.deep.reward_model import RewardModel
 from sobirl.experience import Fragment, cropped, flat_steps
 from sobirl.experience.replay import Transitions
@@ -40,20 +40,20 @@ class RewardState(eqx.Module):
         model: r_x.
         optimizer: of AdamW.
         updates: how many were made.
-        mean: that critics see subtracted from r_x, 0 without normalization ...
-        scale: ... and the factor of what is left, 1 without.
+        zero: the r_x that critics see as 0; 0 without normalization ...
+        scale: ... and the factor of what is above it, 1 without.
     """
 
     model: RewardModel
     optimizer: PyTree
     updates: Int[Array, ""]
-    mean: Float[Array, ""]
+    zero: Float[Array, ""]
     scale: Float[Array, ""]
 
     @property
     def normalized(self) -> NormalizedReward:
         """The reward as the critics see it."""
-        return NormalizedReward(self.model, self.mean, self.scale)
+        return NormalizedReward(self.model, self.zero, self.scale)
 
 
 class RewardLearner(eqx.Module):
@@ -73,8 +73,7 @@ class RewardLearner(eqx.Module):
         discount: of the rewards within a fragment, see `fragment_return`.
         crop: the share of a fragment's steps that an update may leave out, see `cropped`.
         patience: a fit ends after so many passes in which held-out pairs were not predicted better.
-        deviation: critics see rewards of mean 0 and this standard deviation; None leaves them as
-            they were fitted.
+        normalization: of the rewards that critics see; None leaves them as they were fitted.
 
     Raises:
         InvalidInputError: a number out of its range.
@@ -91,8 +90,8 @@ class RewardLearner(eqx.Module):
     noise: float = 0.0
     discount: float = 1.0
     crop: float = eqx.field(default=0.0, static=True)
-    patience: int = 4
-    deviation: float | None = None
+    patience: int = 8
+    normalization: Normalization | None = None
 
     def __check_init__(self):
         for name in ("learning_rate", "batch_size", "temperature", "largest_ratio", "patience"):
@@ -100,8 +99,6 @@ class RewardLearner(eqx.Module):
                 raise InvalidInputError(f"{name}: must be positive, got {getattr(self, name)}")
         if not 0 <= self.crop < 1:
             raise InvalidInputError(f"crop: must be at least 0 and below 1, got {self.crop}")
-        if self.deviation is not None and not self.deviation > 0:
-            raise InvalidInputError(f"deviation: must be positive, got {self.deviation}")
 
     def init(self, model: RewardModel) -> RewardState:
         """Before the first update."""
@@ -199,7 +196,7 @@ class RewardLearner(eqx.Module):
             "implicit_cosine": cosine,
             "hypergradient_norm": optax.tree.norm(gradient),
         }
-        after = RewardState(model, optimizer, state.updates + 1, state.mean, state.scale)
+        after = RewardState(model, optimizer, state.updates + 1, state.zero, state.scale)
         return after, metrics
 
     def fit(
@@ -295,13 +292,12 @@ class RewardLearner(eqx.Module):
             "held_out_calibration": some * calibration_error(probability, label, weight),
         }
 
-    def normalize(self, state: RewardState, transitions: Transitions) -> RewardState:
-        """The state with the mean and scale that suit some steps; there must be a `deviation`."""
-        assert self.deviation is not None
-        seen = state.normalized.renewed(
-            self.deviation, transitions.observation, transitions.action, transitions.weight
-        )
-        return eqx.tree_at(lambda s: (s.mean, s.scale), state, (seen.mean, seen.scale))
+    def normalize(self, state: RewardState, steps: Transitions) -> RewardState:
+        """The state with the zero and the scale that suit some steps; needs a `normalization`."""
+        assert self.normalization is not None
+        reward = state.model(steps.observation, steps.action)
+        found = self.normalization.of(reward, steps.weight)
+        return eqx.tree_at(lambda s: (s.zero, s.scale), state, found)
 
     @property
     def _adam(self) -> optax.GradientTransformation:

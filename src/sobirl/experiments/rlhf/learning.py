@@ -18,6 +18,7 @@ from sobirl.deep.leaders.preference_loss import PreferenceLoss
 from sobirl.deep.leaders.preferences import PreferenceLeader
 from sobirl.deep.leaders.win_rate import WinRate
 from sobirl.deep.networks import REWARD_CNN, Architecture, architecture_for
+from sobirl.deep.normalized_reward import Normalization
 from sobirl.deep.policy_score import PolicyScore
 from sobirl.deep.preference_learning import PreferenceLearning
 from sobirl.deep.reward_learning import RewardLearner
@@ -102,6 +103,9 @@ def _rewards(chosen: Resolved, calls: int) -> RewardLearner:
         start=chosen.implicit_from or 0,
         dropout=chosen.implicit_dropout,
     )
+    normalization = None
+    if chosen.reward_deviation != "none":
+        normalization = Normalization(chosen.reward_deviation, chosen.reward_center)
     in_batches = chosen.method == "sobirl" and chosen.implicit_data == "queue"
     return RewardLearner(
         implicit=implicit if in_batches else None,
@@ -112,7 +116,7 @@ def _rewards(chosen: Resolved, calls: int) -> RewardLearner:
         noise=chosen.label_noise,
         crop=chosen.crop,
         patience=chosen.patience,
-        deviation=chosen.reward_deviation,
+        normalization=normalization,
     )
 
 

@@ -14,7 +14,12 @@ GENERAL: dict[str, Any] = {
     "epochs": 4,
     "first_epochs": 32,
     "queue": 3000,
+    "selection": "uniform",
+    "candidates": 4,
+    "held_out": 0.1,
     "teacher_clips": False,
+    "members": 1,
+    "reward_deviation": "none",
     "reward_batch": 64,
     "reward_weight_decay": 1e-2,
     "reward_normalization": False,
@@ -88,7 +93,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "initial_temperature": 0.1,
         "target_entropy": 0.4,
         "widths": (128,),
-        "reward_learning_rate": 1e-3,
+        # Most pairs are ties: bench_teaching.py has what each of these is worth.
+        "selection": "decisiveness",
+        "candidates": 8,
+        "members": 3,
+        "epochs": 6,
+        "reward_batch": 16,
+        "reward_learning_rate": 3e-3,
+        "reward_pooling": True,
+        "reward_deviation": 0.1,
     },
     "screens": {
         "num_envs": 8,
@@ -111,6 +124,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
 # whatever policy made that, of any length, its dropout masks its own; fragments of exactly so many
 # steps; a policy near to uniform, whose critics see rewards within ± 1.
 AUTHORS: dict[str, Any] = {
+    "members": 1,
+    "held_out": 0.0,
+    "selection": "uniform",
+    "reward_pooling": False,
+    "reward_deviation": "none",
     "implicit_data": "queue",
     "implicit_from": 100_000,
     "implicit_ratio": math.inf,

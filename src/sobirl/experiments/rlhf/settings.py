@@ -60,13 +60,14 @@ class Settings:
     """How the other pairs are spread over the rounds; hyperbolic asks more at first."""
     schedule_rounds: Count | None = None
     """Rounds over which they are spread, if more than there are: then not all are asked about."""
-    selection: Literal["uniform", "disagreement", "entropy", "information", "decisiveness"] = (
-        "uniform"
-    )
-    """Which candidates the teacher is asked about; disagreement and information need several
-    members, and decisiveness prefers pairs that the reward holds for no ties."""
-    candidates: Count = 4
-    """Candidates for each pair that is asked about."""
+    selection: (
+        Literal["uniform", "disagreement", "entropy", "information", "decisiveness"] | None
+    ) = None
+    """Which candidates the teacher is asked about (uniform; decisiveness on boards): by chance, or
+    where several members disagree, are undecided, or would tell which is right; or where the
+    reward says that one is better, if most pairs are ties."""
+    candidates: Count | None = None
+    """Candidates for each pair that is asked about (4; 8 on boards)."""
     fragment_length: Count | None = None
     """Steps in a fragment (25)."""
     whole_fragments: bool | None = None
@@ -87,8 +88,8 @@ class Settings:
     teacher_clips: bool | None = None
     """The teacher judges by the signs of rewards, as in the paper's Atari runs."""
 
-    members: Count = 1
-    """Reward networks in the ensemble."""
+    members: Count | None = None
+    """Reward networks in the ensemble (1; 3 on boards)."""
     reward_bound: Positive | None = None
     """Learned rewards lie within ± this."""
     reward_normalization: bool | None = None
@@ -102,16 +103,20 @@ class Settings:
     """Of AdamW, for the reward (0.01)."""
     reward_batch: Count | None = None
     """Pairs in an update of the reward (64)."""
-    reward_deviation: Positive | None = None
-    """The critics see learned rewards of mean 0 and this standard deviation over the replay."""
+    reward_deviation: Literal["none"] | Positive | None = None
+    """The standard deviation over the replay of the learned rewards that critics see (0.1 on
+    boards); none shows them as they were fitted."""
+    reward_center: Literal["median", "mean", "none"] = "median"
+    """With that deviation, what critics see as 0: the usual step's reward, the average one, or what
+    was fitted as 0."""
     epochs: Count | None = None
     """The most passes over all labelled pairs in every round (4)."""
     first_epochs: Count | None = None
     """The most passes in the first round (32)."""
-    held_out: Share = 0.0
-    """The share of answered pairs from which nothing is learned: they tell how good the reward is,
-    and when to end the passes."""
-    patience: Count = 4
+    held_out: Share | None = None
+    """The share of answered pairs from which nothing is learned (0.1): they tell how good the
+    reward is, and which of the passes is best."""
+    patience: Count = 8
     """Passes without a better prediction of the pairs held out, after which they end."""
     crop: Share = 0.0
     """The share of a fragment's steps that an update of the reward may leave out."""
