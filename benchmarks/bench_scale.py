@@ -1,6 +1,7 @@
 """Solve and exact hyper-gradient of large MDPs: sweeps, factorizations, seconds, memory, slopes.
 
     python benchmarks/bench_scale.py [--states 1e3 1e6] [--kinds random grid] [--discounts 0.99]
+    python benchmarks/bench_scale.py --states 1e6 --kinds random --devices 1 2
 
 Every case runs in a process of its own, whose peak memory is reported. Seconds are those of a
 second call; the first one, which also compiles, has a column of its own. Counts do not depend on
@@ -8,7 +9,9 @@ the machine: a sweep is one product with P or its transpose.
 """
 
 import argparse
+import itertools
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -24,6 +27,7 @@ import numpy as np  # noqa: E402
 import sobirl as sb  # noqa: E402
 from machine import header  # noqa: E402
 
+DEVICES_FLAG = "--xla_force_host_platform_device_count={}"
 TEMPERATURE = {"random": 0.1, "grid": 0.05}
 
 
@@ -64,9 +68,11 @@ def grid_mdp(cells: int, discount: float) -> sb.SoftMDP:
     return sb.SoftMDP(law, reward, discount, TEMPERATURE["grid"], np.full(states, 1 / states))
 
 
-def measure(kind: str, states: int, discount: float) -> dict:
+def measure(kind: str, states: int, discount: float, devices: int) -> dict:
     """One case: the solve, then `Exact` from a cold and from a warm start."""
     mdp = {"random": random_mdp, "grid": grid_mdp}[kind](states, discount)
+    if devices > 1:
+        mdp = sb.shard_states(sb.pad_states(mdp, devices))
     solver = sb.Auto(rtol=1e-8, policy_tolerance=1e-7)
     weights = jnp.asarray(np.random.default_rng(1).normal(size=mdp.shape))
 
@@ -97,6 +103,7 @@ def measure(kind: str, states: int, discount: float) -> dict:
     warm, (_, _, later) = timed(hypergradient, x, state)
     return {
         "kind": kind,
+        "devices": devices,
         "states": mdp.shape[0],
         "discount": discount,
         "sweeps": int(solution.stats.sweeps),
@@ -127,21 +134,25 @@ def main() -> None:
     parser.add_argument("--states", type=float, nargs="+", default=[1e3, 1e4, 1e5, 1e6])
     parser.add_argument("--kinds", nargs="+", default=["random", "grid"])
     parser.add_argument("--discounts", type=float, nargs="+", default=[0.99, 0.9999])
+    parser.add_argument("--devices", type=int, nargs="+", default=[1], help="virtual ones")
     parser.add_argument("--case", help="run this one here and print it as JSON")
     options = parser.parse_args()
     if options.case:
-        kind, states, discount = options.case.split(",")
-        print(json.dumps(measure(kind, int(states), float(discount))))
+        kind, states, discount, devices = options.case.split(",")
+        print(json.dumps(measure(kind, int(states), float(discount), int(devices))))
         return
     print(header())
     columns = None
     for kind in options.kinds:
-        for discount in options.discounts:
+        for discount, devices in itertools.product(options.discounts, options.devices):
+            environment = os.environ | {"XLA_FLAGS": DEVICES_FLAG.format(devices)}
             seconds = []
             for states in map(int, options.states):
-                case = f"{kind},{states},{discount}"
+                case = f"{kind},{states},{discount},{devices}"
                 command = [sys.executable, __file__, "--case", case]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                done = subprocess.run(
+                    command, capture_output=True, text=True, check=False, env=environment
+                )
                 if done.returncode:
                     print(f"| {case} failed: {done.stderr.strip().splitlines()[-1]} |")
                     continue

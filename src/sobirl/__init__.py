@@ -71,6 +71,7 @@ _PUBLIC = {
         "AutoLinear",
         "DenseLU",
         "Implicit",
+        "Kronecker",
         "Krylov",
         "LinearSolver",
         "PolicyIteration",

@@ -158,7 +158,7 @@ def test_a_failing_element_raises_if_asked():
 def test_nested_batches_do_not_hang():
     program = Path(__file__).with_name("nested_vmap.py")
     finished = subprocess.run(
-        [sys.executable, program], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, program], capture_output=True, text=True, timeout=400, check=False
     )
     assert finished.stdout == "finished\n", finished.stderr
 

@@ -31,8 +31,6 @@ from sobirl.hypergrad import LeaderReturn
 from sobirl.mdp import Product, SoftMDP, SuccessorList
 from sobirl.problems.rust_bus import GROUP4_PROBABILITIES
 from sobirl.problems.rust_costs import COSTS, DISCOUNT, GROUP4_ESTIMATES, STATES
-from sobirl.solvers.linear import LinearSolver, Sweeping
-from sobirl.solvers.linear.auto import DENSE_STATES
 
 RUST_PRICE, (THETA,) = GROUP4_ESTIMATES["linear"]
 
@@ -105,15 +103,8 @@ class Fleet:
         """The bilevel problem over the prices (bands,): minus the income is minimized."""
         return BilevelProblem(
             self.follower,
-            # The depot's own discount, which is one number: sweeps need that.
-            LeaderReturn(self.follower, self.leader_reward, linear_solver=self.linear_solver),
+            LeaderReturn(self.follower, self.leader_reward),
         )
-
-    @property
-    def linear_solver(self) -> LinearSolver | None:
-        """Sweeps for big fleets: some 150 a digit, where restarted GMRES stalls on slow wear."""
-        big = self.wear_states**self.machines > DENSE_STATES
-        return Sweeping(patience=10_000) if big else None
 
     def x0(self) -> Float[Array, "bands"]:
         """What Rust's company paid, whatever the wear."""

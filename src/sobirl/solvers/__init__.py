@@ -6,6 +6,7 @@ from sobirl.solvers.evaluation import occupancy, policy_return, policy_value
 from sobirl.solvers.linear import (
     AutoLinear,
     DenseLU,
+    Kronecker,
     Krylov,
     LinearSolution,
     LinearSolver,
@@ -21,6 +22,7 @@ __all__ = [
     "AutoLinear",
     "DenseLU",
     "Implicit",
+    "Kronecker",
     "Krylov",
     "LinearSolution",
     "LinearSolver",

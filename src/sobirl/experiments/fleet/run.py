@@ -17,7 +17,7 @@ from sobirl.hypergrad.budget import with_budget
 from sobirl.problems.fleet import RUST_PRICE, Fleet
 from sobirl.runs.files import csv_text
 from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
-from sobirl.solvers import Solver, ValueIteration, occupancy, solve
+from sobirl.solvers import occupancy, solve
 
 _FEW_STATES = 2_000  # up to which a curve of single prices takes seconds
 _PRICES = 40  # on that curve
@@ -45,9 +45,7 @@ def run(options: FleetRun, recorder: Recorder | None = None) -> Outcome:
     """Set the prices, and compare with what Rust's company paid."""
     fleet = options.fleet
     result = _minimize(options, fleet, recorder)
-    first, found = (
-        _answer(fleet, jnp.asarray(x), _solver(fleet)) for x in (fleet.x0(), result.final_x)
-    )
+    first, found = (_answer(fleet, jnp.asarray(x)) for x in (fleet.x0(), result.final_x))
     curve = _single_prices(options, fleet)
     metrics = {
         "income": float(found.income),
@@ -86,26 +84,11 @@ def run(options: FleetRun, recorder: Recorder | None = None) -> Outcome:
     )
 
 
-def _solver(fleet: Fleet) -> Solver | None:
-    """What solves the depot; None is the default.
-
-    Wear mixes slowly, so that every digit of a big fleet costs some 150 sweeps. The error of V is
-    far below its bound, residual/(1 - γ): these tolerances give five digits.
-    """
-    if fleet.linear_solver is None:
-        return None
-    return ValueIteration(rtol=1e-4, policy_tolerance=1e-2, linear_solver=fleet.linear_solver)
-
-
 def _minimize(options: FleetRun, fleet: Fleet, recorder: Recorder | None) -> Result:
     steps = options.num_steps or (1 if options.large else 100)
     rate = options.learning_rate or (0.01 if options.large else 0.5)
     x0 = _best_for_one(options) if options.large else fleet.x0()
-    big = options.method == "exact" and fleet.linear_solver is not None
-    settings = {"solver": _solver(fleet), "rtol": 1e-6} if big else {}
-    method, problem = with_budget(
-        options.method, fleet.problem(), options.environment_steps, **settings
-    )
+    method, problem = with_budget(options.method, fleet.problem(), options.environment_steps)
     return minimize(
         problem,
         jnp.clip(x0, 0.0, options.max_price),
@@ -134,10 +117,10 @@ def _best_for_one(options: FleetRun) -> np.ndarray:
 
 
 @hoisting_jit
-def _answer(fleet: Fleet, x: jax.Array, solver: Solver | None) -> Answer:
+def _answer(fleet: Fleet, x: jax.Array) -> Answer:
     mdp = fleet.follower(x)
-    solution = solve(mdp, solver, throw=False)
-    visits = occupancy(mdp, solution.policy, linear_solver=fleet.linear_solver)
+    solution = solve(mdp, throw=False)
+    visits = occupancy(mdp, solution.policy)
     visits = (1 - fleet.discount) * visits
     shape = (fleet.wear_states,) * fleet.machines
     serviced = visits[:, 1].reshape(shape)  # the first machine stands for all
@@ -156,7 +139,7 @@ def _single_prices(options: FleetRun, fleet: Fleet):
     if fleet.wear_states**fleet.machines > _FEW_STATES:
         return None
     prices = options.max_price * np.arange(1, _PRICES + 1) / _PRICES
-    answers = [_answer(fleet, jnp.full(fleet.bands, price), _solver(fleet)) for price in prices]
+    answers = [_answer(fleet, jnp.full(fleet.bands, price)) for price in prices]
     incomes = np.array([answer.income for answer in answers])
     services = np.array([answer.services.sum() for answer in answers])
     return prices, incomes, services

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from sobirl.mdp import Dense, PolicySystem, TransitionOperator
 from sobirl.solvers.linear.base import LinearSolution, LinearSolver, State
 from sobirl.solvers.linear.dense_lu import DenseLU
+from sobirl.solvers.linear.kronecker import Kronecker
 from sobirl.solvers.linear.krylov import Krylov
 from sobirl.solvers.linear.sparse_lu import SparseLU
 from sobirl.solvers.linear.sweeping import Sweeping
@@ -23,6 +24,8 @@ def direct_solver(system: PolicySystem) -> LinearSolver:
     """The solver for systems in which sweeps are slow, by size and structure."""
     if system.size <= DENSE_STATES or isinstance(system.transition, Dense):
         return DenseLU()
+    if Kronecker.suits(system.transition):
+        return Krylov(restart=10, preconditioner=Kronecker())
     bandwidth = getattr(system.transition, "bandwidth", None)
     if bandwidth is not None and bandwidth <= min(LOCAL_BANDWIDTH, system.size // 10):
         return SparseLU()
@@ -40,7 +43,7 @@ class AutoLinear(LinearSolver):
 
     Small are 500 states, or 2,000 of a full table. The direct solver is `DenseLU` up to 2,000
     states and for full tables, `SparseLU` where successors are near (grids, inventories, queues),
-    `Krylov` where they are not.
+    `Krylov` where they are not, preconditioned where they are a `Product`.
     """
 
     name: ClassVar[str] = "auto"
@@ -78,7 +81,7 @@ class SweepsFirst(LinearSolver):
     @property
     def description(self) -> str:
         """With the direct solver that was chosen."""
-        return f"{self.sweeping.name}, {self.direct.name}"
+        return f"{self.sweeping.name}, {self.direct.description}"
 
     @property
     def factorizes(self) -> bool:

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax
@@ -16,6 +17,7 @@ from sobirl.solvers.linear.base import (
     product,
     refine,
 )
+from sobirl.solvers.linear.kronecker import Kronecker
 
 # A cycle that reduces the residual by less has stalled.
 _PAYS = 0.9
@@ -43,11 +45,18 @@ class Krylov(LinearSolver):
     Args:
         restart: dimensions of the Krylov subspace; None is 100, or fewer if these vectors would
             take more than 1 GB. Slow directions that do not fit into it stall a cycle.
+        preconditioner: `Kronecker()` where the law is a product of independent components.
     """
 
     restart: int | None = None
+    preconditioner: Kronecker | None = eqx.field(default=None, static=True)
 
     name: ClassVar[str] = "gmres"
+
+    @property
+    def description(self) -> str:
+        """With the preconditioner."""
+        return "gmres, kronecker" if self.preconditioner else self.name
 
     def solve(
         self,
@@ -61,9 +70,10 @@ class Krylov(LinearSolver):
         apply = product(system, transposed)
         most = min(100, 2**30 // (b.dtype.itemsize * system.size))
         restart = min(max(most, 10) if self.restart is None else self.restart, system.size)
+        inverse = self.preconditioner and self.preconditioner.inverse(system, transposed)
         x, residual, cycles = refine(
             apply,
-            lambda r: gmres_cycle(apply, r, restart),
+            lambda r: gmres_cycle(apply, r, restart, inverse),
             b,
             jnp.zeros_like(b),
             rtol,
