@@ -1,6 +1,6 @@
 """The noise of the implicit term on CartPole: queued pairs against fragments of the present policy.
 
-python benchmarks/bench_implicit_noise.py [--steps 100000] [--repeats 64]
+python benchmarks/bench_implicit_noise.py [--steps 40960] [--repeats 32]
 
 A run of `sobirl run rlhf` is stopped; reward and policy stay as they are. Then the implicit term is
 estimated again and again in several ways, always from fragments that are drawn anew and answered by
@@ -10,7 +10,6 @@ multiplied by the seconds that an estimate takes (one core), relative to the fir
 
 import argparse
 import dataclasses
-import functools
 import time
 
 import equinox as eqx
@@ -28,16 +27,16 @@ from sobirl.experiments.rlhf import RLHFRun
 from sobirl.experiments.rlhf.rounds import Rounds
 from sobirl.prefs import Labelled, preference_loss
 
-OLD = 64  # pairs in a batch of the queue
+PAIRS, BATCHES = 64, 20  # in a batch of the queue; of them in a round
 
 
 def main() -> None:
     """Run, freeze, estimate."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--env", default="CartPole-v1")
-    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--steps", type=int, default=40_960)
     parser.add_argument("--members", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=32)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", False)
     run = RLHFRun(
@@ -50,36 +49,29 @@ def main() -> None:
         frozen = Frozen(rounds, state.learning)
     print(header() + "\n")
     print({name: round(row[name], 3) for name in ("true_return", "objective", "temperature")})
-    leader = rounds.learning.leader
-    plain = functools.partial(dataclasses.replace, leader)
+    leader = rounds.learning.leading.leader
+    labels = dataclasses.replace(leader, correction=0.0)
+    beaten = WinRate(leader.rewards, leader.score, correction=labels.correction)
     rows = {
-        f"{OLD} answered pairs": frozen.queued(ImplicitTerm(off_policy="none"), OLD),
-        "16 answered pairs": frozen.queued(ImplicitTerm(off_policy="none"), 16),
-        "512 fragments, labels of the reward": frozen.fresh(plain(correction=0.0), 512),
-        "512 fragments, 16 answers": frozen.fresh(leader, 512),
-        "512 fragments, 64 answers": frozen.fresh(leader, 512, 64),
-        "2048 fragments, labels of the reward": frozen.fresh(plain(correction=0.0), 2048),
-        "512 fragments, kl, labels of the reward": frozen.fresh(
-            plain(correction=0.0, subtract_entropy=True), 512
-        ),
-        "512 fragments, kl, 16 answers": frozen.fresh(plain(subtract_entropy=True), 512),
-        "512 fragments, win-rate, labels of the reward": frozen.fresh(
-            WinRate(leader.rewards, leader.score, correction=0.0), 512
-        ),
-        "512 fragments, win-rate, 16 answers": frozen.fresh(
-            WinRate(leader.rewards, leader.score), 512
-        ),
+        f"{BATCHES} batches of {PAIRS} queued pairs": (PAIRS, frozen.queued(PAIRS, BATCHES)),
+        f"one batch of {PAIRS} queued pairs": (PAIRS, frozen.queued(PAIRS, 1)),
+        "512 fragments, labels of the reward": (0, frozen.fresh(labels, 512)),
+        "the same, a tenth of 16 answers": (16, frozen.fresh(leader, 512)),
+        "the same, 16 answers in full": (16, frozen.fresh(answers(leader), 512)),
+        "the same, a tenth of 64 answers": (64, frozen.fresh(leader, 512, 64)),
+        "win-rate, 512 fragments, labels of the reward": (0, frozen.fresh(beaten, 512)),
+        "the same, 16 answers in full, of win-rate": (16, frozen.fresh(answers(beaten), 512)),
     }
-    print("| estimate | length of the mean | noise | seconds | noise at the same cost |")
-    print("|---|---|---|---|---|")
+    print("| estimate | answers | length of the mean | noise | seconds | noise at the same cost |")
+    print("|---|---|---|---|---|---|")
     first = None
-    for name, estimate in rows.items():
+    for name, (asked, estimate) in rows.items():
         values, seconds = repeated(estimate, options.repeats)
         noise = values.var(axis=0, ddof=1).sum()
         length = max(np.sum(values.mean(axis=0) ** 2) - noise / len(values), 0) ** 0.5
         first = first or noise * seconds
         same = noise * seconds / first
-        print(f"| {name} | {length:.3g} | {noise:.3g} | {seconds:.3f} | {same:.3g} |")
+        print(f"| {name} | {asked} | {length:.3g} | {noise:.3g} | {seconds:.3f} | {same:.3g} |")
 
 
 class Frozen:
@@ -120,16 +112,22 @@ class Frozen:
         label, _ = self.oracle.answer(pair, answer_key)
         return Labelled(pair, label, jnp.zeros(num, jnp.int32))
 
-    def queued(self, term: ImplicitTerm, num: int):
-        """From answered pairs, each with one partner."""
+    def queued(self, num: int, batches: int):
+        """The mean over batches from the same answered pairs, each with one partner."""
+        term = ImplicitTerm(off_policy="none")
 
         @eqx.filter_jit
         def estimate(key, answered):
             model = self.state.reward.model
-            loss = preference_loss(self.rewards.logits(model, answered.pair)[0], answered.label)
-            return jax.grad(term.surrogate)(
-                model, self.view, answered.pair, loss, jnp.ones(num), key
-            )
+
+            def of_batch(key):
+                rows = jax.random.randint(key, (num,), 0, num)
+                pair, label = jax.tree.map(lambda leaf: leaf[rows], (answered.pair, answered.label))
+                loss = preference_loss(self.rewards.logits(model, pair)[0], label)
+                return jax.grad(term.surrogate)(model, self.view, pair, loss, jnp.ones(num), key)
+
+            found = jax.lax.map(of_batch, jax.random.split(key, batches))
+            return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), found)
 
         return lambda key: (estimate, (key, self.answered(num, key)))
 
@@ -144,11 +142,17 @@ class Frozen:
 
         def prepared(key):
             reference = jax.tree.map(
-                lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), self.made(num, key)
+                lambda leaf: leaf.reshape(-1, *leaf.shape[2:]),
+                self.made(num, jax.random.fold_in(key, 1)),
             )
             return estimate, (key, self.answered(asked, key), reference)
 
         return prepared
+
+
+def answers(leader: PreferenceLeader) -> PreferenceLeader:
+    """The same, with all that answers say against its labels."""
+    return dataclasses.replace(leader, correction=1.0)
 
 
 def repeated(prepared, repeats: int) -> tuple[np.ndarray, float]:
