@@ -26,7 +26,6 @@ CONTROL = {"steps": 300_000, "pairs": 300, "eval_every": 3}
 BOARDS = {
     "steps": 200_000,
     "pairs": 1000,
-    "epochs": 2,
     "teacher_temperature": 0.1,
     "teacher_tie_within": 0.5,
     "eval_every": 3,

@@ -41,6 +41,7 @@ def main() -> None:
     run = RLHFRun(
         env="Pendulum-v1",
         horizon=HORIZON,
+        implicit_data="queue",  # as one batch has it
         implicit_actions=8,
         steps=options.steps,
         pairs=300,

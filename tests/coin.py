@@ -16,6 +16,7 @@ class Coin(eqx.Module):
     shape: tuple[int, ...] = eqx.field(static=True)
     num_actions: int = eqx.field(static=True)
     discount: float
+    keeps_entropy = False
 
     def __init__(self, shape, num_actions, discount, **settings):
         self.shape, self.num_actions, self.discount = shape, num_actions, discount
@@ -43,6 +44,9 @@ class Coin(eqx.Module):
     def expectation(self, state, observation, function, key, samples=1):
         each = [jnp.full(len(observation), a, jnp.int32) for a in range(self.num_actions)]
         return sum(function(action) for action in each) / self.num_actions
+
+    def seen(self, reward):
+        return reward
 
     def temperature_of(self, state):
         return jnp.ones(())

@@ -93,6 +93,29 @@ def test_evaluation_in_jax():
     assert (drawn < 4).any() and (drawn == evaluate(slightly, KEY, 4)).all()
 
 
+def test_fragments_of_the_present_policy_in_jax():
+    loop, learner = loop_of(better_action(10), num_envs=3), small_learner(3, 10**6, 1 / 3)
+    state = loop.begin(learner, KEY)  # whose own actions are random
+    state = (eqx.tree_at(lambda s: s.follower, state[0], leaning(learner, 1.0)), state[1])
+    before = copied(state)
+    made = loop.fragments(learner, state, 4, 500, KEY)
+    streams, each = made.mask.shape[:2]
+    assert streams == 66 and each == 8  # 22 copies of three environments
+    assert bool(eqx.tree_equal(before, state))
+    # Episodes of ten steps and a record without one: 4, 4, 2, then from the second step on.
+    lengths = np.asarray(made.mask).sum(axis=-1)
+    np.testing.assert_array_equal(lengths[:, :4], [[4, 4, 2, 4]] * streams)
+    action, mask = np.asarray(made.action), np.asarray(made.mask)
+    share = action[mask].mean()
+    expected = 1 / (1 + np.exp(-1.0))
+    assert abs(share - expected) < 5 * np.sqrt(expected * (1 - expected) / mask.sum())
+    log_prob = np.log(np.where(action == 1, expected, 1 - expected))
+    np.testing.assert_allclose(np.asarray(made.log_prob)[mask], log_prob[mask], rtol=1e-5)
+    np.testing.assert_array_equal(np.asarray(made.reward)[mask], action[mask])
+    assert not bool(eqx.tree_equal(made, loop.fragments(learner, state, 4, 500, jax.random.key(1))))
+    assert bool(eqx.tree_equal(made, loop.fragments(learner, state, 4, 500, KEY)))
+
+
 @pytest.fixture
 def cart_poles():
     """Makes loops over two poles on the host, which are closed at the end."""
@@ -150,6 +173,19 @@ def test_on_the_host_new_episodes_begin_where_nothing_can_be_restored(cart_poles
     kept = saved[0].follower, saved[0].replay, saved[0].steps
     now = learner_state.follower, learner_state.replay, learner_state.steps
     assert bool(eqx.tree_equal(kept, now))
+
+
+def test_fragments_on_the_host_are_the_newest(cart_poles):
+    learner, loop = on_the_host(kind=DiscreteCounter), cart_poles()
+    state, _ = loop.advance(learner, None, loop.begin(learner, KEY), 40)
+    made = loop.fragments(learner, state, 5, 8, KEY)
+    assert made.mask.shape == (8, 1, 5)  # two streams are too few to be compared with each other
+    assert sorted(np.asarray(made.taken_at).ravel()) == sorted([20, 25, 30, 35] * 2)
+    records = state[0].replay.experience
+    shown = np.asarray(records.observation)[:, 20:40].reshape(8, 1, 5, 4)
+    mask = np.asarray(made.mask)
+    np.testing.assert_array_equal(np.asarray(made.observation)[mask], shown[mask])
+    assert loop.fragments(learner, state, 5, 10**6, KEY).mask.shape[0] == 2 * (128 // 5)
 
 
 def test_evaluation_on_the_host(cart_poles):

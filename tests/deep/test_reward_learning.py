@@ -14,9 +14,11 @@ from sobirl.deep.discrete_sac import DiscreteSAC
 from sobirl.deep.follower import FollowerView
 from sobirl.deep.implicit import ImplicitTerm
 from sobirl.deep.networks import Architecture
+from sobirl.deep.normalized_reward import Normalization
 from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
 from sobirl.experience import Fragment
+from sobirl.experience.replay import Transitions
 from sobirl.prefs import Labelled, Oracle, PairQueue, preference_loss
 
 KEY = jax.random.key(0)
@@ -66,6 +68,8 @@ logits_of = eqx.filter_jit(RewardLearner.logits)
 answer = eqx.filter_jit(Oracle.answer)
 terms_of = eqx.filter_jit(RewardLearner.terms)
 members_of = eqx.filter_jit(RewardModel.members)
+judge = eqx.filter_jit(RewardLearner.judge)
+normalize = eqx.filter_jit(RewardLearner.normalize)
 begun = eqx.filter_jit(RewardLearner.init)
 
 
@@ -121,14 +125,14 @@ def test_logits_are_differences_of_returns():
 
 @pytest.fixture(scope="module")
 def taught():
-    """A linear reward after 400 updates on 600 pairs with answers of a rational teacher."""
+    """A linear reward after 21 passes, of 19 updates each, over 600 answered pairs."""
     with jax.enable_x64(False):
         learner = RewardLearner(learning_rate=0.03, batch_size=32, weight_decay=1e-4)
         pairs = random_pairs(600)
         label, _ = answer(Oracle(), pairs, KEY)
         queue = PairQueue.init(jax.tree.map(lambda leaf: leaf[0], pairs), 600).add(pairs, label)
         state = begun(learner, small_model(LINEAR))
-        return learner, fit(learner, state, queue, jnp.int32(400), view(), KEY)
+        return learner, fit(learner, state, queue, jnp.int32(21), view(), KEY)
 
 
 def test_a_linear_reward_is_recovered(taught):
@@ -146,17 +150,113 @@ def test_a_linear_reward_is_recovered(taught):
     assert metrics["implicit_ratio"] == 0
 
 
-def test_fit_makes_the_stated_number_of_updates(taught):
+def test_fit_makes_the_stated_number_of_passes(taught):
     learner, (state, _) = taught
-    assert state.updates == 400
+    assert state.updates == 399
     queue = PairQueue.init(jax.tree.map(lambda leaf: leaf[0], random_pairs(600)), 600)
-    for pairs, updates in ((0, 0), (0, 3), (600, 0)):
+    for pairs, passes in ((0, 0), (0, 3), (600, 0)):
         some = queue.add(random_pairs(600), np.ones(600)) if pairs else queue
-        after, metrics = fit(learner, state, some, jnp.int32(updates), view(), KEY)
-        assert after.updates == 400 + updates
-        # An empty queue has no loss, and without updates nothing is said of any.
-        assert metrics["preference_loss"] == 0 if updates else np.isnan(metrics["preference_loss"])
-        assert close(state.model, after.model, atol=0.2)
+        after, metrics = fit(learner, state, some, jnp.int32(passes), view(), KEY)
+        assert metrics["passes"] == passes and np.isnan(metrics["preference_loss"])
+        assert bool(eqx.tree_equal(state, after))  # nothing to learn from, or no time to
+
+
+def by_chance(count, seed=0, first=1.0):
+    """Pairs whose labels say nothing, in a queue."""
+    pairs = random_pairs(count, seed)
+    label = np.where(np.arange(count) % 2, 0.0, first).astype(np.float32)
+    queue = PairQueue.init(jax.tree.map(lambda leaf: leaf[0], pairs), count)
+    return queue.add(pairs, label)
+
+
+WIDE = Architecture(widths=(128,))
+EAGER = RewardLearner(learning_rate=0.03, batch_size=16, patience=3)
+
+
+def test_a_reward_that_only_held_out_pairs_can_tell_wrong():
+    """It learns answers by heart that were given by chance."""
+    queue, held_out = by_chance(32), by_chance(40, seed=1)
+    state = begun(EAGER, small_model(WIDE))
+    patient = dataclasses.replace(EAGER, patience=1000)
+    known, seems = fit(EAGER, state, queue, jnp.int32(60), view(), KEY)
+    assert seems["passes"] == 60 and seems["preference_accuracy"] > 0.85
+    assert not any(name.startswith("held_out") for name in seems)
+    really = judge(EAGER, known.model, held_out)
+    assert really["held_out_loss"] > np.log(2) and really["held_out_accuracy"] < 0.75
+    assert really["held_out_calibration"] > 0.1
+    _, told = fit(EAGER, state, queue, jnp.int32(60), view(), KEY, held_out)
+    assert 3 <= told["passes"] < 60 and told["held_out_loss"] < really["held_out_loss"]
+    before = judge(EAGER, state.model, held_out)
+    assert told["held_out_loss"] <= before["held_out_loss"]
+    # The best of all passes is kept, wherever they end.
+    kept, all_told = fit(patient, state, queue, jnp.int32(60), view(), KEY, held_out)
+    assert all_told["passes"] == 60 and all_told["held_out_loss"] <= told["held_out_loss"]
+    assert close(judge(EAGER, kept.model, held_out), {n: all_told[n] for n in before})
+
+
+def test_nothing_is_learned_from_held_out_pairs():
+    """With as few as do not stop a fit, they do not matter at all."""
+    queue, state = by_chance(24), begun(EAGER, small_model())
+    one, other = (
+        fit(EAGER, state, queue, jnp.int32(3), view(), KEY, by_chance(15, seed, first))[0]
+        for seed, first in ((1, 1.0), (2, 0.5))
+    )
+    assert bool(eqx.tree_equal(one, other)) and one.updates == 3 * 2
+
+
+def test_what_is_told_of_held_out_pairs():
+    pairs = random_pairs(21)
+    label = np.resize(np.array([1, 0.5, 0], np.float32), 21)
+    queue = PairQueue.init(jax.tree.map(lambda leaf: leaf[0], pairs), 30)
+    learner, model = dataclasses.replace(EAGER, noise=0.2), small_model(members=3)
+    told = judge(learner, model, queue.add(pairs, label))
+    z = np.asarray(logits_of(learner, model, pairs)).mean(axis=0)
+    p = 0.8 / (1 + np.exp(-z)) + 0.1
+    loss = -label * np.log(p) - (1 - label) * np.log(1 - p)
+    assert told["held_out_loss"] == pytest.approx(loss.mean(), rel=1e-5)
+    decided = label != 0.5
+    right = np.mean(((z > 0) == (label > 0.5))[decided])
+    assert told["held_out_accuracy"] == pytest.approx(right, rel=1e-6)
+    gap = sum(abs(np.sum((label - p)[(10 * p).astype(int) == bin])) for bin in range(10))
+    assert told["held_out_calibration"] == pytest.approx(gap / 21, rel=1e-4)
+    assert all(np.isnan(value) for value in judge(learner, model, queue).values())
+
+
+@pytest.mark.parametrize("center", ["median", "mean", "none"])
+def test_critics_see_a_zero_and_a_deviation(taught, center):
+    _, (state, _) = taught
+    learner = RewardLearner(normalization=Normalization(0.2, center))
+    rng = np.random.default_rng(1)
+    observation = jnp.asarray(rng.normal(2, 3, (50, D)).astype(np.float32))
+    action = jnp.asarray(rng.integers(0, A, 50).astype(np.int32))
+    counts = np.arange(50) < 40
+    steps = Transitions(
+        observation, action, jnp.zeros(50), jnp.zeros(50, bool), observation, jnp.float32(counts)
+    )
+    after = normalize(learner, state, steps)
+    seen = np.asarray(after.normalized(observation, action))
+    if center == "none":
+        assert after.zero == 0
+    else:
+        assert getattr(np, center)(seen[counts]) == pytest.approx(0, abs=1e-6)
+    assert seen[counts].std() == pytest.approx(0.2, rel=1e-4)
+    at = after.normalized.at(observation)
+    np.testing.assert_allclose(at(action), seen, rtol=1e-4, atol=1e-6)
+    assert bool(eqx.tree_equal((after.model, after.optimizer), (state.model, state.optimizer)))
+    before = state.normalized(observation, action)  # as fitted, before there was a zero
+    np.testing.assert_array_equal(before, state.model(observation, action))
+
+
+def test_updates_see_windows_of_the_fragments():
+    """Of 4 steps a fifth is less than one, so that nothing is left out."""
+    pairs = random_pairs(200)
+    pairs = eqx.tree_at(lambda f: f.mask, pairs, jnp.arange(L) < jnp.full((200, 2, 1), L))
+    batch = labelled(pairs, jnp.ones(200), jnp.ones(200, bool))
+    state = begun(EAGER, small_model())
+    _, whole = update(EAGER, state, batch, view(), KEY)
+    _, part = update(dataclasses.replace(EAGER, crop=0.5), state, batch, view(), KEY)
+    _, same = update(dataclasses.replace(EAGER, crop=0.2), state, batch, view(), KEY)
+    assert same["preference_loss"] == whole["preference_loss"] != part["preference_loss"]
 
 
 def garbled(pairs, label, kept):
@@ -233,7 +333,19 @@ def test_the_two_terms_one_by_one(batch):
     assert terms_of(RewardLearner(), state.model, labelled(*batch), view(), KEY)[1] is None
 
 
-@pytest.mark.parametrize("name", ["learning_rate", "batch_size", "temperature", "largest_ratio"])
+@pytest.mark.parametrize(
+    "name",
+    ["learning_rate", "batch_size", "temperature", "largest_ratio", "patience"],
+)
 def test_numbers_out_of_range(name):
     with pytest.raises(InvalidInputError, match=f"{name}: must be positive, got 0"):
-        dataclasses.replace(RewardLearner(), **{name: 0 if name == "batch_size" else 0.0})
+        dataclasses.replace(
+            RewardLearner(), **{name: 0 if name in ("batch_size", "patience") else 0.0}
+        )
+
+
+def test_shares_out_of_range():
+    with pytest.raises(InvalidInputError, match="crop: must be at least 0 and below 1, got 1"):
+        RewardLearner(crop=1.0)
+    with pytest.raises(InvalidInputError, match="deviation: must be positive, got 0"):
+        Normalization(0.0)

@@ -30,7 +30,7 @@ from sobirl.deep.networks import Architecture, Network
 from sobirl.deep.preference_learning import PreferenceLearning
 from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
-from sobirl.deep.tails import tail_rewards, tail_steps
+from sobirl.deep.tails import tail_steps, tails
 from sobirl.experience import Fragment
 from sobirl.experience.replay import Replay
 from sobirl.prefs import Oracle, OracleTeacher, Questions
@@ -133,8 +133,8 @@ def test_a_way_that_is_known_by_heart(action, cut):
     )
     corridor = CompiledEnvironments(Corridor(cut), 5)
     view = FollowerView(follower, state, jnp.int32(0), jnp.int32(0), corridor)
-    rolled_out = eqx.filter_jit(functools.partial(tail_rewards, rollout_steps=6))
-    found = rolled_out(reward, view, fragments, key=key)
+    rolled_out = eqx.filter_jit(functools.partial(tails, rollout_steps=6))
+    found = rolled_out(reward, view, fragments, key=key).rewards
     # At t = 1 the frames show places 0 and 1, at t = 2 places 1 and 2.
     going = sum(discount**t * (rewards[0, 0, t - 1] + rewards[0, 1, t]) for t in (1, 2))
     np.testing.assert_allclose(found, [0 if action == 0 else -going, 0], rtol=1e-5)
@@ -187,7 +187,7 @@ def test_tails_need_states():
         (some, None),
         (eqx.tree_at(lambda f: f.state, some, None), environments()),
     ):
-        with pytest.raises(InvalidInputError, match="horizon: full needs environments in JAX"):
+        with pytest.raises(InvalidInputError, match="horizon: above 0 needs environments in JAX"):
             gradients(ImplicitTerm(horizon="full"), fragments, label, where)
 
 

@@ -1,14 +1,22 @@
 import functools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from experience.streams import assert_equal, fragments, ring, stream
+from experience.streams import assert_equal, assert_frequency, fragments, ring, stream
 from sobirl.core import InvalidInputError
-from sobirl.experience import Fragment, Steps, sample_fragments, stack_frames
+from sobirl.experience import (
+    Fragment,
+    Steps,
+    consecutive_fragments,
+    cropped,
+    sample_fragments,
+    stack_frames,
+)
 
 ENVS, CAPACITY, LENGTH = 3, 40, 6
 STREAM, EPISODE = stream(ENVS, 150)
@@ -128,6 +136,56 @@ def test_recent_limits_the_starts():
     assert drawn == {(env, 87 + i) for env, i in np.argwhere(STREAM.live[:, 87:97])}
 
 
+@pytest.mark.parametrize("written", [LENGTH, CAPACITY, 97])
+def test_whole_fragments(written):
+    """All of their steps are of one episode, and every one that is whole is drawn."""
+    drawn = {(int(e), int(s)) for e, s in zip(*starts(sample(written, whole=True)), strict=True)}
+    ends = STREAM.terminated | STREAM.truncated
+    begin = np.arange(max(written - CAPACITY, 0), written - LENGTH + 1)
+    whole = {
+        (env, int(start))
+        for env in range(ENVS)
+        for start in begin
+        if STREAM.live[env, start] and not ends[env, start : start + LENGTH - 1].any()
+    }
+    assert drawn == whole and whole
+    assert sample(written, whole=True).mask.all()
+
+
+def test_where_none_is_whole_any_will_do():
+    sampled = sample(LENGTH - 1, whole=True)
+    assert_equal(sampled, sample(LENGTH - 1))
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_consecutive_fragments(k):
+    written, num = 97, 4
+    steps, first, count = ring(STREAM, CAPACITY, written)
+    options = {"first": first, "count": count, "now": written, "frame_stack": k}
+    found = jax.tree.map(np.asarray, consecutive_fragments(steps, num, LENGTH, **options))
+    assert found.mask.shape == (ENVS, num, LENGTH)
+    for env, n in np.ndindex(ENVS, num):
+        start = written - (num - n) * LENGTH
+        assert found.taken_at[env, n] == start
+        frames, mask = expected(env, start, written, k, False)
+        mask = np.array(mask) & STREAM.live[env, start]
+        np.testing.assert_array_equal(found.mask[env, n], mask)
+        if mask.any():
+            np.testing.assert_array_equal(
+                found.observation[env, n, : k - 1], np.reshape(frames, (k - 1, 2))
+            )
+        taken = start + np.arange(LENGTH)[mask]
+        np.testing.assert_array_equal(found.reward[env, n][mask], STREAM.reward[env, taken])
+
+
+def test_consecutive_fragments_of_too_few_records():
+    steps, first, count = ring(STREAM, CAPACITY, LENGTH)
+    found = consecutive_fragments(steps, 2, LENGTH, first=first, count=count)
+    assert not found.mask[:, 0].any() and found.mask[:, 1, 0].all()
+    with pytest.raises(InvalidInputError, match="num: must be at least 1 and at most 6, got 7"):
+        consecutive_fragments(steps, 7, LENGTH, first=first, count=count)
+
+
 @pytest.mark.parametrize("cross_episodes", [False, True])
 def test_without_a_live_record_nothing_is_masked_in(cross_episodes):
     newest_is_dead = np.flatnonzero(~STREAM.live[0])[5] + 1
@@ -211,6 +269,31 @@ def test_bad_numbers(options, message):
     draw = functools.partial(sample_fragments, steps, jax.random.key(0))
     with pytest.raises(InvalidInputError, match=message):
         draw(**{"num": 5, "length": 3, "first": first, "count": count, **options})
+
+
+def test_windows_of_pairs():
+    pairs = fragments(500, 2, length=9)
+    short = np.arange(9) < np.resize([9, 4], (500, 2))[..., None]  # the second one's episode ends
+    pairs = eqx.tree_at(lambda f: f.mask, pairs, short)
+    part = jax.jit(cropped, static_argnums=2)(pairs, jax.random.key(0), 6)
+    assert_equal(eqx.tree_at(lambda f: f.mask, part, short), pairs)  # nothing else is touched
+    mask = np.asarray(part.mask)
+    assert (mask <= short).all()
+    length = mask[:, 0].sum(-1)
+    for window in range(6, 10):
+        assert_frequency(length == window, 1 / 4)
+    begin, other = mask.argmax(-1).T
+    for first in (mask[:, 0], mask[:, 1]):  # no holes
+        assert (np.abs(np.diff(np.pad(first, ((0, 0), (1, 1))).astype(int))).sum(-1) == 2).all()
+    # As long in the one as in the other, as far as there are steps; each begins where it likes.
+    np.testing.assert_array_equal(mask[:, 1].sum(-1), np.minimum(4 - other, length))
+    assert (begin + length <= 9).all() and (begin != other).any()
+    for start in range(4):
+        assert_frequency(begin[length == 6] == start, 1 / 4)
+    whole = cropped(pairs, jax.random.key(1), 9)
+    assert_equal(whole, pairs)
+    with pytest.raises(InvalidInputError, match="least: must be at least 1 and at most 9, got 10"):
+        cropped(pairs, jax.random.key(0), 10)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,14 @@ import pytest
 
 from experience.streams import assert_frequency
 from sobirl.core import InvalidInputError
-from sobirl.prefs import SELECTIONS, disagreement, entropy, select_pairs
+from sobirl.prefs import (
+    SELECTIONS,
+    decisiveness,
+    disagreement,
+    entropy,
+    information,
+    select_pairs,
+)
 
 #                            sure   unsure  torn  mild
 PROBABILITIES = jnp.array([[0.99, 0.50, 0.05, 0.70], [0.98, 0.50, 0.99, 0.60]], jnp.float32)
@@ -18,9 +25,35 @@ def test_scores():
     expected = -mean * np.log(mean) - (1 - mean) * np.log(1 - mean)
     np.testing.assert_allclose(entropy(jnp.asarray(some)), expected)
     np.testing.assert_array_equal(entropy(jnp.array([[0.0, 1.0]])), 0)
+    each = -some * np.log(some) - (1 - some) * np.log(1 - some)
+    np.testing.assert_allclose(information(jnp.asarray(some)), expected - each.mean(0), atol=1e-7)
+    sure = 4 * (np.var(some, axis=0) + (mean - 0.5) ** 2)
+    np.testing.assert_allclose(decisiveness(jnp.asarray(some)), sure, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("rule", "best"), [("disagreement", [2, 3, 0]), ("entropy", [1, 2, 3])])
+def test_pairs_that_decide_are_preferred():
+    """The uncertain ones are mostly ties; who asks about entropy is asking about ties."""
+    rng = np.random.default_rng(0)
+    decides = rng.random(200) < 0.3
+    z = np.where(decides, rng.choice([-3, 3], 200), 0) + rng.normal(size=(3, 200))
+    probabilities = jnp.asarray(1 / (1 + np.exp(-z)), jnp.float32)
+    share = {
+        rule: decides[np.asarray(select_pairs(rule, probabilities, 40, jax.random.key(0)))].mean()
+        for rule in SELECTIONS
+    }
+    assert share["decisiveness"] > 0.95 and share["entropy"] == 0
+    assert share["uniform"] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("rule", "best"),
+    [
+        ("disagreement", [2, 3, 0]),
+        ("entropy", [1, 2, 3]),
+        ("information", [2, 3, 0]),
+        ("decisiveness", [0, 2, 3]),
+    ],
+)
 def test_the_best_come_first(rule, best, precision):
     choose = jax.jit(lambda p, key: select_pairs(rule, p, 3, key))
     for seed in range(3):

@@ -167,27 +167,14 @@ class ActorLearner(eqx.Module):
             the next state, and sums over the step: of `episodes` that ended, of their `returns`
             and `lengths`.
         """
-        record = Steps(
-            observation=state.frames[:, -1:],
-            action=action[:, None],
-            reward=step.reward[:, None],
-            terminated=step.terminated[:, None],
-            truncated=step.truncated[:, None],
-            live=state.live[:, None],
-            log_prob=log_prob[:, None],
-            state=self._kept(environment),
-        )
-        # Where no step was taken a new episode begins, and its first frame fills the stack.
-        shifted = next_frames(state.frames, step.observation)
-        begun = first_frames(step.observation, self.replay.frame_stack)
-        live = _like(state.live, shifted)
+        record = self.record(state.frames, action, log_prob, step, state.live, environment)
         ended = step.terminated | step.truncated
         returns = state.returns + step.reward
         lengths = state.lengths + state.live
         after = LearnerState(
             follower=state.follower,
             replay=self.replay.add(state.replay, record),
-            frames=jnp.where(live, shifted, begun),
+            frames=frames_after(state.frames, state.live, step.observation),
             live=jnp.logical_not(ended),
             returns=jnp.where(ended, 0, returns),
             lengths=jnp.where(ended, 0, lengths),
@@ -200,6 +187,27 @@ class ActorLearner(eqx.Module):
             "returns": jnp.sum(jnp.where(ended, returns, 0)),
             "lengths": jnp.sum(jnp.where(ended, lengths, 0)),
         }
+
+    def record(
+        self,
+        frames: Num[Array, "N k *obs"],
+        action: Num[Array, "N *d"],
+        log_prob: Float[Array, "N"],
+        step: Step,
+        live: Bool[Array, "N"],
+        environment: PyTree = None,
+    ) -> Steps:
+        """A step of all environments as it is kept (N,1); arguments as of `remember`."""
+        return Steps(
+            observation=frames[:, -1:],
+            action=action[:, None],
+            reward=step.reward[:, None],
+            terminated=step.terminated[:, None],
+            truncated=step.truncated[:, None],
+            live=live[:, None],
+            log_prob=log_prob[:, None],
+            state=self._kept(environment),
+        )
 
     def learn(
         self, state: LearnerState, reward: RewardFunction | None, key: Key[Array, ""]
@@ -245,14 +253,23 @@ class ActorLearner(eqx.Module):
         return jax.tree.map(lambda leaf: leaf[:, None], environment)
 
 
+def frames_after(
+    frames: Num[Array, "N k *obs"],
+    live: Bool[Array, "N"],
+    observation: Num[Array | np.ndarray, "N *obs"],
+) -> Num[Array, "N k *obs"]:
+    """The latest frames after a call of the environments.
+
+    Where no step was taken a new episode begins, and its first frame fills the stack.
+    """
+    shifted = next_frames(frames, observation)
+    begun = first_frames(observation, frames.shape[1])
+    return jnp.where(live.reshape(-1, *(1,) * (shifted.ndim - 1)), shifted, begun)
+
+
 def to_environment(spec: EnvSpec, action: Num[Array, "N *d"]) -> Num[Array, "N *d"]:
     """Actions as the environment takes them: numbers from -1 to 1 stretched to its bounds."""
     if not isinstance(spec.actions, Continuous):
         return action
     low, high = (jnp.asarray(bound) for bound in (spec.actions.low, spec.actions.high))
     return low + (action + 1) / 2 * (high - low)
-
-
-def _like(flags: Bool[Array, "N"], leaf: Num[Array | np.ndarray, "N ..."]) -> Bool[Array, "N ..."]:
-    """The flags with as many axes as an array has."""
-    return flags.reshape(-1, *(1,) * (leaf.ndim - 1))

@@ -1,19 +1,26 @@
 """Acting, learning and evaluating in environments in JAX: one compiled program each."""
 
 import dataclasses
+import math
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
-from sobirl.deep.actor_learner import ActorLearner, LearnerState, to_environment
+from sobirl.deep.actor_learner import (
+    ActorLearner,
+    LearnerState,
+    frames_after,
+    to_environment,
+)
 from sobirl.deep.envs.compiled import CompiledEnvironments
 from sobirl.deep.envs.spec import EnvSpec
 from sobirl.deep.follower import Follower, RewardFunction
-from sobirl.experience import first_frames, next_frames, seen
+from sobirl.experience import Fragment, consecutive_fragments, first_frames, next_frames, seen
 
 LoopState = tuple[LearnerState, PyTree]
+_STREAMS = 64  # the least number of environments that make fragments side by side
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +88,30 @@ class CompiledLoop:
         """
         return _evaluate(follower, state, self.evaluation, key, most_steps, greedy)
 
+    def fragments(
+        self,
+        learner: ActorLearner,
+        state: LoopState,
+        length: int,
+        num: int,
+        key: Key[Array, ""],
+    ) -> Fragment:
+        """Fragments that the present policy makes for the purpose (N,M), with M N ≥ num.
+
+        Copies of the environments go on from where these are, at least 64 in all, while nothing is
+        learned and nothing kept. What is drawn in one stream does not depend on the others.
+
+        Args:
+            learner: how the policy is read, and whether states are kept.
+            state: of learner and environments.
+            length: steps in a fragment.
+            num: how many fragments at least.
+            key: for actions and environments.
+        """
+        copies = math.ceil(_STREAMS / self.environments.num_envs)
+        each = math.ceil(num / (copies * self.environments.num_envs))
+        return _fragments(learner, self.environments, state, length, copies, each, key)
+
     def restore(self, state: LoopState) -> LoopState:
         """Go on from a saved state."""
         return state
@@ -110,6 +141,40 @@ def _advance(fixed, state):
 
     state, metrics = jax.lax.scan(body, state, length=num_calls)
     return state, jax.tree.map(lambda column: jnp.sum(column, axis=0), metrics)
+
+
+@eqx.filter_jit
+def _fragments(learner, environments, state, length, copies, each, key):
+    follower, replay = learner.follower, learner.replay
+    learning, inner = state
+    inner, frames, live = jax.tree.map(
+        lambda leaf: jnp.repeat(leaf, copies, axis=0), (inner, learning.frames, learning.live)
+    )
+
+    def body(carry, key):
+        inner, frames, live = carry
+        act_key, step_key = jax.random.split(key)
+        action, log_prob = follower.act(learning.follower, seen(frames), act_key)
+        outside = to_environment(environments.spec, action)
+        after, step = environments.step(inner, outside, step_key)
+        record = learner.record(frames, action, log_prob, step, live, inner.inner)
+        frames = frames_after(frames, live, step.observation)
+        live = jnp.logical_not(step.terminated | step.truncated)
+        return (after, frames, live), record
+
+    # The frames before the first fragment are made too.
+    calls = each * length + replay.frame_stack - 1
+    _, records = jax.lax.scan(body, (inner, frames, live), jax.random.split(key, calls))
+    records = jax.tree.map(lambda leaf: jnp.swapaxes(leaf[:, :, 0], 0, 1), records)
+    return consecutive_fragments(
+        records,
+        each,
+        length,
+        first=0,
+        count=calls,
+        now=learning.vector_steps + calls,
+        frame_stack=replay.frame_stack,
+    )
 
 
 @eqx.filter_jit

@@ -18,6 +18,19 @@ ActionFunction = Callable[[Num[Array, "B *d"]], Float[Array, "B"]]
 
 
 @runtime_checkable
+class ScoredReward(Protocol):
+    """A reward that can also be looked at for many actions in the same places."""
+
+    def __call__(
+        self, observation: Num[Array, "B *obs"], action: Num[Array, "B *d"]
+    ) -> Float[Array, "B"]:
+        """r(s,a)."""
+
+    def at(self, observation: Num[Array, "B *obs"]) -> ActionFunction:
+        """r(s,·) as a function of actions alone."""
+
+
+@runtime_checkable
 class Follower(Protocol):
     """A maximum-entropy agent: the deep counterpart of `sobirl.solve`.
 
@@ -29,6 +42,11 @@ class Follower(Protocol):
     """
 
     discount: float | Float[Array, ""]
+
+    @property
+    def keeps_entropy(self) -> bool:
+        """Whether τ is adjusted so that the policy keeps its entropy."""
+        ...
 
     def init(self, key: Key[Array, ""]) -> PyTree:
         """The state before the first update."""
@@ -88,6 +106,9 @@ class Follower(Protocol):
             key: for sampled actions.
             samples: how many actions stand for the expectation, where it is no sum.
         """
+
+    def seen(self, reward: Float[Array, "B"]) -> Float[Array, "B"]:
+        """Rewards as the critics see them, for example clipped."""
 
     def temperature_of(self, state: PyTree) -> Float[Array, ""]:
         """τ as it is now."""

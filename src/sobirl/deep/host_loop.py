@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from sobirl.deep.actor_learner import ActorLearner, LearnerState, to_environment
 from sobirl.deep.envs.host import HostEnvironments
 from sobirl.deep.envs.spec import EnvSpec, Step
 from sobirl.deep.follower import Follower, RewardFunction
-from sobirl.experience import first_frames, next_frames, seen
+from sobirl.experience import Fragment, consecutive_fragments, first_frames, next_frames, seen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +103,27 @@ class HostLoop:
                 break
         return returns
 
+    def fragments(
+        self,
+        learner: ActorLearner,
+        state: tuple[LearnerState, PyTree],
+        length: int,
+        num: int,
+        key: Key[Array, ""],
+    ) -> Fragment:
+        """The newest fragments in the replay (N,M), with M N ≥ num if there are so many.
+
+        They are steps of the run, and of the policy as it was while it learned. See
+        `CompiledLoop.fragments`.
+        """
+        streams = self.environments.num_envs
+        each = min(math.ceil(num / streams), learner.replay.length // length)
+        found = _newest(learner.replay, state[0], length, each)
+        if streams >= 4:
+            return found
+        # Too few to do without the fragments of one's own.
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, 1, *leaf.shape[2:]), found)
+
     def restore(self, state: tuple[LearnerState, PyTree]) -> tuple[LearnerState, PyTree]:
         """Go on from a saved state: exactly where the environments can, else with new episodes."""
         learner, kept = state
@@ -124,6 +146,20 @@ class HostLoop:
 
 
 _begin = eqx.filter_jit(ActorLearner.init)
+
+
+@eqx.filter_jit
+def _newest(replay, state, length, each):
+    first, count = replay.ring(state.replay)
+    return consecutive_fragments(
+        state.replay.experience,
+        each,
+        length,
+        first=first,
+        count=count,
+        now=state.vector_steps,
+        frame_stack=replay.frame_stack,
+    )
 
 
 @eqx.filter_jit

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Key
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.follower import FollowerView
 from sobirl.deep.reward_model import RewardModel
-from sobirl.deep.tails import tail_rewards, tail_steps
+from sobirl.deep.tails import tail_steps, tails
 from sobirl.experience import Fragment, flat_steps
 from sobirl.hypergrad.score import Horizon, check_horizon, score_weights
 
@@ -44,6 +44,7 @@ class ImplicitTerm(eqx.Module):
             rollouts that begin anew from the environment's state; "full" as many as it takes until
             γ^n is below 1e-3. Of B pairs, 4 B rollouts are made for an update.
         start: environment steps before which the term is left out.
+        dropout: whether rewards are those of a network in training, some units left out.
 
     Raises:
         InvalidInputError: a number out of its range.
@@ -62,6 +63,7 @@ class ImplicitTerm(eqx.Module):
     largest: float = 10.0
     horizon: Horizon = eqx.field(default=0, static=True)
     start: int = 0
+    dropout: bool = eqx.field(default=False, static=True)
 
     def __check_init__(self):
         for name in ("actions", "recent", "largest"):
@@ -103,10 +105,10 @@ class ImplicitTerm(eqx.Module):
             InvalidInputError: there are no environments for rollouts, or no states in the
                 fragments.
         """
-        action_key, tail_key = jax.random.split(key)
+        action_key, tail_key, dropout_key = jax.random.split(key, 3)
         follower, shape = view.follower, pairs.mask.shape
         observation, action = flat_steps(pairs)
-        reward = model.at(observation)
+        reward = model.at(observation, dropout_key if self.dropout else None)
         mean = follower.expectation(view.state, observation, reward, action_key, self.actions)
         advantage = (reward(action) - mean).reshape(shape)
         score = jnp.sum(jnp.where(pairs.mask, advantage, 0), axis=(1, 2))
@@ -120,14 +122,9 @@ class ImplicitTerm(eqx.Module):
 
     def _tail(self, model, view, pairs, key):
         """What follows the steps of a pair's fragments (B,)."""
-        if view.environments is None or pairs.state is None:
-            raise InvalidInputError(
-                f"horizon: {self.horizon} needs environments in JAX for its rollouts, and their "
-                "states in the fragments (ActorLearner(keep_states=True)); without, only 0 will do"
-            )
         one_axis = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), pairs)
         steps = tail_steps(self.horizon, view.follower.discount)
-        rewards = tail_rewards(model, view, one_axis, steps, key)
+        rewards = tails(model, view, one_axis, steps, key).rewards
         return jnp.sum(rewards.reshape(-1, 2), axis=1)
 
     def _correction(self, pairs, log_prob, records):

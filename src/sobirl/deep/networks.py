@@ -25,6 +25,8 @@ class Architecture(NamedTuple):
         dropout: the share of units that training leaves out after every convolution, or after the
             last layer where there are none.
         normalized: batch normalization of what convolutions give.
+        pooled: of every channel of the last convolution only the largest value goes on, so that it
+            counts what is to be seen somewhere, and not where.
     """
 
     convolutions: Convolutions = ()
@@ -32,6 +34,7 @@ class Architecture(NamedTuple):
     activation: Callable = jax.nn.relu
     dropout: float = 0.0
     normalized: bool = False
+    pooled: bool = False
 
 
 NATURE = Architecture(((32, 8, 4), (64, 4, 2), (64, 3, 1)), (512,))  # Mnih et al. (2015)
@@ -76,6 +79,7 @@ class Network(eqx.Module):
     head: eqx.nn.Linear
     activation: Callable = eqx.field(static=True)
     dropout: float = eqx.field(static=True)
+    pooled: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -93,6 +97,8 @@ class Network(eqx.Module):
             convolutions.append(eqx.nn.Conv2d(channels, width, kernel, stride, key=next(keys)))
             side = tuple((length - kernel) // stride + 1 for length in side)
             channels = width
+        if architecture.pooled:
+            side = ()
         width = channels * math.prod(side) if convolutions else math.prod(shape)
         layers, width = [], width + extras
         for wider in architecture.widths:
@@ -103,6 +109,7 @@ class Network(eqx.Module):
         self.normalizations = tuple(BatchNorm(channels) for channels, _, _ in normalized)
         self.head = eqx.nn.Linear(width, outputs, key=next(keys))
         self.activation, self.dropout = architecture.activation, architecture.dropout
+        self.pooled = architecture.pooled and bool(convolutions)
 
     def __call__(
         self,
@@ -115,7 +122,8 @@ class Network(eqx.Module):
         With a key as training wants them: some units are left out, and a batch is normalized by its
         own statistics, not by those that were collected; it then belongs inside `batched`.
         """
-        hidden = self._convolved(observation, key, None if key is None else _BATCH)[0].ravel()
+        hidden = self._convolved(observation, key, None if key is None else _BATCH)[0]
+        hidden = jnp.max(hidden, axis=(1, 2)) if self.pooled else hidden.ravel()
         hidden = hidden if extra is None else jnp.concatenate([hidden, extra])
         for layer in self.layers:
             hidden = self.activation(layer(hidden))

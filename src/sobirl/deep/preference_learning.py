@@ -5,6 +5,7 @@ fragments of what it did, and improves the reward with all that the teacher has 
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import equinox as eqx
@@ -19,12 +20,16 @@ from sobirl.deep.actor_learner import ActorLearner
 from sobirl.deep.compiled_loop import CompiledLoop
 from sobirl.deep.follower import FollowerView
 from sobirl.deep.implicit import ImplicitTerm
+from sobirl.deep.leaders.leading import Leading, LeadingState
 from sobirl.deep.novelty import POOL, Novelty
+from sobirl.deep.policy_score import PolicyScore
 from sobirl.deep.reward_learning import RewardLearner, RewardState
 from sobirl.experience import Fragment, sample_fragments, seen
 from sobirl.prefs import PairQueue, Questions, select_pairs
 
 Metrics = dict[str, int | float]
+
+_STEPS = 2048  # from which zero and deviation of the reward are estimated
 
 
 class LearningState(eqx.Module):
@@ -33,7 +38,9 @@ class LearningState(eqx.Module):
     Attributes:
         loop: of the follower, its replay and the environments.
         reward: the learned reward.
-        queue: the labelled pairs.
+        queue: the labelled pairs that are learned from.
+        held_out: those that the reward is judged by; None without.
+        leading: what a leader remembers; None without one.
         round: how many rounds were done.
         key: for all that is random in asking and fitting.
     """
@@ -41,6 +48,8 @@ class LearningState(eqx.Module):
     loop: PyTree
     reward: RewardState
     queue: PairQueue
+    held_out: PairQueue | None
+    leading: LeadingState | None
     round: Int[Array, ""]
     key: Key[Array, ""]
 
@@ -52,25 +61,30 @@ class PreferenceLearning:
     Attributes:
         loop: the environments, a `CompiledLoop` or a `HostLoop`.
         learner: the follower, and how it acts and learns.
-        rewards: how the reward is fitted; its implicit term makes the method SoBiRL, none DRLHF.
-            None lets the follower have the true reward, which is the ceiling.
+        rewards: how the reward is fitted. None lets the follower have the true reward, which is the
+            ceiling.
         model: makes a fresh reward from a key; a `Partial` since these compare equal, so that what
             is compiled for one serves another.
         pairs: how many pairs each round asks about.
         calls: steps of all environments in a round.
         fragment_length: steps in a fragment.
+        whole_fragments: whether those that an episode's end has cut short are left out.
         recent: fragments are taken from so many of the newest records of every environment.
         selection: which of the candidates are asked about, a name in `SELECTIONS`.
         candidates: for each pair that is asked about.
-        epochs: passes over the queue in every round ...
+        epochs: the most passes over the queue in every round ...
         first_epochs: ... and in the first one.
         capacity: labelled pairs that are kept.
+        held_out: the share of them from which nothing is ever learned, see `RewardLearner.fit`.
         exploring_rounds: in the first so many rounds the follower's reward is `Novelty`; then its
             critics begin anew (PEBBLE).
         neighbors: of `Novelty`.
+        leading: an objective whose implicit term moves the reward once a round, which makes the
+            method SoBiRL; without one, and without such a term in `rewards`, it is DRLHF.
 
     Raises:
-        InvalidInputError: an implicit term with a horizon above 0 cannot make its rollouts.
+        InvalidInputError: an implicit term with a horizon above 0 cannot make its rollouts; a share
+            out of its range; too few random steps to compare with.
     """
 
     loop: Any
@@ -80,22 +94,34 @@ class PreferenceLearning:
     pairs: tuple[int, ...]
     calls: int
     fragment_length: int = 25
+    whole_fragments: bool = False
     recent: int = 2000
     selection: str = "uniform"
     candidates: int = 4
     epochs: int = 4
     first_epochs: int = 32
     capacity: int = 3000
+    held_out: float = 0.0
     exploring_rounds: int = 0
     neighbors: int = 5
+    leading: Leading | None = None
 
     def __post_init__(self):
         has_states = isinstance(self.loop, CompiledLoop) and self.learner.keep_states
+        if not 0 <= self.held_out < 1:
+            raise InvalidInputError(
+                f"held_out: must be at least 0 and below 1, got {self.held_out}"
+            )
         term = self._rolled_out
         if term is not None and not has_states:
             raise InvalidInputError(
                 f"horizon: {term.horizon} of the implicit term needs environments "
                 "in JAX and a learner with keep_states=True; without, only 0 will do"
+            )
+        if self._reference == "uniform" and self._random_calls <= self.fragment_length:
+            raise InvalidInputError(
+                "reference: uniform needs more random steps at the beginning than a fragment has, "
+                f"{self.fragment_length} in each environment, got {self._random_calls}"
             )
 
     def init(self, key: Key[Array, ""]) -> LearningState:
@@ -104,8 +130,14 @@ class PreferenceLearning:
         loop = self.loop.begin(self.learner, loop_key)
         rewards = self.rewards or RewardLearner()
         like = jax.eval_shape(lambda: self._fragments(loop[0])(key, 1))
-        reward, queue, number = _begin(rewards, self.model, like, self.capacity, model_key)
-        return LearningState(loop, reward, queue, number, key)
+        aside = math.ceil(self.held_out * self.capacity)
+        capacities = self.capacity - aside, aside
+        reward, queues, number = _begin(rewards, self.model, like, capacities, model_key)
+        leading = None
+        if self.leading is not None:
+            like = jax.eval_shape(lambda: self._made(loop, key))
+            leading = _begin_leading(self.leading, reward, like, model_key)
+        return LearningState(loop, reward, *queues, leading, number, key)
 
     def round(
         self, state: LearningState, questions: Questions | None = None
@@ -119,7 +151,9 @@ class PreferenceLearning:
         Returns:
             the next state, and metrics of both levels.
         """
-        key, novelty_key, values_key, ask_key, fit_key = jax.random.split(state.key, 5)
+        key, novelty_key, values_key, ask_key, fit_key, steps_key, leader_key = jax.random.split(
+            state.key, 7
+        )
         at = int(state.round)
         reward = self._reward_of_follower(state, novelty_key)
         loop, sums = self.loop.advance(self.learner, reward, state.loop, self.calls)
@@ -128,12 +162,12 @@ class PreferenceLearning:
             loop = (eqx.tree_at(lambda s: s.follower, loop[0], forgetful), *loop[1:])
         learner_state = loop[0]
         metrics = {"environment_steps": int(learner_state.steps), **_means(sums)}
-        reward, queue = state.reward, state.queue
+        reward, queue, held_out = state.reward, state.queue, state.held_out
+        leading = state.leading
         if self.rewards is not None:
-            queue, asked = self._ask(state, learner_state, questions, ask_key)
+            queue, held_out, asked = self._ask(state, learner_state, questions, ask_key)
             first = int(state.queue.added) == 0
-            batches = -(-int(queue.size) // self.rewards.batch_size)
-            updates = batches * (self.first_epochs if first else self.epochs)
+            passes = self.first_epochs if first else self.epochs
             view = FollowerView(
                 self.learner.follower,
                 learner_state.follower,
@@ -141,16 +175,75 @@ class PreferenceLearning:
                 records=learner_state.vector_steps,
                 environments=self.loop.environments if self._rolled_out else None,
             )
-            reward, fitted = _fit(self.rewards, reward, queue, jnp.int32(updates), view, fit_key)
-            metrics |= {"pairs": int(queue.added), "asked": asked}
-            metrics |= {name: float(value) for name, value in fitted.items()}
-        return LearningState(loop, reward, queue, state.round + 1, key), metrics
+            leading, mean, told = self._lead(state, loop, queue, view, leader_key)
+            fit = queue, jnp.int32(passes), view, fit_key, held_out
+            reward, fitted = _fit(self.rewards, reward, *fit)
+            if self.leading is not None and mean is not None:
+                length = fitted["hypergradient_norm"]
+                reward, fitted["implicit_ratio"] = _step(self.leading, reward, queue, mean, length)
+            if self.leading is not None and leading is not None and leading.judges is not None:
+                judges, _ = _fit(self.leading.fit, leading.judges, *fit)
+                leading = eqx.tree_at(lambda s: s.judges, leading, judges)
+            if self.rewards.normalization is not None:
+                replay = self.learner.replay
+                reward = _normalize(self.rewards, reward, replay, learner_state.replay, steps_key)
+            metrics |= {"pairs": _added(queue, held_out), "asked": asked}
+            metrics |= {name: float(value) for name, value in {**fitted, **told}.items()}
+        after = LearningState(loop, reward, queue, held_out, leading, state.round + 1, key)
+        return after, metrics
+
+    def _lead(self, state, loop, queue, view, key):
+        """The leader's state, the mean of its implicit term if there is one yet, and metrics.
+
+        Nothing has been fitted yet to what was answered in this round.
+        """
+        leader, leading = self.leading, state.leading
+        if leader is None:
+            return None, None, {}
+        made_key, estimate_key = jax.random.split(key)
+        if self._reference == "uniform" and int(state.round) == 0:
+            number = len(leading.reference.mask)
+            random = _of_random_steps(
+                loop[0],
+                self.learner.replay,
+                self.fragment_length,
+                self._random_calls,
+                number,
+                made_key,
+            )
+            leading = eqx.tree_at(lambda s: s.reference, leading, random)
+        if int(view.steps) < leader.start:
+            return leading, None, {"implicit_agreement": 0.0}
+        new, most = queue.added - state.queue.added, min(_power_of_two(self._usual), queue.capacity)
+        fragments = self._made(loop, made_key)
+        known = leading, state.reward, queue, new, most
+        return _estimate(leader, *known, view, fragments, estimate_key)
+
+    def _made(self, loop, key) -> Fragment:
+        """Fragments of the present policy (N,M)."""
+        number = 0 if self.leading is None else self.leading.fragments
+        return self.loop.fragments(self.learner, loop, self.fragment_length, number, key)
+
+    @property
+    def _reference(self) -> str | None:
+        """Where reference fragments come from, if a leader wants some."""
+        return None if self.leading is None else self.leading.reference
+
+    @property
+    def _random_calls(self) -> int:
+        """Calls of the environments in the first round that have random actions."""
+        return min(self.calls, self.learner.random_steps // self.learner.replay.num_envs)
+
+    @property
+    def _usual(self) -> int:
+        """The pairs of the round that asks most, but for the first; at least one."""
+        return max(sorted(self.pairs)[-2:][0], 1)
 
     def _reward_of_follower(self, state: LearningState, key: Key[Array, ""]):
         """What the follower learns on in a round; None is the environment's own reward."""
         at = int(state.round)
         if at >= self.exploring_rounds:
-            return None if self.rewards is None else state.reward.model
+            return None if self.rewards is None else state.reward.normalized
         learner = state.loop[0]
         if at > 0:
             return _novelty(self.learner.replay, learner.replay, key, self.neighbors)
@@ -158,14 +251,13 @@ class PreferenceLearning:
         return Novelty(jnp.resize(first, (POOL, *first.shape[1:])), self.neighbors)
 
     def _ask(self, state, learner_state, questions, key):
-        """The queue with what the teacher has said, and how many pairs were asked about."""
+        """The queues with what the teacher has said, and how many pairs were asked about."""
         at = int(state.round)
         count = self.pairs[at] if at < len(self.pairs) else 0
-        queue = state.queue
+        queue, held_out = state.queue, state.held_out
         if count:
             # Few numbers, so that few programs serve all rounds.
-            usual = sorted(self.pairs)[-2] if len(self.pairs) > 1 else count
-            drawn = _power_of_two(max(count, usual))
+            drawn = _power_of_two(max(count, self._usual))
             candidates = 1 if self.selection == "uniform" else self.candidates
             found = _candidates(
                 self.rewards,
@@ -180,25 +272,37 @@ class PreferenceLearning:
         answers = questions.answers()
         if answers is not None:
             pairs, labels = answers
-            kept = np.arange(_power_of_two(len(labels))) < len(labels)
+            number = np.arange(_power_of_two(len(labels)))
+            kept = number < len(labels)
             pairs, labels = jax.tree.map(lambda leaf: _filled(leaf, len(kept)), (pairs, labels))
-            queue = _add(queue, pairs, labels, kept)
-        return queue, count
+            number += _added(queue, held_out)
+            # Every so-many-th, by its number: reckoned here, where nothing is fused or traced.
+            aside = np.floor((number + 1) * self.held_out) > np.floor(number * self.held_out)
+            queue = _add(queue, pairs, labels, kept & ~aside)
+            if held_out is not None:
+                held_out = _add(held_out, pairs, labels, kept & aside)
+        return queue, held_out, count
 
     @property
-    def _rolled_out(self) -> ImplicitTerm | None:
-        """The implicit term, if it needs rollouts."""
+    def _rolled_out(self) -> ImplicitTerm | PolicyScore | None:
+        """What needs rollouts, if something does."""
+        score = None if self.leading is None else self.leading.leader.score
         implicit = None if self.rewards is None else self.rewards.implicit
-        return implicit if implicit is not None and implicit.needs_rollouts else None
+        return next((one for one in (score, implicit) if one and one.needs_rollouts), None)
 
     def _fragments(self, learner_state) -> Partial:
         """Draws pairs of what was experienced lately, with a key and their number."""
         return Partial(
-            _drawn, learner_state, self.learner.replay, self.fragment_length, self.recent
+            _drawn,
+            learner_state,
+            self.learner.replay,
+            self.fragment_length,
+            self.recent,
+            self.whole_fragments,
         )
 
 
-def _drawn(learner_state, replay, length, recent, key, num) -> Fragment:
+def _drawn(learner_state, replay, length, recent, whole, key, num) -> Fragment:
     """Pairs of fragments (num,2)."""
     first, count = replay.ring(learner_state.replay)
     return sample_fragments(
@@ -211,6 +315,22 @@ def _drawn(learner_state, replay, length, recent, key, num) -> Fragment:
         now=learner_state.vector_steps,
         frame_stack=replay.frame_stack,
         recent=recent,
+        whole=whole,
+    )
+
+
+@eqx.filter_jit
+def _of_random_steps(learner_state, replay, length, calls, number, key) -> Fragment:
+    """Fragments of the first so many steps of all environments (number,)."""
+    first, _ = replay.ring(learner_state.replay)
+    return sample_fragments(
+        learner_state.replay.experience,
+        key,
+        number,
+        length,
+        first=first,
+        count=calls,
+        frame_stack=replay.frame_stack,
     )
 
 
@@ -220,10 +340,12 @@ def _forget_values(follower, state, key):
 
 
 @eqx.filter_jit
-def _begin(rewards, model, like, capacity, key):
+def _begin(rewards, model, like, capacities, key):
     pair = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), like)
-    queue = PairQueue.init(pair, capacity)
-    return rewards.init(model(key=key)), queue, jnp.zeros((), jnp.int32)
+    to_learn, to_judge = capacities
+    held_out = PairQueue.init(pair, to_judge) if to_judge else None
+    queues = PairQueue.init(pair, max(to_learn, 1)), held_out
+    return rewards.init(model(key=key)), queues, jnp.zeros((), jnp.int32)
 
 
 @eqx.filter_jit
@@ -238,9 +360,24 @@ def _candidates(rewards, model, fragments, selection, count, candidates, key):
     return jax.tree.map(lambda leaf: leaf[chosen], pairs)
 
 
+@eqx.filter_jit
+def _normalize(rewards, reward, replay, state, key):
+    """The reward with the zero and the scale that suit what is in the replay."""
+    steps = dataclasses.replace(replay, batch_size=_STEPS).sample(state, key)
+    return rewards.normalize(reward, steps)
+
+
 _novelty = eqx.filter_jit(Novelty.of_replay)
 _fit = eqx.filter_jit(RewardLearner.fit)
+_begin_leading = eqx.filter_jit(Leading.init)
+_estimate = eqx.filter_jit(Leading.estimate)
+_step = eqx.filter_jit(Leading.step)
 _add = eqx.filter_jit(PairQueue.add)
+
+
+def _added(queue: PairQueue, held_out: PairQueue | None) -> int:
+    """The labelled pairs so far."""
+    return int(queue.added) + (0 if held_out is None else int(held_out.added))
 
 
 def _means(sums: dict[str, Array]) -> Metrics:

@@ -9,9 +9,19 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.follower import FollowerView
 from sobirl.deep.implicit import ImplicitTerm
+from sobirl.deep.normalized_reward import Normalization, NormalizedReward
 from sobirl.deep.reward_model import RewardModel
-from sobirl.experience import Fragment, flat_steps
-from sobirl.prefs import Labelled, PairQueue, fragment_return, preference_logit, preference_loss
+from sobirl.experience import Fragment, cropped, flat_steps
+from sobirl.experience.replay import Transitions
+from sobirl.prefs import (
+    Labelled,
+    PairQueue,
+    calibration_error,
+    fragment_return,
+    preference_logit,
+    preference_loss,
+    preference_probability,
+)
 
 METRICS = (
     "preference_loss",
@@ -20,14 +30,30 @@ METRICS = (
     "implicit_cosine",
     "hypergradient_norm",
 )
+_ENOUGH = 16  # held-out pairs by which a fit may be stopped
 
 
 class RewardState(eqx.Module):
-    """The reward and the state of its optimizer."""
+    """The reward and the state of its optimizer.
+
+    Attributes:
+        model: r_x.
+        optimizer: of AdamW.
+        updates: how many were made.
+        zero: the r_x that critics see as 0; 0 without normalization ...
+        scale: ... and the factor of what is above it, 1 without.
+    """
 
     model: RewardModel
     optimizer: PyTree
     updates: Int[Array, ""]
+    zero: Float[Array, ""]
+    scale: Float[Array, ""]
+
+    @property
+    def normalized(self) -> NormalizedReward:
+        """The reward as the critics see it."""
+        return NormalizedReward(self.model, self.zero, self.scale)
 
 
 class RewardLearner(eqx.Module):
@@ -45,6 +71,9 @@ class RewardLearner(eqx.Module):
         temperature: of the Bradley-Terry model.
         noise: the share of answers that are made by chance, see `preference_loss`.
         discount: of the rewards within a fragment, see `fragment_return`.
+        crop: the share of a fragment's steps that an update may leave out, see `cropped`.
+        patience: a fit ends after so many passes in which held-out pairs were not predicted better.
+        normalization: of the rewards that critics see; None leaves them as they were fitted.
 
     Raises:
         InvalidInputError: a number out of its range.
@@ -60,15 +89,21 @@ class RewardLearner(eqx.Module):
     temperature: float = 1.0
     noise: float = 0.0
     discount: float = 1.0
+    crop: float = eqx.field(default=0.0, static=True)
+    patience: int = 8
+    normalization: Normalization | None = None
 
     def __check_init__(self):
-        for name in ("learning_rate", "batch_size", "temperature", "largest_ratio"):
+        for name in ("learning_rate", "batch_size", "temperature", "largest_ratio", "patience"):
             if not getattr(self, name) > 0:
                 raise InvalidInputError(f"{name}: must be positive, got {getattr(self, name)}")
+        if not 0 <= self.crop < 1:
+            raise InvalidInputError(f"crop: must be at least 0 and below 1, got {self.crop}")
 
     def init(self, model: RewardModel) -> RewardState:
         """Before the first update."""
-        return RewardState(model, self._adam.init(model), jnp.zeros((), jnp.int32))
+        zero, one = jnp.zeros(()), jnp.ones(())
+        return RewardState(model, self._adam.init(model), jnp.zeros((), jnp.int32), zero, one)
 
     def logits(
         self, model: RewardModel, pairs: Fragment, key: Key[Array, ""] | None = None
@@ -98,13 +133,15 @@ class RewardLearner(eqx.Module):
             the gradient of the loss; the implicit term, None without one; and metrics: the
             `preference_loss`, and the `preference_accuracy` over pairs that are no ties.
         """
-        dropout_key, implicit_key = jax.random.split(key)
+        dropout_key, implicit_key, crop_key = jax.random.split(key, 3)
         pairs, label = batch.pair, batch.label
+        length = pairs.mask.shape[-1]
+        windows = cropped(pairs, crop_key, length - int(self.crop * length))
         weight = (batch.number >= 0).astype(label.dtype)
         count = jnp.maximum(jnp.sum(weight), 1)
 
         def loss_of(model):
-            logits = self.logits(model, pairs, dropout_key)
+            logits = self.logits(model, windows, dropout_key)
             losses = jax.vmap(lambda logit: preference_loss(logit, label, self.noise))(logits)
             losses = jnp.mean(losses, axis=0)
             return jnp.sum(weight * losses) / count, (losses, logits)
@@ -159,29 +196,108 @@ class RewardLearner(eqx.Module):
             "implicit_cosine": cosine,
             "hypergradient_norm": optax.tree.norm(gradient),
         }
-        return RewardState(model, optimizer, state.updates + 1), metrics
+        after = RewardState(model, optimizer, state.updates + 1, state.zero, state.scale)
+        return after, metrics
 
     def fit(
         self,
         state: RewardState,
         queue: PairQueue,
-        updates: int | Int[Array, ""],
+        passes: int | Int[Array, ""],
         view: FollowerView,
         key: Key[Array, ""],
+        held_out: PairQueue | None = None,
     ) -> tuple[RewardState, dict[str, Array]]:
-        """Some updates on batches from a queue; the metrics are their means."""
+        """Some passes over a queue, fewer if pairs that are held out say that these are enough.
 
-        def body(number, carry):
+        The state that predicts the held-out pairs best is kept, the one before the first pass
+        included, once there are 16 such pairs; with fewer all passes are made.
+
+        Args:
+            state: the reward so far.
+            queue: what is learned from.
+            passes: the most passes.
+            view: as of `terms`.
+            key: for the draws, and as of `terms`.
+            held_out: pairs from which nothing is learned.
+
+        Returns:
+            the next state, and metrics: means over the updates, how many `passes` were made, and
+            with held-out pairs what `judge` says at the end.
+        """
+        batches = -(-queue.size // self.batch_size)
+        enough = jnp.asarray(False) if held_out is None else held_out.size >= _ENOUGH
+
+        def update(number, carry):
             state, sums = carry
             sample_key, update_key = jax.random.split(jax.random.fold_in(key, number))
             batch = queue.sample(sample_key, self.batch_size)
             state, metrics = self.update(state, batch, view, update_key)
             return state, jax.tree.map(jnp.add, sums, metrics)
 
+        def loss_of(state):
+            if held_out is None:
+                return jnp.zeros(())
+            return self.judge(state.model, held_out)["held_out_loss"]
+
+        def goes_on(carry):
+            made, since = carry[0], carry[1]
+            return (made < passes) & (~enough | (since < self.patience))
+
+        def one_pass(carry):
+            made, since, state, sums, best, least = carry
+            first = made * batches
+            state, sums = jax.lax.fori_loop(first, first + batches, update, (state, sums))
+            loss = loss_of(state)
+            better = ~enough | (loss < least)
+            best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state, best)
+            least, since = jnp.where(better, loss, least), jnp.where(better, 0, since + 1)
+            return made + 1, since, state, sums, best, least
+
+        none = jnp.zeros((), jnp.int32)
         nothing = {name: jnp.zeros(()) for name in METRICS}
-        state, sums = jax.lax.fori_loop(0, updates, body, (state, nothing))
+        carry = none, none, state, nothing, state, loss_of(state)
+        made, _, _, sums, best, _ = jax.lax.while_loop(goes_on, one_pass, carry)
         # With no updates there is nothing to tell: 0/0.
-        return state, {name: total / updates for name, total in sums.items()}
+        metrics = {name: total / (made * batches) for name, total in sums.items()}
+        metrics["passes"] = made
+        if held_out is not None:
+            metrics |= self.judge(best.model, held_out)
+        return best, metrics
+
+    def judge(self, model: RewardModel, held_out: PairQueue) -> dict[str, Array]:
+        """How well a reward, the mean of its members, predicts pairs that it was not fitted to.
+
+        Returns:
+            `held_out_loss`, the cross-entropy; `held_out_accuracy`, over pairs that are no ties;
+            and `held_out_calibration`, see `calibration_error`; NaN where there is no such pair.
+        """
+        size = self.batch_size
+
+        def predicted(ages):
+            batch = held_out.at(ages)
+            logit = jnp.mean(self.logits(model, batch.pair), axis=0)
+            return logit, batch.label, (batch.number >= 0).astype(logit.dtype)
+
+        ages = jnp.arange(-(-held_out.capacity // size) * size).reshape(-1, size)
+        logit, label, weight = (leaf.ravel() for leaf in jax.lax.map(predicted, ages))
+        loss = preference_loss(logit, label, self.noise)
+        decided = weight * (label != 0.5)
+        right = (logit > 0) == (label > 0.5)
+        probability = preference_probability(logit, self.noise)
+        some = jnp.where(jnp.sum(weight) > 0, 1, jnp.nan)
+        return {
+            "held_out_loss": jnp.sum(weight * loss) / jnp.sum(weight),
+            "held_out_accuracy": jnp.sum(decided * right) / jnp.sum(decided),
+            "held_out_calibration": some * calibration_error(probability, label, weight),
+        }
+
+    def normalize(self, state: RewardState, steps: Transitions) -> RewardState:
+        """The state with the zero and the scale that suit some steps; needs a `normalization`."""
+        assert self.normalization is not None
+        reward = state.model(steps.observation, steps.action)
+        found = self.normalization.of(reward, steps.weight)
+        return eqx.tree_at(lambda s: (s.zero, s.scale), state, found)
 
     @property
     def _adam(self) -> optax.GradientTransformation:

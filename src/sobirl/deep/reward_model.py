@@ -69,12 +69,17 @@ class RewardModel(eqx.Module):
         """What every member says of every discrete action."""
         return self._bounded(self.ensemble(observation, key=key))
 
-    def at(self, observation: Num[Array, "B *obs"]) -> ActionFunction:
-        """r_x(s,·) as a function of actions alone, for which s is looked at only once."""
+    def at(
+        self, observation: Num[Array, "B *obs"], key: Key[Array, ""] | None = None
+    ) -> ActionFunction:
+        """r_x(s,·) as a function of actions alone, for which s is looked at only once.
+
+        With a key, dropout is active.
+        """
         if self.discrete:
-            mean = jnp.mean(self.table(observation), axis=0)
+            mean = jnp.mean(self.table(observation, key), axis=0)
             return lambda action: taken(mean, action)
-        return lambda action: self(observation, action)
+        return lambda action: jnp.mean(self.members(observation, action, key), axis=0)
 
     def update_statistics(self, observation: Num[Array, "B *obs"]) -> "RewardModel":
         """The model with updated statistics, see `Network.update_statistics`."""

@@ -68,6 +68,17 @@ class SoftFollower(eqx.Module):
     def default_target_entropy(self) -> float:
         """H̄ in nats, where none is asked for."""
 
+    @property
+    def keeps_entropy(self) -> bool:
+        """Whether τ is adjusted."""
+        return self.temperature is None
+
+    def seen(self, reward: Num[Array, "B"]) -> Num[Array, "B"]:
+        """Rewards, clipped if that is asked for."""
+        if self.reward_clip is None:
+            return reward
+        return jnp.clip(reward, -self.reward_clip, self.reward_clip)
+
     def temperature_of(self, state: PyTree) -> Float[Array, ""]:
         """τ as it is now."""
         return jnp.exp(state.log_temperature)
@@ -93,10 +104,9 @@ class SoftFollower(eqx.Module):
 
     def _rewards(self, batch: Transitions, reward: RewardFunction | None) -> Num[Array, "B"]:
         """The rewards that the critics learn on."""
-        rewards = batch.reward if reward is None else reward(batch.observation, batch.action)
-        if self.reward_clip is None:
-            return rewards
-        return jnp.clip(rewards, -self.reward_clip, self.reward_clip)
+        return self.seen(
+            batch.reward if reward is None else reward(batch.observation, batch.action)
+        )
 
     @property
     def _adam(self) -> optax.GradientTransformation:

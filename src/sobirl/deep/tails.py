@@ -6,11 +6,13 @@ begin anew from the environment's state at s_h, one with the action a_h and one 
 """
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
+from sobirl.core.errors import InvalidInputError
 from sobirl.deep.actor_learner import to_environment
 from sobirl.deep.envs.compiled import CompiledState
 from sobirl.deep.follower import FollowerView, RewardFunction
@@ -20,21 +22,36 @@ from sobirl.hypergrad.score import Horizon
 REMAINDER = 1e-3  # the share of all discounted weight that a full tail may leave out
 
 
-def tail_steps(horizon: Horizon, discount: float) -> int:
+def tail_steps(horizon: Horizon, discount: float | Float[Array, ""]) -> int:
     """The steps n of a tail; for "full" the fewest with γ^n < 1e-3, which leaves out γ^{n+1}."""
     if horizon != "full":
         return horizon
+    discount = float(discount)
     return math.floor(math.log(REMAINDER) / math.log(discount)) + 1 if discount > 0 else 0
 
 
-def tail_rewards(
+class Tails(NamedTuple):
+    """What follows M fragments' steps, estimated from one step of each.
+
+    Attributes:
+        rewards: Σ_h Σ_{t=1}^n γ^t (E[r(s_t,a_t) | s_h,a_h] - E[r(s_t,a_t) | s_h]).
+        entropies: the same of -log π(a_t|s_t), whose mean is the policy's entropy; no gradient.
+        step: h, which stands for all steps of its fragment.
+    """
+
+    rewards: Float[Array, "M"]
+    entropies: Float[Array, "M"]
+    step: Int[Array, "M"]
+
+
+def tails(
     reward: RewardFunction,
     view: FollowerView,
     fragments: Fragment,
     rollout_steps: int,
     key: Key[Array, ""],
-) -> Float[Array, "M"]:
-    """Estimates of Σ_h Σ_{t=1}^n γ^t (E[r(s_t,a_t) | s_h,a_h] - E[r(s_t,a_t) | s_h]), unbiased.
+) -> Tails:
+    """Estimates of what follows, unbiased.
 
     Of every fragment one step h is drawn and stands for all of them. Either rollout from it has the
     same random numbers, so that they cancel where the drawn action is a_h. A rollout ends with its
@@ -46,9 +63,16 @@ def tail_rewards(
         fragments: with states, and one leading axis (M,).
         rollout_steps: n.
         key: for steps, actions and rollouts.
+
+    Raises:
+        InvalidInputError: there are no environments for rollouts, or no states in the fragments.
     """
     follower, environments = view.follower, view.environments
-    assert environments is not None  # `ImplicitTerm` has checked it
+    if environments is None or fragments.state is None:
+        raise InvalidInputError(
+            "horizon: above 0 needs environments in JAX for its rollouts, and their states in the "
+            "fragments (ActorLearner(keep_states=True)); without, only 0 will do"
+        )
     step_key, action_key, rollout_key = jax.random.split(key, 3)
     count = jnp.sum(fragments.mask, axis=-1)
     step = jax.random.categorical(step_key, jnp.log(fragments.mask))
@@ -69,13 +93,18 @@ def tail_rewards(
             alive &= ~(step.terminated | step.truncated)
             frames = next_frames(frames, step.observation)
             observation = seen(frames)
-            action, _ = follower.act(view.state, observation, act_key)
-            return (state, frames, action, alive), (observation, action, alive)
+            action, log_prob = follower.act(view.state, observation, act_key)
+            return (state, frames, action, alive), (observation, action, log_prob, alive)
 
         return jax.lax.scan(go, (begin, frames, first, count > 0), keys)[1]
 
-    observation, action, alive = jax.vmap(roll_out)(jnp.stack([taken, other]))
+    observation, action, log_prob, alive = jax.vmap(roll_out)(jnp.stack([taken, other]))
     flat = (leaf.reshape(-1, *leaf.shape[3:]) for leaf in (observation, action))
-    rewards = jnp.where(alive, reward(*flat).reshape(alive.shape), 0)  # (2,n,M)
+    rewards = reward(*flat).reshape(alive.shape)  # (2,n,M)
     weight = follower.discount ** jnp.arange(1, rollout_steps + 1, dtype=rewards.dtype)
-    return count * (weight @ (rewards[0] - rewards[1]))
+
+    def difference(values):
+        first, second = jnp.where(alive, values, 0)
+        return count * (weight @ (first - second))
+
+    return Tails(difference(rewards), jax.lax.stop_gradient(difference(-log_prob)), step)

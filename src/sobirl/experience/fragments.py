@@ -78,6 +78,32 @@ def flat_steps(
     return flat[0], flat[1]
 
 
+def cropped(fragments: Fragment, key: Key[Array, ""], least: int) -> Fragment:
+    """Pairs whose masks are left open in a window alone, as long in one fragment as in the other.
+
+    The length of a pair's windows is uniform from `least` to L, and each begins anywhere. The label
+    of the whole is taken to hold for the part, so that windows should not be much shorter.
+
+    Args:
+        fragments: pairs (*B,2).
+        key: a typed JAX key.
+        least: steps in the shortest window.
+
+    Raises:
+        InvalidInputError: `least` is not between 1 and L.
+
+    Source: Park et al. (2022), SURF, section 4.2.
+    """
+    *shape, length = fragments.mask.shape
+    _check_range("least", least, 1, length)
+    length_key, begin_key = jax.random.split(key)
+    window = jax.random.randint(length_key, (*shape[:-1], 1), least, length + 1)
+    begin = jax.random.randint(begin_key, shape, 0, length - window + 1)
+    step = jnp.arange(length) - begin[..., None]
+    mask = fragments.mask & (step >= 0) & (step < window[..., None])
+    return eqx.tree_at(lambda f: f.mask, fragments, mask)
+
+
 def sample_fragments(
     steps: Steps,
     key: Key[Array, ""],
@@ -90,6 +116,7 @@ def sample_fragments(
     frame_stack: int = 1,
     recent: int | np.integer | Int[Array, ""] | None = None,
     cross_episodes: bool = False,
+    whole: bool = False,
 ) -> Fragment:
     """Fragments of a ring of records, with independent starts, uniform over all live records.
 
@@ -113,6 +140,7 @@ def sample_fragments(
         cross_episodes: let fragments go on into the next episode: the mask only leaves out records
             without a step. Then the first k - 1 windows of an episode that begins within the
             fragment also show frames of the one before.
+        whole: draw only fragments of L steps of one episode, if there are any.
 
     Raises:
         InvalidInputError: a number is out of its range, as far as it is not traced.
@@ -141,6 +169,7 @@ def sample_fragments(
         recent,
         frame_stack,
         cross_episodes,
+        whole,
     )
     return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), flat)
 
@@ -152,14 +181,61 @@ def _check_range(name, number, least, most):
 
 
 @eqx.filter_jit
-def _sample(steps, key, num, length, first, count, now, recent, frame_stack, cross_episodes):
+def _sample(steps, key, num, length, first, count, now, recent, frame_stack, cross_episodes, whole):
     capacity = steps.live.shape[1]
     offset = (jnp.arange(capacity, dtype=jnp.int32) - first) % capacity  # 0 is the oldest
     eligible = steps.live & (offset < count) & (offset >= count - recent)
+    if whole:
+        enough = eligible & _followed(steps, length - 1, first, count)
+        eligible = jnp.where(jnp.any(enough), enough, eligible)
     env, start = jnp.divmod(_draw(key, eligible.reshape(-1), num), capacity)
     drawn, begin = eligible[env, start], offset[start]
-    env = env[:, None]
+    fragments = _cut(steps, env, begin, length, first, count, now, frame_stack, cross_episodes)
+    return eqx.tree_at(lambda f: f.mask, fragments, fragments.mask & drawn[:, None])
 
+
+def consecutive_fragments(
+    steps: Steps,
+    num: int,
+    length: int,
+    *,
+    first: int | np.integer | Int[Array, ""],
+    count: int | np.integer | Int[Array, ""],
+    now: int | np.integer | Int[Array, ""] | None = None,
+    frame_stack: int = 1,
+) -> Fragment:
+    """The newest records of every stream, cut into fragments one after another, (N,num) of them.
+
+    What they begin with is as in `sample_fragments`, only not by chance: no step is in two of them.
+    Where a fragment's first record holds no step, and where there are too few records, its mask is
+    false. Can be called inside `jit`.
+
+    Args:
+        steps: rings of T records.
+        num: fragments of each stream.
+        length: L, in steps.
+        first: the index of the oldest record.
+        count: how many records there are, at most T.
+        now: how many records each stream has had, for `taken_at`; `count` by default.
+        frame_stack: k, the frames that a network sees at a time.
+
+    Raises:
+        InvalidInputError: more records are asked for than the ring has.
+    """
+    streams, capacity = steps.live.shape
+    _check_range("num", num, 1, capacity // length)
+    now = count if now is None else now
+    first, count, now = (jnp.asarray(n, jnp.int32) for n in (first, count, now))
+    begin = jnp.tile(count + length * jnp.arange(-num, 0, dtype=jnp.int32), streams)
+    env = jnp.repeat(jnp.arange(streams, dtype=jnp.int32), num)
+    flat = _cut(steps, env, begin, length, first, count, now, frame_stack, False)
+    return jax.tree.map(lambda leaf: leaf.reshape(streams, num, *leaf.shape[1:]), flat)
+
+
+def _cut(steps, env, begin, length, first, count, now, frame_stack, cross_episodes):
+    """The fragments (B,) of the streams `env` that begin so many records after the oldest."""
+    capacity = steps.live.shape[1]
+    env = env[:, None]
     around = jnp.arange(1 - frame_stack, length)
     record = begin[:, None] + around
     place = (first + record) % capacity
@@ -178,10 +254,20 @@ def _sample(steps, key, num, length, first, count, now, recent, frame_stack, cro
         action=steps.action[env, place],
         reward=steps.reward[env, place],
         log_prob=steps.log_prob[env, place],
-        mask=mask & drawn[:, None],
+        mask=mask,
         taken_at=now - count + begin,
         state=jax.tree.map(lambda leaf: leaf[env, place], steps.state),
     )
+
+
+def _followed(steps, further, first, count):
+    """Whether so many further steps of the same episode come after a record (N,T)."""
+    goes_on = steps.live & ~(steps.terminated | steps.truncated)
+    goes_on = jnp.roll(goes_on, -first, axis=1)  # the oldest first
+    offset = jnp.arange(goes_on.shape[1], dtype=jnp.int32)
+    end = jnp.where(goes_on & (offset < count - 1), len(offset), offset)
+    end = jax.lax.cummin(end, axis=1, reverse=True)  # the next record after which it does not go on
+    return jnp.roll(end - offset >= further, first, axis=1)
 
 
 def _draw(key, holds, num):

@@ -13,10 +13,19 @@ from sobirl.prefs.bradley_terry import (
     preference_probability,
     win_probability,
 )
+from sobirl.prefs.calibration import calibration_error
 from sobirl.prefs.questions import Questions
 from sobirl.prefs.queue import Labelled, PairQueue
 from sobirl.prefs.schedules import SCHEDULES, constant, hyperbolic, pairs_per_round
-from sobirl.prefs.selection import SELECTIONS, disagreement, entropy, select_pairs, uniform
+from sobirl.prefs.selection import (
+    SELECTIONS,
+    decisiveness,
+    disagreement,
+    entropy,
+    information,
+    select_pairs,
+    uniform,
+)
 from sobirl.prefs.store import PreferenceStore
 from sobirl.prefs.teachers import Oracle, OracleTeacher, StoredTeacher, Teacher
 
@@ -31,11 +40,14 @@ __all__ = [
     "Questions",
     "StoredTeacher",
     "Teacher",
+    "calibration_error",
     "constant",
+    "decisiveness",
     "disagreement",
     "entropy",
     "fragment_return",
     "hyperbolic",
+    "information",
     "pairs_per_round",
     "preference_entropy",
     "preference_logit",

@@ -33,7 +33,29 @@ def entropy(probabilities: Float[Array, "K M"]) -> Float[Array, "M"]:
     return preference_entropy(probabilities.mean(axis=0))
 
 
-SELECTIONS: dict[str, Callable] = {rule.__name__: rule for rule in (uniform, disagreement, entropy)}
+def information(probabilities: Float[Array, "K M"]) -> Float[Array, "M"]:
+    """What an answer would tell about which member is right, in nats.
+
+    The entropy of the mean probability less the mean entropy: high where members are sure, each of
+    something else; low for pairs that all of them hold for ties.
+
+    Source: Houlsby et al. (2011), BALD, equation 2.
+    """
+    each = jax.scipy.special.entr(probabilities) + jax.scipy.special.entr(1 - probabilities)
+    return entropy(probabilities) - each.mean(axis=0)
+
+
+def decisiveness(probabilities: Float[Array, "K M"]) -> Float[Array, "M"]:
+    """E (2p - 1)² over the ensemble, which is least for pairs that all members hold for ties.
+
+    It is 4 (Var p + (E p - 1/2)²): four times the disagreement, and how sure the mean is.
+    """
+    return jnp.mean((2 * probabilities - 1) ** 2, axis=0)
+
+
+SELECTIONS: dict[str, Callable] = {
+    rule.__name__: rule for rule in (uniform, disagreement, entropy, information, decisiveness)
+}
 
 
 def select_pairs(
@@ -42,7 +64,7 @@ def select_pairs(
     """The indices of the pairs with the highest scores, best first and each at most once.
 
     Args:
-        rule: a name in `SELECTIONS`: "uniform", "disagreement" or "entropy".
+        rule: a name in `SELECTIONS`: "uniform", "disagreement" and so on.
         probabilities: that the first fragment is preferred, by K networks for M pairs (K,M).
         num: how many.
         key: breaks ties; the same key gives the same choice.

@@ -35,6 +35,7 @@ PositiveOrInf = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0), Lt(math.inf)]
 Finite = Annotated[float, Gt(-math.inf), Lt(math.inf)]
 Discount = Annotated[float, Ge(0), Lt(1)]
+Share = Annotated[float, Ge(0), Lt(1)]
 
 
 def aside(default: Any) -> Any:

@@ -12,6 +12,7 @@ def learning(env: str, method: str, history: dict[str, np.ndarray]) -> Figure:
     panels = [("eval_return", "true return (evaluations)", _BLUE)]
     for name, label in (
         ("preference_accuracy", "preferences predicted"),
+        ("held_out_accuracy", "held-out preferences predicted"),
         ("implicit_ratio", "implicit over explicit gradient"),
     ):
         if name in history and np.isfinite(history[name]).any() and np.any(history[name]):

@@ -12,7 +12,14 @@ from sobirl.deep.follower import Follower
 from sobirl.deep.followers import make_follower
 from sobirl.deep.host_loop import HostLoop
 from sobirl.deep.implicit import ImplicitTerm
+from sobirl.deep.leaders.descent import ImplicitDescent
+from sobirl.deep.leaders.leading import Leading
+from sobirl.deep.leaders.preference_loss import PreferenceLoss
+from sobirl.deep.leaders.preferences import PreferenceLeader
+from sobirl.deep.leaders.win_rate import WinRate
 from sobirl.deep.networks import REWARD_CNN, Architecture, architecture_for
+from sobirl.deep.normalized_reward import Normalization
+from sobirl.deep.policy_score import PolicyScore
 from sobirl.deep.preference_learning import PreferenceLearning
 from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
@@ -44,6 +51,7 @@ def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> Preference
             f"--pretrain-steps {chosen.pretrain_steps}: must leave rounds of the --steps "
             f"{chosen.steps}, in which there are {rounds} of {calls * num_envs} steps"
         )
+    rewards = None if chosen.method == "ground-truth" else _rewards(chosen, calls)
     return PreferenceLearning(
         loop=loop,
         learner=ActorLearner(
@@ -53,24 +61,20 @@ def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> Preference
             updates_per_step=chosen.updates_per_step,
             keep_states=chosen.method == "sobirl" and chosen.horizon != 0,
         ),
-        rewards=None if chosen.method == "ground-truth" else _rewards(chosen, calls),
-        model=Partial(
-            RewardModel,
-            spec.stacked_shape,
-            members=chosen.members,
-            bound=chosen.reward_bound,
-            architecture=_reward_architecture(spec, chosen),
-            **spec.actions.size,
-        ),
+        rewards=rewards,
+        leading=_leading(spec, chosen, rewards, calls * num_envs),
+        model=_model(spec, chosen, chosen.members),
         pairs=_pairs(chosen, rounds, exploring),
         calls=calls,
         fragment_length=length,
+        whole_fragments=chosen.whole_fragments,
         recent=max(calls, 2 * length),
         selection=chosen.selection,
         candidates=chosen.candidates,
         epochs=chosen.epochs,
         first_epochs=chosen.first_epochs,
         capacity=min(chosen.pairs, chosen.queue),
+        held_out=chosen.held_out,
         exploring_rounds=exploring,
         neighbors=chosen.pretrain_neighbors,
     )
@@ -96,16 +100,89 @@ def _rewards(chosen: Resolved, calls: int) -> RewardLearner:
         recent=4 * calls,
         largest=chosen.largest_weight,
         horizon=chosen.horizon,
-        start=chosen.implicit_from,
+        start=chosen.implicit_from or 0,
+        dropout=chosen.implicit_dropout,
     )
+    normalization = None
+    if chosen.reward_deviation != "none":
+        normalization = Normalization(chosen.reward_deviation, chosen.reward_center)
+    in_batches = chosen.method == "sobirl" and chosen.implicit_data == "queue"
     return RewardLearner(
-        implicit=implicit if chosen.method == "sobirl" else None,
+        implicit=implicit if in_batches else None,
         largest_ratio=chosen.implicit_ratio,
         learning_rate=chosen.reward_learning_rate,
         weight_decay=chosen.reward_weight_decay,
         batch_size=chosen.reward_batch,
         noise=chosen.label_noise,
+        crop=chosen.crop,
+        patience=chosen.patience,
+        normalization=normalization,
     )
+
+
+def _leading(
+    spec: EnvSpec, chosen: Resolved, rewards: RewardLearner | None, round_steps: int
+) -> Leading | None:
+    """What is done with fresh fragments, if something is.
+
+    Raises:
+        InvalidInputError: options that do not go together.
+    """
+    if rewards is None or chosen.method != "sobirl":
+        return None
+    if chosen.implicit_data == "queue":
+        require(
+            "--objective",
+            chosen.objective,
+            chosen.objective == "loss",
+            "must be loss with --implicit-data queue",
+        )
+        return None
+    if chosen.objective == "kl" and chosen.members == 1 and not chosen.judges:
+        raise InvalidInputError(
+            "--objective kl: needs --judges or several --members; by its own labels a reward is "
+            "always right"
+        )
+    return Leading(
+        leader=_leader(chosen, rewards),
+        descent=ImplicitDescent(chosen.implicit_momentum, chosen.implicit_ratio),
+        start=_first_step(chosen, round_steps),
+        fragments=chosen.implicit_fragments,
+        judges=_model(spec, chosen, chosen.judges) if chosen.judges else None,
+    )
+
+
+def _model(spec: EnvSpec, chosen: Resolved, members: int) -> Partial:
+    """Makes fresh reward networks from a key."""
+    return Partial(
+        RewardModel,
+        spec.stacked_shape,
+        members=members,
+        bound=chosen.reward_bound,
+        architecture=_reward_architecture(spec, chosen),
+        **spec.actions.size,
+    )
+
+
+def _leader(chosen: Resolved, rewards: RewardLearner) -> PreferenceLeader:
+    """The objective whose implicit term is estimated from fresh fragments."""
+    usual = {
+        "rewards": rewards,
+        "score": PolicyScore(chosen.horizon, chosen.implicit_actions),
+        "weight": chosen.implicit_weight,
+        "baseline": chosen.baseline,
+        # Answers about pairs that were chosen stand for no others.
+        "correction": chosen.correction if chosen.selection == "uniform" else 0.0,
+    }
+    if chosen.objective == "win-rate":
+        return WinRate(reference=chosen.reference, **usual)
+    return PreferenceLoss(subtract_entropy=chosen.objective == "kl", **usual)
+
+
+def _first_step(chosen: Resolved, round_steps: int) -> int:
+    """Environment steps until all of a round's are those of a policy that the reward has shaped."""
+    shaped = max(chosen.random_steps, chosen.pretrain_steps) + round_steps
+    return max(shaped, chosen.implicit_from or 0)
 
 
 def _follower(spec: EnvSpec, chosen: Resolved) -> Follower:
@@ -129,7 +206,9 @@ def _follower(spec: EnvSpec, chosen: Resolved) -> Follower:
 
 def _reward_architecture(spec: EnvSpec, chosen: Resolved) -> Architecture:
     if family(spec) != "screens":
-        return architecture_for(spec.stacked_shape, chosen.widths)
-    if chosen.reward_normalization:
-        return REWARD_CNN
-    return REWARD_CNN._replace(normalized=False, dropout=0.0)
+        usual = architecture_for(spec.stacked_shape, chosen.widths)
+    elif chosen.reward_normalization:
+        usual = REWARD_CNN
+    else:
+        usual = REWARD_CNN._replace(normalized=False, dropout=0.0)
+    return usual._replace(pooled=chosen.reward_pooling)

@@ -34,6 +34,12 @@ class RLHFRun(StepwiseOptions, Settings):
             x="environment_steps",
             by="seed",
         ),
+        Curve(
+            "held_out_accuracy",
+            label="held-out preferences predicted",
+            x="environment_steps",
+            by="seed",
+        ),
     )
 
     checkpoint_seconds: NotNegative = aside(60.0)

@@ -22,6 +22,7 @@ _SHOWN = {
     "eval_return": ("evaluation", ".4g"),
     "true_return": ("return", ".4g"),
     "preference_accuracy": ("accuracy", ".0%"),
+    "held_out_accuracy": ("held out", ".0%"),
     "implicit_ratio": ("implicit/explicit", ".2g"),
     "temperature": ("τ", ".3g"),
     "steps_per_second": ("steps/s", ",.0f"),
@@ -99,6 +100,7 @@ def _outcome(
         "true_returns": finals.tolist(),
         "best_evaluation": float(np.nanmax(history["eval_return"])),
         "preference_accuracy": _last(history, "preference_accuracy"),
+        "held_out_accuracy": _last(history, "held_out_accuracy"),
         "implicit_ratio": _last(history, "implicit_ratio"),
         "steps_per_second": float(sum(_steps_of_seeds(history)) / end.seconds),
     }
@@ -137,6 +139,8 @@ def _table(options: RLHFRun, chosen: Settings, metrics: dict) -> Table:
     table.add_row("best evaluation", f"{metrics['best_evaluation']:.4g}")
     if options.method != "ground-truth":
         table.add_row("preferences predicted", f"{metrics['preference_accuracy']:.1%}")
+        if chosen.held_out:
+            table.add_row("those held out", f"{metrics['held_out_accuracy']:.1%}")
     if options.method == "sobirl":
         table.add_row("implicit over explicit gradient", f"{metrics['implicit_ratio']:.3g}")
     table.add_row("environment steps a second", f"{metrics['steps_per_second']:,.0f}")

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
+from annotated_types import Ge, Le
+
 from sobirl.deep.followers import FOLLOWERS
 from sobirl.runs.options import (
     Choices,
@@ -11,6 +13,7 @@ from sobirl.runs.options import (
     NotNegative,
     Positive,
     PositiveOrInf,
+    Share,
     Whole,
 )
 
@@ -40,9 +43,10 @@ class Settings:
     alone; ground-truth gives the follower the true reward, which is the ceiling."""
     follower: Annotated[str, Choices(lambda: list(FOLLOWERS))] = "sac"
     """Who learns on the reward; docs/rlhf.md says what each of them is."""
-    preset: Literal["paper"] | None = None
-    """paper: the settings of Yang et al. (2025) for --env ALE/BeamRider-v5. Without, a preset for
-    the kind of environment fills what is None below; what you set always counts."""
+    preset: Literal["authors", "paper"] | None = None
+    """authors: the implicit term as in the code of Yang et al. (2025); paper: with it, their sizes
+    and rates for --env ALE/BeamRider-v5. Without, a preset for the kind of environment fills what
+    is None below; what you set always counts."""
     steps: Count | None = None
     """Environment steps, for every seed; 300,000 unless a preset says otherwise."""
     seeds: Count = 1
@@ -56,12 +60,18 @@ class Settings:
     """How the other pairs are spread over the rounds; hyperbolic asks more at first."""
     schedule_rounds: Count | None = None
     """Rounds over which they are spread, if more than there are: then not all are asked about."""
-    selection: Literal["uniform", "disagreement", "entropy"] = "uniform"
-    """Which candidates the teacher is asked about; disagreement needs several members."""
-    candidates: Count = 4
-    """Candidates for each pair that is asked about."""
+    selection: (
+        Literal["uniform", "disagreement", "entropy", "information", "decisiveness"] | None
+    ) = None
+    """Which candidates the teacher is asked about (uniform; decisiveness on boards): by chance, or
+    where several members disagree, are undecided, or would tell which is right; or where the
+    reward says that one is better, if most pairs are ties."""
+    candidates: Count | None = None
+    """Candidates for each pair that is asked about (4; 8 on boards)."""
     fragment_length: Count | None = None
     """Steps in a fragment (25)."""
+    whole_fragments: bool | None = None
+    """Compare fragments of that length only, none that an episode's end has cut short."""
     queue: Count | None = None
     """Answered pairs that are learned from, the latest (3000)."""
 
@@ -78,44 +88,86 @@ class Settings:
     teacher_clips: bool | None = None
     """The teacher judges by the signs of rewards, as in the paper's Atari runs."""
 
-    members: Count = 1
-    """Reward networks in the ensemble."""
+    members: Count | None = None
+    """Reward networks in the ensemble (1; 3 on boards, and for vectors with
+    discrete actions)."""
     reward_bound: Positive | None = None
     """Learned rewards lie within ± this."""
     reward_normalization: bool | None = None
     """Batch normalization and dropout in reward networks for screens, as in the paper."""
+    reward_pooling: bool | None = None
+    """Of every channel of the last convolution, the reward sees only the largest value: what is
+    somewhere on a board, and not where."""
     reward_learning_rate: Positive | None = None
     """Of AdamW, for the reward."""
     reward_weight_decay: NotNegative | None = None
     """Of AdamW, for the reward (0.01)."""
     reward_batch: Count | None = None
     """Pairs in an update of the reward (64)."""
+    reward_deviation: Literal["none"] | Positive | None = None
+    """The standard deviation over the replay of the learned rewards that critics see (0.1 on
+    boards); none shows them as they were fitted."""
+    reward_center: Literal["median", "mean", "none"] = "median"
+    """With that deviation, what critics see as 0: the usual step's reward, the average one, or what
+    was fitted as 0."""
     epochs: Count | None = None
-    """Passes over all labelled pairs in every round (4)."""
+    """The most passes over all labelled pairs in every round (4)."""
     first_epochs: Count | None = None
-    """Passes in the first round (32)."""
+    """The most passes in the first round (32)."""
+    held_out: Share | None = None
+    """The share of answered pairs from which nothing is learned (0.1): they tell how good the
+    reward is, and which of the passes is best."""
+    patience: Count = 8
+    """Passes without a better prediction of the pairs held out, after which they end."""
+    crop: Share = 0.0
+    """The share of a fragment's steps that an update of the reward may leave out."""
     label_noise: float = 0.0
     """The share of labels that the loss takes to be chance."""
 
+    objective: Literal["loss", "kl", "win-rate"] = "loss"
+    """What sobirl's implicit term lowers: the cross-entropy of the preferences between the policy's
+    fragments, as in the paper; that without the teacher's own uncertainty; or how likely the
+    teacher prefers another policy's fragments to this one's."""
+    reference: Literal["earlier", "uniform"] = "earlier"
+    """That other policy: the one of the round before, or random actions."""
     horizon: Literal["full"] | Whole = 0
     """Steps after each step of a fragment that the implicit term looks at; 0, as in the authors'
     code, or with environments of gymnax a number or "full"."""
-    implicit_weight: float = 1.0
-    """Factor of the implicit term; 1 is the hyper-gradient's own, which has 1/τ already."""
+    implicit_data: Literal["fresh", "queue"] | None = None
+    """What the implicit term is estimated from: fragments that the present policy makes for it, for
+    one step a round, or as in the authors' code every batch of answered pairs."""
+    implicit_fragments: Count | None = None
+    """Fresh fragments for an estimate, at least (512)."""
+    implicit_momentum: Discount = 0.9
+    """Of the moving mean of the estimates from fresh fragments."""
+    judges: Whole = 0
+    """Networks, fitted like the reward's and beside them, that label fresh fragments; without, the
+    other members do."""
+    correction: Annotated[float, Ge(0), Le(1)] = 0.1
+    """The share of what a round's answers say against these labels that is added: 1 has no bias but
+    all the noise of single answers; 0 with any other --selection than uniform."""
+    implicit_weight: NotNegative = 1.0
+    """Factor of the implicit term; 1 is the hyper-gradient's own, which has 1/τ already. For
+    win-rate how much that counts beside the cross-entropy."""
     implicit_from: Whole | None = None
-    """Environment steps before which the implicit term is left out (0; 100,000 in the paper)."""
-    implicit_ratio: PositiveOrInf = 1.0
-    """The implicit term is at most so many times as long as the explicit one; the paper's code has
-    no such bound, for which you may say inf."""
+    """Environment steps before which the implicit term is left out; by default, and at the least
+    with fresh fragments, until random actions and pre-training are a round ago (100,000 in the
+    authors' code)."""
+    implicit_ratio: PositiveOrInf | None = None
+    """The implicit term is at most so many times as long as the explicit one (1); the authors' code
+    has no such bound, for which you may say inf."""
     implicit_actions: Count = 2
     """Actions that stand for the expectation under the policy, where they are continuous."""
-    baseline: bool = True
-    """Subtract the mean loss of the other pairs in the implicit term."""
-    off_policy: Literal["none", "recent", "importance"] = "recent"
-    """What the implicit term does about fragments of older policies: it takes them as they are,
-    leaves out those of before the last 4 rounds, or weighs them by how likely they have become."""
+    baseline: bool | None = None
+    """Subtract a mean over other pairs from a loss in the implicit term (yes)."""
+    off_policy: Literal["none", "recent", "importance"] | None = None
+    """What the implicit term does about queued fragments of older policies: it takes them as they
+    are, leaves out those of before the last 4 rounds (recent), or weighs them by how likely they
+    have become."""
     largest_weight: Positive = 10.0
     """The bound on importance weights."""
+    implicit_dropout: bool | None = None
+    """Dropout in the implicit term of queued pairs too, as in the authors' code."""
 
     pretrain_steps: Whole = 0
     """Environment steps at the beginning in which the follower, before the first question or any
