@@ -447,7 +447,7 @@ def main() -> None:
             heading: {name: each for name, each in results.items() if KINDS[name].realizable == can}
             for heading, can in (
                 ("The reward can be right", True),
-                ("It cannot everywhere", False),
+                ("It cannot be right everywhere", False),
             )
         }
         figures.changes(groups).savefig(options.figure, dpi=150)
