@@ -187,7 +187,7 @@ def compare(check, found, expected, moving):
     return check(free(found)[..., :-1], free(expected)[..., :-1])
 
 
-@pytest.mark.parametrize("moving", [False, True])
+@pytest.mark.parametrize("moving", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_answers_make_the_mean_what_theory_says(moving):
     """Although the reward itself, which is wrong, labels all pairs."""
     _, found = terms(PreferenceLoss(score=FULL, correction=1.0), view(None if moving else 0.5))
@@ -206,8 +206,9 @@ LABELLED = {
 }
 
 
-@pytest.mark.parametrize("moving", [False, True])
-@pytest.mark.parametrize("name", LABELLED)
+# Ten seconds each to compile: the others are slow tests.
+@pytest.mark.parametrize("moving", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize("name", ["loss", pytest.param("kl", marks=pytest.mark.slow), "win-rate"])
 def test_labels_that_are_right_need_no_answers(name, moving):
     leader, objective = LABELLED[name]
     seen = view(None if moving else 0.5)

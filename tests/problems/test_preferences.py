@@ -32,7 +32,20 @@ OBJECTIVES = {
     "kl, given": {"objective": "kl", "given": GIVEN},
     "win-rate, given": {"objective": "win-rate", "given": GIVEN},
 }
-every_objective = pytest.mark.parametrize("options", OBJECTIVES.values(), ids=OBJECTIVES)
+_DEAR = (
+    "kl",
+    "loss, given",
+    "kl, given",
+    "win-rate, earlier policy",
+)  # four seconds each to compile
+every_objective = pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(options, marks=[pytest.mark.slow] if name in _DEAR else [])
+        for name, options in OBJECTIVES.items()
+    ],
+    ids=OBJECTIVES,
+)
 
 
 def pair(first, second):
@@ -124,7 +137,10 @@ def test_two_witnesses_of_the_hypergradient(options):
     np.testing.assert_allclose(exact, through_sweeps, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["kl", "win-rate", "loss, given"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) for name in ("kl", "loss, given")] + ["win-rate"],
+)
 def test_sampled_methods_have_the_same_mean(name):
     """That of "loss" is in the tests of SoBiRL."""
     problem = PREFERENCES.problem(**OBJECTIVES[name])
