@@ -208,7 +208,10 @@ LABELLED = {
 
 # Ten seconds each to compile: the others are slow tests.
 @pytest.mark.parametrize("moving", [pytest.param(False, marks=pytest.mark.slow), True])
-@pytest.mark.parametrize("name", ["loss", pytest.param("kl", marks=pytest.mark.slow), "win-rate"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name == "kl" else []) for name in LABELLED],
+)
 def test_labels_that_are_right_need_no_answers(name, moving):
     leader, objective = LABELLED[name]
     seen = view(None if moving else 0.5)
