@@ -89,3 +89,19 @@ def test_members_of_an_ensemble_differ():
     assert outputs.shape == (3, 5, 4)
     assert not np.allclose(outputs[0], outputs[1])
     np.testing.assert_allclose(outputs[2, 0], output(ensemble.members[2], ONES), rtol=1e-5)
+
+
+def test_a_pooled_network_does_not_mind_where_something_is():
+    architecture = Architecture(((8, 3, 1),), (16,), pooled=True)
+    pooled, flat = (
+        Network((10, 9, 2), 3, KEY, architecture._replace(pooled=pooled))
+        for pooled in (True, False)
+    )
+    assert (pooled.layers[0].in_features, flat.layers[0].in_features) == (8, 8 * 8 * 7)
+    board = np.zeros((10, 9, 2), np.float32)
+    here, there = board.copy(), board.copy()
+    here[2, 3], there[6, 5] = 1, 1  # away from the edges, where windows see less of it
+    np.testing.assert_allclose(output(pooled, here), output(pooled, there), rtol=1e-5)
+    assert not np.allclose(output(flat, here), output(flat, there))
+    assert not np.allclose(output(pooled, here), output(pooled, board))
+    assert not Network((4,), 3, KEY, architecture._replace(convolutions=())).pooled

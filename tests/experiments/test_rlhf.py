@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import typing
 
 import gymnasium
 import jax
@@ -28,6 +29,7 @@ from sobirl.experiments.rlhf import RLHFRun
 from sobirl.experiments.rlhf.learning import learning_of
 from sobirl.experiments.rlhf.rounds import Rounds
 from sobirl.experiments.rlhf.settings import Settings
+from sobirl.prefs import SELECTIONS
 
 pytestmark = pytest.mark.usefixtures("unrendered")
 
@@ -272,6 +274,31 @@ def test_the_settings_of_the_authors():
 
 
 @pytest.mark.usefixtures("single")
+def test_the_rewards_of_boards():
+    """Where most pairs are ties; what is said counts more than the preset."""
+    loop = CompiledLoop(*(make("Asterix-MinAtar", count) for count in (32, 1)))
+    usual, plain = (
+        learning_of(Settings(**options), loop)
+        for options in (
+            {},
+            {"reward_deviation": "none", "reward_pooling": False, "members": 1, "held_out": 0.0},
+        )
+    )
+    assert usual.selection == "decisiveness" and usual.held_out == 0.1
+    assert usual.rewards.normalization.center == "median"
+    members = jax.eval_shape(usual.model, key=jax.random.key(0)).ensemble.members
+    assert len(members) == 3 and members[0].pooled
+    assert plain.rewards.normalization is None and plain.held_out == 0
+    (member,) = jax.eval_shape(plain.model, key=jax.random.key(0)).ensemble.members
+    assert not member.pooled
+
+
+def test_every_selection_can_be_chosen():
+    (names, _) = typing.get_args(Settings.__annotations__["selection"])
+    assert typing.get_args(names) == tuple(SELECTIONS)
+
+
+@pytest.mark.usefixtures("single")
 def test_what_leads():
     loop = CompiledLoop(*(make("CartPole-v1", count) for count in (64, 1)))
     options = {"objective": "win-rate", "reference": "uniform", "judges": 2, "horizon": 3}
@@ -301,6 +328,8 @@ def test_the_run_of_the_paper():
     assert 2500 < sum(learning.pairs) < 3500  # of the 9,000 of 2,000 rounds
     assert (learning.capacity, learning.first_epochs, learning.epochs) == (3000, 512, 1)
     assert rewards.implicit.weight == 1 and rewards.implicit.horizon == 0
+    assert learning.held_out == 0 and rewards.normalization is None and rewards.crop == 0
+    assert learning.selection == "uniform"
     assert rewards.implicit.start == 100_000 and settings.oracle.clip_rewards
     network = jax.eval_shape(learning.model, key=jax.random.key(0)).ensemble.members[0]
     assert [layer.out_channels for layer in network.convolutions] == [16] * 4

@@ -131,13 +131,13 @@ class PreferenceLearning:
         rewards = self.rewards or RewardLearner()
         like = jax.eval_shape(lambda: self._fragments(loop[0])(key, 1))
         aside = math.ceil(self.held_out * self.capacity)
-        capacities = max(self.capacity - aside, 1), aside
-        reward, queue, held_out, number = _begin(rewards, self.model, like, capacities, model_key)
+        capacities = self.capacity - aside, aside
+        reward, queues, number = _begin(rewards, self.model, like, capacities, model_key)
         leading = None
         if self.leading is not None:
             like = jax.eval_shape(lambda: self._made(loop, key))
             leading = _begin_leading(self.leading, reward, like, model_key)
-        return LearningState(loop, reward, queue, held_out, leading, number, key)
+        return LearningState(loop, reward, *queues, leading, number, key)
 
     def round(
         self, state: LearningState, questions: Questions | None = None
@@ -342,8 +342,10 @@ def _forget_values(follower, state, key):
 @eqx.filter_jit
 def _begin(rewards, model, like, capacities, key):
     pair = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), like)
-    queues = [PairQueue.init(pair, capacity) if capacity else None for capacity in capacities]
-    return rewards.init(model(key=key)), *queues, jnp.zeros((), jnp.int32)
+    to_learn, to_judge = capacities
+    held_out = PairQueue.init(pair, to_judge) if to_judge else None
+    queues = PairQueue.init(pair, max(to_learn, 1)), held_out
+    return rewards.init(model(key=key)), queues, jnp.zeros((), jnp.int32)
 
 
 @eqx.filter_jit

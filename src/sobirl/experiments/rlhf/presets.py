@@ -52,6 +52,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "initial_temperature": 0.1,
         "target_entropy": 0.2,
         "widths": (64, 64),
+        "members": 3,
         "reward_learning_rate": 1e-3,
     },
     "few numbers, continuous actions": {

@@ -89,7 +89,8 @@ class Settings:
     """The teacher judges by the signs of rewards, as in the paper's Atari runs."""
 
     members: Count | None = None
-    """Reward networks in the ensemble (1; 3 on boards)."""
+    """Reward networks in the ensemble (1; 3 on boards, and for vectors with
+    discrete actions)."""
     reward_bound: Positive | None = None
     """Learned rewards lie within ± this."""
     reward_normalization: bool | None = None
