@@ -16,9 +16,11 @@ from sobirl.deep.envs import CompiledEnvironments, default_backend, make
 from sobirl.deep.host_loop import HostLoop
 from sobirl.deep.preference_learning import LearningState, PreferenceLearning
 from sobirl.experiments.rlhf.clips import clips
+from sobirl.experiments.rlhf.labels import answered, given, labels_in
+from sobirl.experiments.rlhf.learned import Learned
 from sobirl.experiments.rlhf.learning import learning_of
 from sobirl.experiments.rlhf.settings import Settings
-from sobirl.prefs import OracleTeacher, Questions
+from sobirl.prefs import LabelledPair, OracleTeacher, Questions
 
 _SLOWEST_EPISODE = 10_000  # steps of an evaluation, where episodes have no limit
 
@@ -46,7 +48,8 @@ class Rounds:
 
     def __init__(self, settings: Settings, seed: int, loop):
         self.settings, self.seed = settings.resolved(loop.spec), seed
-        self.learning: PreferenceLearning = learning_of(self.settings, loop)
+        self._labelled = answered(settings.labels) if settings.labels is not None else []
+        self.learning: PreferenceLearning = learning_of(self.settings, loop, len(self._labelled))
         self.rounds_per_seed = len(self.learning.pairs)
         self.total = settings.seeds * self.rounds_per_seed
 
@@ -96,6 +99,12 @@ class Rounds:
         }
         return RoundState(state.step + 1, learning), row
 
+    def learned(self, state: RoundState) -> Learned:
+        """The policy and the reward of the seed that is under way."""
+        learning, learner = state.learning, self.learning.learner
+        found = jax.tree.map(jnp.asarray, (learning.loop[0].follower, learning.reward.model))
+        return Learned(self.learning.loop.spec, learner.follower, *found)
+
     def clips(self, state: RoundState) -> dict[str, bytes]:
         """Clips of the policy of the seed that is under way, file name -> contents.
 
@@ -114,7 +123,16 @@ class Rounds:
         return float(np.mean(returns))
 
     def _fresh(self, number: int) -> LearningState:
-        return self.learning.init(self._key(number))
+        state = self.learning.init(self._key(number))
+        if not self._labelled:
+            return state
+        return self.learning.given(
+            state, *given(self._labelled, self.settings, self.learning.loop.spec)
+        )
+
+    def labels(self, state: RoundState) -> list[LabelledPair]:
+        """The labelled pairs of the seed that is under way."""
+        return labels_in(self.learning, state.learning, self.settings.env, self._labelled)
 
     def _key(self, number: int):
         return jax.random.key(self.seed + number)

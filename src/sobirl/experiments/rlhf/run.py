@@ -1,6 +1,5 @@
 """`sobirl run rlhf`: a reward from preferences, and a policy from the reward."""
 
-import dataclasses
 import math
 
 import jax
@@ -10,6 +9,8 @@ from rich.table import Table
 from sobirl.bilevel.driver import Drive, drive
 from sobirl.bilevel.recorder import Recorder
 from sobirl.experiments.rlhf import figures
+from sobirl.experiments.rlhf.learned import files as files_of
+from sobirl.experiments.rlhf.learned import plain
 from sobirl.experiments.rlhf.options import RLHFRun
 from sobirl.experiments.rlhf.rounds import Rounds, RoundState
 from sobirl.experiments.rlhf.settings import Settings
@@ -116,18 +117,20 @@ def _outcome(
             steps=rounds.total,
             starts=options.seeds,
             converged=False,
-            settings={field: _plain(getattr(chosen, field)) for field in _SETTINGS},
+            settings=plain(chosen),
             resumes_exactly=loop.can_restore,
         ),
         history=history,
         report=[_table(options, chosen, metrics), *restored, *notes],
         figures={"learning": lambda: figures.learning(options.env, options.method, history)},
-        files=files,
+        files={**files, **files_of(rounds.learned(end.state), chosen)},
     )
 
 
 def _table(options: RLHFRun, chosen: Settings, metrics: dict) -> Table:
-    asked = "" if options.method == "ground-truth" else f"{chosen.pairs} pairs, "
+    pairs = f"{chosen.pairs} pairs, " if chosen.pairs else ""
+    labels = "" if chosen.labels is None else f"labels of {chosen.labels.name}, "
+    asked = "" if options.method == "ground-truth" else f"{labels}{pairs}"
     table = Table(title=f"{options.env}, {options.method}, {asked}{chosen.steps} steps")
     table.add_column("")
     table.add_column("value", justify="right")
@@ -147,7 +150,6 @@ def _table(options: RLHFRun, chosen: Settings, metrics: dict) -> Table:
     return table
 
 
-_SETTINGS = tuple(field.name for field in dataclasses.fields(Settings))
 _NOT_EXACT = (
     "note: the state of {name} cannot be saved; a resumed run keeps what was learned and begins "
     "new episodes"
@@ -173,7 +175,3 @@ def _standard_error(values: np.ndarray) -> float:
 
 def _last(history: History, name: str) -> float:
     return float(history[name][-1]) if name in history else math.nan
-
-
-def _plain(value):
-    return list(value) if isinstance(value, tuple) else value
