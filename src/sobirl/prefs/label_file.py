@@ -1,4 +1,4 @@
-"""Files of labelled pairs, as JSON lines or Parquet: what people said, without the program they used.
+"""Files of labelled pairs, JSON lines or Parquet: what people said, for any program to read.
 
 One line, or one row, is a pair: version, environment, label, the fragments `first` and `second`,
 and perhaps labeller, reason and time. docs/rlhf.md has the schema.
@@ -84,15 +84,14 @@ def write_labels(path: Path | str, pairs: Iterable[LabelledPair]) -> None:
     records = [_record(f"pair {number}", pair) for number, pair in enumerate(pairs)]
     if not records:
         raise InvalidInputError(f"{path}: there are no pairs to write")
-    if is_parquet:
-        from sobirl.prefs.label_table import write_rows
     try:
         with atomic_file(path) as file:
             if is_parquet:
+                from sobirl.prefs.label_table import write_rows
+
                 write_rows(file, records)
-            else:
-                for record in records:
-                    file.write(json.dumps(record, default=_plain, allow_nan=False).encode() + b"\n")
+            for record in () if is_parquet else records:
+                file.write(json.dumps(record, default=_plain, allow_nan=False).encode() + b"\n")
     except OSError as error:
         raise InvalidInputError(f"{path}: cannot be written ({error.strerror})") from error
 
@@ -238,8 +237,10 @@ def filled(pair: Fragment, length: int) -> Fragment:
 
 
 def _check_time(time: str | None) -> None:
+    if time is None:
+        return
     try:
-        _ = time is None or datetime.datetime.fromisoformat(time)
+        datetime.datetime.fromisoformat(time)
     except ValueError:
         raise InvalidInputError(
             f"time: must be as 2026-11-25T04:10:00+00:00 (ISO 8601), got {time[:40]!r}"

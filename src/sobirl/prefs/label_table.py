@@ -1,4 +1,4 @@
-"""Labelled pairs in Parquet: the columns are those of the JSON lines, fragments structs of lists."""
+"""Labelled pairs in Parquet: columns as in JSON lines, fragments as structs of lists."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,15 +25,17 @@ def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
     """
     number = 0
     try:
-        with pq.ParquetFile(path) as file:
+        opened = path.open("rb")
+    except OSError as error:
+        raise InvalidInputError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        with opened, pq.ParquetFile(opened) as file:
             for batch in file.iter_batches(_AT_ONCE):
                 for row in batch.to_struct_array():
                     number += 1
                     yield f"row {number}", _found(row, "")
     except InvalidInputError as error:
         raise InvalidInputError(f"{path}, row {number}: {error}") from None
-    except FileNotFoundError as error:
-        raise InvalidInputError(f"{path}: cannot be read ({error.strerror})") from error
     except Exception as error:  # whatever Arrow makes of other bytes
         raise InvalidInputError(f"{path}: is damaged or no Parquet file") from error
 
@@ -118,7 +120,7 @@ def _found(scalar: pa.Scalar, name: str) -> Any:
 def _array(values: pa.Array, name: str) -> np.ndarray:
     shape = [len(values)]
     while pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-        lengths = pc.unique(pc.list_value_length(values))
+        lengths = pc.call_function("list_value_length", [values]).unique()
         if len(lengths) > 1:
             raise InvalidInputError(f"{name}: its entries differ in shape")
         shape.append(lengths[0].as_py() if len(lengths) else 0)

@@ -20,7 +20,7 @@ from sobirl.deep.envs import Continuous, Discrete, EnvSpec
 from sobirl.deep.follower import Follower
 from sobirl.deep.reward_model import RewardModel
 from sobirl.experiments.rlhf.learning import follower_of, model_of
-from sobirl.experiments.rlhf.settings import Settings
+from sobirl.experiments.rlhf.settings import Resolved, Settings
 
 FORMAT = 1
 ARRAYS, ABOUT = "learned.npz", "learned.json"
@@ -92,8 +92,11 @@ def plain(chosen: Settings) -> dict[str, Any]:
     }
 
 
-def _settings(values: dict[str, Any]) -> Settings:
-    return Settings(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+def _settings(values: dict[str, Any]) -> Resolved:
+    chosen: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    return Settings(**chosen)
 
 
 def _trees(learned: Learned) -> dict[str, PyTree]:
@@ -147,9 +150,10 @@ def _of_spec(spec: EnvSpec) -> dict[str, Any]:
 
 def _spec(values: dict[str, Any]) -> EnvSpec:
     box = values["actions"]
-    changed = {
+    changed: dict[str, Any] = {
         "actions": Discrete(**box) if "num" in box else Continuous(**box),
         "observation_shape": tuple(values["observation_shape"]),
         "observation_dtype": np.dtype(values["observation_dtype"]),
     }
-    return EnvSpec(**{**values, **changed})
+    fields = values | changed
+    return EnvSpec(**fields)
