@@ -123,6 +123,7 @@ def test_nothing_learned_yet(whole, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(whole, run)
     (run / "checkpoint.npz").unlink()
+    (run / "learned.npz").unlink()
     with pytest.raises(sb.InvalidInputError, match="nothing is kept yet"):
         sb.load_run(run)
 

@@ -75,7 +75,7 @@ def _fitted(labelled: LabelledPair, chosen: "Resolved", spec: EnvSpec) -> Fragme
         )
     if spec.observation_dtype == np.uint8 and pair.observation.dtype != np.uint8:
         raise InvalidInputError("observation: must be whole numbers from 0 to 255")
-    _check_actions(pair.action, spec)
+    _check_actions(np.asarray(pair.action), spec)
     if (
         chosen.method == "sobirl"
         and chosen.implicit_data == "queue"
