@@ -64,7 +64,7 @@ def file(tmp_path_factory):
 def offline(file, tmp_path_factory):
     """A run that has nothing but the file."""
     run = tmp_path_factory.mktemp("rlhf") / "run"
-    more = ["--labels", file, "--first-epochs", 40, "--held-out", 0.25]
+    more = ["--labels", file, "--first-epochs", 40, "--held-out", 0.25, "--reward-clip", "inf"]
     code, printed, error = sobirl(*OFFLINE.split(), *more, "--out", run)
     assert (code, error) == (0, "") and "people.jsonl" in printed
     return run
@@ -116,7 +116,7 @@ def test_a_stopped_run_goes_on_with_its_file_as_if_nothing_had_been(
         os.kill(os.getpid(), signal.SIGINT)
         return after, row
 
-    more = ["--labels", file, "--first-epochs", 40, "--held-out", 0.25]
+    more = ["--labels", file, "--first-epochs", 40, "--held-out", 0.25, "--reward-clip", "inf"]
     with monkeypatch.context() as patch:
         patch.setattr(Rounds, "round", stopped)
         assert sobirl(*OFFLINE.split(), *more, "--out", run)[0] == 130

@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sobirl.core.errors import InvalidInputError
@@ -125,7 +126,10 @@ def labels_in(
     for queue, of_queue in ((state.queue, numbers[~aside]), (state.held_out, numbers[aside])):
         if queue is None:
             continue
+        queue = jax.tree.map(jnp.array, queue)  # a checkpoint's arrays are NumPy's
         kept = queue.at(np.arange(int(queue.size))[::-1])
         pairs = labelled_pairs(kept.pair, np.asarray(kept.label), environment)
-        found |= {int(of_queue[n]): pair for n, pair in zip(kept.number, pairs, strict=True)}
+        found |= {
+            int(of_queue[n]): pair for n, pair in zip(np.asarray(kept.number), pairs, strict=True)
+        }
     return [own[n] if n < len(own) else found[n] for n in sorted(found)]

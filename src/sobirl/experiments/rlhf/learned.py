@@ -7,6 +7,7 @@ learned.json   the spaces of the environment and the settings, which say how the
 import dataclasses
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from sobirl.experiments.rlhf.settings import Resolved, Settings
 FORMAT = 1
 ARRAYS, ABOUT = "learned.npz", "learned.json"
 _LEFT_OUT = ".optimizers"  # what only further learning needs
+_INFINITE = "inf"  # which JSON has no number for
 
 
 class Learned(NamedTuple):
@@ -53,7 +55,8 @@ def files(learned: Learned, chosen: Settings) -> dict[str, str | bytes]:
     file = io.BytesIO()
     arrays: dict[str, Any] = {name: np.asarray(leaf) for name, leaf in _named(learned)}
     np.savez(file, **arrays)
-    about = {"format": FORMAT, "environment": _of_spec(learned.spec), "settings": plain(chosen)}
+    settings = {name: _INFINITE if v == math.inf else v for name, v in plain(chosen).items()}
+    about = {"format": FORMAT, "environment": _of_spec(learned.spec), "settings": settings}
     return {ARRAYS: file.getvalue(), ABOUT: json.dumps(about, indent=2) + "\n"}
 
 
@@ -94,9 +97,11 @@ def plain(chosen: Settings) -> dict[str, Any]:
 
 def _settings(values: dict[str, Any]) -> Resolved:
     chosen: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        name: math.inf if v == _INFINITE else tuple(v) if isinstance(v, list) else v
+        for name, v in values.items()
     }
-    return Settings(**chosen)
+    # The networks do not depend on the file.
+    return Settings(**chosen | {"labels": None})
 
 
 def _trees(learned: Learned) -> dict[str, PyTree]:
