@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
+from jaxtyping import Float
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.files import atomic_file
@@ -105,22 +107,19 @@ def labels_of_store(store: "PreferenceStore", environment: str) -> list[Labelled
     """
     labels = store.labels()
     return [
-        LabelledPair(_row(store.pairs([ticket]), 0), label, environment)
+        LabelledPair(jax.tree.map(lambda leaf: leaf[0], store.pairs([ticket])), label, environment)
         for ticket, label in labels.items()
     ]
 
 
 def labelled_pairs(
-    pairs: Fragment, labels: Iterable[float], environment: str
+    pairs: Fragment, labels: Float[np.ndarray, "M"], environment: str
 ) -> Iterator[LabelledPair]:
     """Pairs (M,2) and their labels (M,) one by one."""
-    for row, label in enumerate(labels):
-        yield LabelledPair(_row(pairs, row), float(label), environment)
-
-
-def _row(pairs, row):
-    fields = {name: np.asarray(leaf)[row] for name, leaf in vars(pairs).items() if name != "state"}
-    return Fragment(**fields)
+    arrays = {name: np.asarray(leaf) for name, leaf in vars(pairs).items() if name != "state"}
+    for row, label in enumerate(labels.tolist()):
+        pair = Fragment(**{name: array[row] for name, array in arrays.items()})
+        yield LabelledPair(pair, label, environment)
 
 
 def _is_parquet(path: Path) -> bool:
