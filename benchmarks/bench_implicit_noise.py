@@ -1,6 +1,6 @@
 """The noise of the implicit term on CartPole: queued pairs against fragments of the present policy.
 
-python benchmarks/bench_implicit_noise.py [--steps 100000] [--repeats 64]
+python benchmarks/bench_implicit_noise.py [--steps 40960] [--repeats 32]
 
 A run of `sobirl run rlhf` is stopped; reward and policy stay as they are. Then the implicit term is
 estimated again and again in several ways, always from fragments that are drawn anew and answered by
@@ -34,9 +34,9 @@ def main() -> None:
     """Run, freeze, estimate."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--env", default="CartPole-v1")
-    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--steps", type=int, default=40_960)
     parser.add_argument("--members", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=32)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", False)
     run = RLHFRun(
@@ -57,10 +57,10 @@ def main() -> None:
         f"one batch of {PAIRS} queued pairs": (PAIRS, frozen.queued(PAIRS, 1)),
         "512 fragments, labels of the reward": (0, frozen.fresh(labels, 512)),
         "the same, a tenth of 16 answers": (16, frozen.fresh(leader, 512)),
-        "the same, 16 answers": (16, frozen.fresh(answers(leader), 512)),
-        "2048 fragments, labels of the reward": (0, frozen.fresh(labels, 2048)),
+        "the same, 16 answers in full": (16, frozen.fresh(answers(leader), 512)),
+        "the same, a tenth of 64 answers": (64, frozen.fresh(leader, 512, 64)),
         "win-rate, 512 fragments, labels of the reward": (0, frozen.fresh(beaten, 512)),
-        "the same, 16 answers of win-rate": (16, frozen.fresh(answers(beaten), 512)),
+        "the same, 16 answers in full, of win-rate": (16, frozen.fresh(answers(beaten), 512)),
     }
     print("| estimate | answers | length of the mean | noise | seconds | noise at the same cost |")
     print("|---|---|---|---|---|---|")

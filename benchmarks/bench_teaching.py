@@ -57,7 +57,7 @@ VARIANTS = {
     "not normalized": {"reward_deviation": "none"},
 }
 UNSEEN = ("mean at zero", "not normalized")  # by the reward itself
-STEPS, PAIRS, POOL, TEST = 100_000, 600, 512, 512
+STEPS, PAIRS, POOL, TEST = 80_000, 400, 512, 512
 
 
 def main() -> None:

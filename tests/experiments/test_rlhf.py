@@ -467,7 +467,7 @@ def test_any_follower_can_be_chosen(name):
         ("--teacher-mistake 2", "mistake: must"),
         ("--teacher-temperature -1", "temperature: must be at least 0"),
         ("--objective return", '"loss", "kl", "win-rate"'),
-        ("--objective kl", "--objective kl: needs --judges or several --members"),
+        ("--objective kl --members 1", "--objective kl: needs --judges or several --members"),
         ("--objective kl --preset authors", "--objective must be loss with --implicit-data queue"),
         ("--reference later", '"earlier", "uniform"'),
         ("--objective win-rate --reference uniform", "reference: uniform needs more random steps"),

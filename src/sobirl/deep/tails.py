@@ -99,8 +99,11 @@ def tails(
         return jax.lax.scan(go, (begin, frames, first, count > 0), keys)[1]
 
     observation, action, log_prob, alive = jax.vmap(roll_out)(jnp.stack([taken, other]))
-    flat = (leaf.reshape(-1, *leaf.shape[3:]) for leaf in (observation, action))
-    rewards = reward(*flat).reshape(alive.shape)  # (2,n,M)
+    # One time after another, and once more on the way back: networks keep nothing of the others.
+    flat = (jnp.swapaxes(leaf, 0, 1) for leaf in (observation, action))
+    flat = tuple(leaf.reshape(rollout_steps, -1, *leaf.shape[3:]) for leaf in flat)
+    rewards = jax.lax.map(jax.checkpoint(lambda at: reward(*at)), flat)
+    rewards = jnp.swapaxes(rewards.reshape(rollout_steps, 2, -1), 0, 1)  # (2,n,M)
     weight = follower.discount ** jnp.arange(1, rollout_steps + 1, dtype=rewards.dtype)
 
     def difference(values):

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from sobirl.problems.maze import Maze
 
@@ -37,7 +38,12 @@ def tolls_and_flow(maze: Maze, tolls: np.ndarray, before, after) -> Figure:
             fontsize=11,
         )
         figure.colorbar(
-            image, ax=axes, location="bottom", shrink=0.8, label="visits of a cell, a walker"
+            image,
+            ax=axes,
+            location="bottom",
+            shrink=0.8,
+            label="visits of a cell, a walker",
+            ticks=MaxNLocator(3),  # large ones are close together
         )
     toll = tolls[maze.block_of[:, None], maze.block_of]
     image = _draw_map(middle, maze, _coarse(np.where(maze.free, toll, np.nan)), cmap=_TOLL, vmin=0)
