@@ -81,6 +81,15 @@ def test_a_reward_is_learned_without_a_teacher(offline):
     assert values == sorted(values)
 
 
+def test_the_implicit_term_needs_no_teacher(file, tmp_path):
+    """It is estimated from fresh fragments, which the members of the ensemble label."""
+    words = OFFLINE.replace("--method drlhf", "--method sobirl").split()
+    assert sobirl(*words, "--labels", file, "--out", tmp_path / "run")[0] == 0
+    row = rows_of(tmp_path / "run")[-1]
+    assert row["asked"] == "0" and float(row["implicit_ratio"]) > 0
+    assert -1 <= float(row["implicit_agreement"]) <= 1
+
+
 def test_labels_come_back_out_of_a_run_and_into_another(offline, file, tmp_path):
     """Who said it too, whether they are learned from or held out."""
     path = tmp_path / "again.jsonl"
