@@ -1,6 +1,7 @@
 """Files of labelled pairs: what is written comes back, and what is none is refused in a line."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,6 +120,15 @@ def test_a_shorter_fragment_is_filled_up(tmp_path):
     assert found.pair.observation[1].tolist() == [[0.5, 1], [1, 2], [1, 2]]
     assert np.isnan(found.pair.reward[0]).all() and found.pair.reward[1].tolist() == [1, 0, 0]
     assert filled(found.pair, 5).mask.sum() == 5
+
+
+def test_the_line_of_the_page(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "rlhf.md").read_text()
+    path = tmp_path / "labels.jsonl"
+    path.write_text(page.partition("```json\n")[2].partition("```")[0])
+    (found,) = read_labels(path)
+    assert (found.label, found.labeller, found.terminal) == (1, "ann", (None, True))
+    assert found.pair.observation.shape == (2, 2, 4) and found.pair.mask.all()
 
 
 BAD = [
