@@ -12,7 +12,7 @@ from sobirl.deep.reward_model import RewardModel
 from sobirl.testing import same_bits
 
 KEY = jax.random.key(0)
-HIDDEN = np.random.default_rng(0).normal(size=(16, 2, 5, 5)) * [[[2]], [[20]]] + 3
+HIDDEN = np.random.default_rng(0).normal(size=(16, 5, 5, 2)) * [2, 20] + 3
 HIDDEN = jnp.asarray(HIDDEN.astype(np.float32))
 NORMALIZED = Architecture(((3, 3, 2),), (4,), normalized=True)
 ACTIONS = jnp.zeros(8, jnp.int32)
@@ -46,21 +46,22 @@ def met(norm, hidden=HIDDEN):
 def test_a_batch_by_its_own_statistics():
     """Against the library's, whose normalization it is."""
     found = by_batch(BatchNorm(2))
-    np.testing.assert_allclose(found.mean(axis=(0, 2, 3)), 0, atol=1e-5)
-    np.testing.assert_allclose(found.std(axis=(0, 2, 3)), 1, atol=1e-3)
+    np.testing.assert_allclose(found.mean(axis=(0, 1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(found.std(axis=(0, 1, 2)), 1, atol=1e-3)
     theirs, state = eqx.nn.make_with_state(eqx.nn.BatchNorm)(2, "batch", mode="batch")
+    channels_first = jnp.moveaxis(HIDDEN, -1, 1)
     expected, _ = jax.vmap(theirs, axis_name="batch", in_axes=(0, None), out_axes=(0, None))(
-        HIDDEN, state
+        channels_first, state
     )
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(found, jnp.moveaxis(expected, 1, -1), atol=1e-4)
 
 
 def test_statistics_are_collected():
     norm = BatchNorm(2)
     for _ in range(150):
         norm = met(norm)
-    np.testing.assert_allclose(norm.mean, HIDDEN.mean(axis=(0, 2, 3)), rtol=1e-4)
-    np.testing.assert_allclose(norm.variance, HIDDEN.var(axis=(0, 2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(norm.mean, HIDDEN.mean(axis=(0, 1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(norm.variance, HIDDEN.var(axis=(0, 1, 2)), rtol=1e-4)
     np.testing.assert_allclose(
         jax.vmap(lambda one: norm(one, None))(HIDDEN), by_batch(norm), atol=1e-3
     )

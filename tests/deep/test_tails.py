@@ -100,7 +100,12 @@ def transparent(network, weight, bias):
     return eqx.tree_at(
         lambda n: (n.convolutions[0].weight, n.convolutions[0].bias, n.head.weight, n.head.bias),
         network,
-        (identity, jnp.zeros((channels, 1, 1)), weight.reshape(len(bias), -1), bias),
+        (
+            identity,
+            jnp.zeros((channels, 1, 1)),
+            jnp.moveaxis(weight, 1, -1).reshape(len(bias), -1),
+            bias,
+        ),
     )
 
 

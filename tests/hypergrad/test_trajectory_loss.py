@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sobirl as sb
-from estimators import PREFERENCES, assert_mean, compiled
+from estimators import PREFERENCES, assert_mean, compiled, gradient, value
 from mdps import OPERATORS, random_mdp, random_policy
 
 X = jnp.array([0.4, -0.3])
@@ -37,6 +37,19 @@ def test_the_expectation_is_that_of_samples():
     assert_mean(np.asarray(losses)[:, None], np.array([expected]))
 
 
+def test_what_is_held_moves_with_x_alone():
+    """f is the sum of both losses; where they are the same, one of them has no response."""
+    moving = PREFERENCES.problem()
+    loss = moving.objective
+    held = sb.BilevelProblem(
+        loss.follower, sb.TrajectoryLoss(loss.follower, lambda x, d: 0.0, 2, 2, held=loss.loss)
+    )
+    np.testing.assert_allclose(value(held, X), value(moving, X), rtol=1e-12)
+    response = sb.solve(PREFERENCES.follower(X)).response
+    explicit = compiled(jax.grad(moving.upper))(X, response)
+    np.testing.assert_allclose(gradient(held, X), explicit, rtol=1e-10)
+
+
 def test_samples_are_steps_of_the_follower():
     mdp, policy = random_mdp(0), random_policy(0)
     objective = sb.TrajectoryLoss(lambda x: mdp, lambda x, d: 0.0, horizon=4, num_trajectories=2)
@@ -58,6 +71,9 @@ def test_a_loss_of_more_than_one_number():
     problem = sb.BilevelProblem(PREFERENCES.follower, objective)
     with pytest.raises(sb.InvalidInputError, match=r"loss: must return one number .* shape \(2,\)"):
         sb.minimize(problem, X, sb.SoBiRL(), num_steps=1)
+    held = sb.TrajectoryLoss(PREFERENCES.follower, lambda x, d: 0.0, 1, held=lambda x, d: x)
+    with pytest.raises(sb.InvalidInputError, match="held: must return one number for a tuple"):
+        sb.BilevelProblem(PREFERENCES.follower, held).value(X)
 
 
 @pytest.mark.parametrize("name", ["horizon", "num_trajectories"])

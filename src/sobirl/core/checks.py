@@ -88,6 +88,21 @@ def check(name: str, values: ArrayLike, holds: ArrayLike, requirement: str) -> N
     raise InvalidInputError(f"{name}: {requirement}, got {values[index]}{where}{more}")
 
 
+def as_policy(name: str, policy, shape: tuple[int, ...]) -> Array:
+    """Action probabilities (S,A) as an array, once those of every state sum to 1.
+
+    Raises:
+        InvalidInputError: the shape is another, an entry is negative, or a sum is not 1.
+    """
+    array = as_float_array(name, policy, "must not be negative", lambda p: p >= 0)
+    check_shape(name, array, shape)
+    if not isinstance(policy, jax.core.Tracer):
+        sums = np.asarray(policy).sum(axis=-1, dtype=np.float64)
+        close = np.abs(sums - 1) <= 1e-4
+        check(name, sums, close, "action probabilities of a state must sum to 1")
+    return array
+
+
 def check_number(name: str, value, requirement: str, holds: Callable) -> None:
     """Raise unless `holds` is true of a number; arrays, which may be traced, are not looked at.
 

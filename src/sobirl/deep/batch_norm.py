@@ -34,16 +34,16 @@ class BatchNorm(eqx.Module):
         self.scale, self.offset = jnp.ones(channels), jnp.zeros(channels)
         self.mean, self.variance = jnp.zeros(channels), jnp.ones(channels)
 
-    def __call__(self, hidden: Float[Array, "C H W"], axis: str | None) -> Float[Array, "C H W"]:
+    def __call__(self, hidden: Float[Array, "H W C"], axis: str | None) -> Float[Array, "H W C"]:
         """By the statistics of the batch along an axis of `vmap`; by the collected ones if None."""
         if axis is None:
             mean, variance = jax.lax.stop_gradient((self.mean, self.variance))
         else:
             mean, variance = _statistics(hidden, axis)
         factor = self.scale / jnp.sqrt(variance + _EPS)
-        return (hidden - _wide(mean)) * _wide(factor) + _wide(self.offset)
+        return (hidden - mean) * factor + self.offset
 
-    def update_statistics(self, hidden: Float[Array, "C H W"], axis: str) -> "BatchNorm":
+    def update_statistics(self, hidden: Float[Array, "H W C"], axis: str) -> "BatchNorm":
         """With statistics that have moved a tenth of the way to those of a batch."""
         now = _statistics(hidden, axis)
         moved = jax.tree.map(
@@ -55,10 +55,6 @@ class BatchNorm(eqx.Module):
 
 
 def _statistics(hidden, axis):
-    mean = jax.lax.pmean(jnp.mean(hidden, axis=(1, 2)), axis)
-    variance = jax.lax.pmean(jnp.mean((hidden - _wide(mean)) ** 2, axis=(1, 2)), axis)
+    mean = jax.lax.pmean(jnp.mean(hidden, axis=(0, 1)), axis)
+    variance = jax.lax.pmean(jnp.mean((hidden - mean) ** 2, axis=(0, 1)), axis)
     return mean, variance
-
-
-def _wide(number):
-    return number[:, None, None]

@@ -123,7 +123,7 @@ class Network(eqx.Module):
         own statistics, not by those that were collected; it then belongs inside `batched`.
         """
         hidden = self._convolved(observation, key, None if key is None else _BATCH)[0]
-        hidden = jnp.max(hidden, axis=(1, 2)) if self.pooled else hidden.ravel()
+        hidden = jnp.max(hidden, axis=(0, 1)) if self.pooled else hidden.ravel()
         hidden = hidden if extra is None else jnp.concatenate([hidden, extra])
         for layer in self.layers:
             hidden = self.activation(layer(hidden))
@@ -157,7 +157,6 @@ class Network(eqx.Module):
         hidden, normalizations = scaled(observation), []
         if not self.convolutions:
             return hidden, ()
-        hidden = jnp.moveaxis(hidden, -1, 0)
         for number, layer in enumerate(self.convolutions):
             hidden = convolve(layer, hidden)
             if self.normalizations:
@@ -175,23 +174,26 @@ class Network(eqx.Module):
         return eqx.nn.Dropout(self.dropout)(hidden, key=key)
 
 
-def convolve(layer: eqx.nn.Conv2d, image: Float[Array, "C H W"]) -> Float[Array, "D I J"]:
-    """What the layer gives, on CPUs as a product of matrices.
+def convolve(layer: eqx.nn.Conv2d, image: Float[Array, "H W C"]) -> Float[Array, "I J D"]:
+    """What the layer gives, channels last; on CPUs as a product of matrices.
 
-    XLA's own convolutions are several times slower inside a loop on CPUs, and all learning is.
+    XLA's own convolutions are over ten times slower inside a loop on CPUs, and all learning is.
+    With channels last the patches are rows of memory, and one product serves a whole batch.
     """
     if jax.default_backend() != "cpu":
-        return layer(image)
+        return jnp.moveaxis(layer(jnp.moveaxis(image, -1, 0)), 0, -1)
     kernel, stride = layer.kernel_size[0], layer.stride[0]
-    height, width = ((length - kernel) // stride + 1 for length in image.shape[1:])
+    height, width = ((length - kernel) // stride + 1 for length in image.shape[:2])
     rows, columns = (
         [slice(at, at + stride * (count - 1) + 1, stride) for at in range(kernel)]
         for count in (height, width)
     )
-    patches = jnp.stack([image[:, row, column] for row in rows for column in columns], axis=1)
-    weight = layer.weight.reshape(layer.out_channels, -1)
-    products = weight @ patches.reshape(-1, height * width)
-    return products.reshape(-1, height, width) + (0 if layer.bias is None else layer.bias)
+    patches = jnp.concatenate([image[row, column] for row in rows for column in columns], axis=-1)
+    weight = jnp.transpose(layer.weight, (2, 3, 1, 0)).reshape(-1, layer.out_channels)
+    products = patches.reshape(height * width, -1) @ weight
+    if layer.bias is not None:
+        products += layer.bias.ravel()
+    return products.reshape(height, width, -1)
 
 
 class Ensemble(eqx.Module):

@@ -76,6 +76,10 @@ class DescentOptions(OneDescentOptions):
         """The objective by which x is judged: φ(x), exactly."""
         return float(problem.value(x))
 
+    def measures(self, problem: "BilevelProblem", x: Any) -> dict[str, float]:
+        """What else is told of an x, by name."""
+        return {}
+
     def descent(self) -> "Descent":
         """From the first x, by the method."""
         import optax
@@ -106,11 +110,14 @@ class DescentOptions(OneDescentOptions):
         problem, x0 = self.instance()
         history = best_history(result)
         before, after = (self.judge(problem, x) for x in (x0, result.final_x))
+        first, last = (self.measures(problem, x) for x in (x0, result.final_x))
         table = Table(title=f"{self.problem}, {self.method}")
         table.add_column("")
-        table.add_column(self.objective_label, justify="right")
-        table.add_row("first x", f"{before:.6g}")
-        table.add_row(f"after {result.steps} steps", f"[bold]{after:.6g}[/bold]")
+        for label in (self.objective_label, *(name.replace("_", " ") for name in last)):
+            table.add_column(label, justify="right")
+        table.add_row("first x", *(f"{number:.6g}" for number in (before, *first.values())))
+        told = (f"[bold]{number:.6g}[/bold]" for number in (after, *last.values()))
+        table.add_row(f"after {result.steps} steps", *told)
         return Outcome(
             summary=summarize_result(
                 result,
@@ -118,7 +125,12 @@ class DescentOptions(OneDescentOptions):
                 objective=after,
                 problem=self.problem,
                 method=self.method,
-                metrics={"objective": after, "objective_at_first": before},
+                metrics={
+                    "objective": after,
+                    "objective_at_first": before,
+                    **last,
+                    **{f"{name}_at_first": number for name, number in first.items()},
+                },
             ),
             history=history,
             report=[table, *warnings(result)],

@@ -59,6 +59,10 @@ class ContextProblem(NamedTuple):
         """l of every tuple, of a `TrajectoryLoss`."""
         return self.objective.losses(x, tuples, *self.given)
 
+    def all_losses(self, x: PyTree, tuples: Trajectories) -> Float[Array, "B"]:
+        """l of every tuple, and with it the loss whose trajectories are held."""
+        return self.objective.all_losses(x, tuples, *self.given)
+
 
 class HypergradMethod(eqx.Module):
     """A method, written for one context: subclasses have `begin` and `estimate_one`.

@@ -31,6 +31,7 @@ class ScoreState(NamedTuple):
 class ScoreMethod(HypergradMethod):
     """∇φ = E[∇_x l] + 1/τ E[(l - b) Σ_i Σ_h (∇Q*(s_h^i,a_h^i) - ∇V*(s_h^i))], for `TrajectoryLoss`.
 
+    A loss whose trajectories are held adds its ∇_x and nothing else.
     Sampled with a signed occupancy μ: each step of each trajectory puts (l - b)/τ on the visits
     that follow (s,a) and takes it from those that follow s; then one vector-Jacobian product
     through the follower's reward. Methods differ in the policy that they sample.
@@ -100,15 +101,15 @@ class ScoreMethod(HypergradMethod):
         self, problem: ContextProblem, x: PyTree, state: ScoreState, key: Key[Array, ""]
     ) -> tuple[Float[Array, ""], PyTree, ScoreState, dict[str, Array]]:
         """The estimate at x from `num_tuples` tuples."""
-        objective = problem.objective
+        loss = problem.objective
         batch_key, tail_key = jax.random.split(key)
         mdp = problem.mdp(x)
         policy, follower, status = self.follow(mdp, state.follower)
         counts, steps = state.counts, 0
         if self.expectations == "exact":
-            tuples, probability = objective.enumerate(mdp, policy)
+            tuples, probability = loss.enumerate(mdp, policy)
         else:
-            tuples, next_state = objective.sample(mdp, policy, batch_key, self.num_tuples)
+            tuples, next_state = loss.sample(mdp, policy, batch_key, self.num_tuples)
             probability = jnp.full(self.num_tuples, 1 / self.num_tuples, policy.dtype)
             steps = tuples.state.size
             if counts is not None:
@@ -119,12 +120,12 @@ class ScoreMethod(HypergradMethod):
         mu, extra = self._signed_occupancy(mdp, policy, tuples, weight, state.counts, tail_key)
 
         def surrogate(x):
-            explicit = probability @ problem.losses(x, tuples)
-            return explicit + jnp.sum(mu * problem.mdp(x).reward)
+            explicit = probability @ problem.all_losses(x, tuples)
+            return explicit + jnp.sum(mu * problem.mdp(x).reward), explicit
 
+        hypergradient, objective = jax.grad(surrogate, has_aux=True)(x)
         metrics = {"environment_steps": jnp.asarray(steps + extra), "status": status}
-        state = ScoreState(follower, counts)
-        return probability @ losses, jax.grad(surrogate)(x), state, metrics
+        return objective, hypergradient, ScoreState(follower, counts), metrics
 
     def _signed_occupancy(
         self,

@@ -29,12 +29,21 @@ class TrajectoryLoss(eqx.Module):
     it is the exact expectation, a sum over all tuples of trajectories, which only tiny problems
     allow; `SoBiRL` samples it.
 
+    A second loss m may be added whose trajectories are *held*: that they move with x does not
+    count, as in plain learning from the data at hand. The hyper-gradient is then that of
+
+        E_{d ~ π*(x)}[l(d; x)] + E_{d ~ π*(y)}[m(d; x)]   in x, at y = x,
+
+    and no longer the derivative of f: a method that only compares values, such as `ZeroOrder`,
+    descends something else.
+
     Args:
         follower: the problem's own `follower`.
         loss: `loss(x, trajectories)` gives l for one tuple of `Trajectories`; with contexts
             `loss(x, trajectories, context)`.
         horizon: H.
         num_trajectories: I, for example 2 for comparisons of two trajectories.
+        held: `held(x, trajectories)` gives m, like `loss`; None for none.
 
     Raises:
         InvalidInputError: a number below 1; when called: there are too many tuples to sum over.
@@ -46,6 +55,7 @@ class TrajectoryLoss(eqx.Module):
     loss: Callable
     horizon: int = eqx.field(static=True)
     num_trajectories: int = eqx.field(default=1, static=True)
+    held: Callable | None = None
 
     def __check_init__(self):
         for name in ("horizon", "num_trajectories"):
@@ -56,16 +66,22 @@ class TrajectoryLoss(eqx.Module):
         """The exact expectation."""
         mdp = self.follower(x, *context)
         tuples, probability = self.enumerate(mdp, response.policy)
-        return probability @ self.losses(x, tuples, *context)
+        objective = probability @ self.losses(x, tuples, *context)
+        if self.held is None:
+            return objective
+        held = _of_each("held", self.held, x, tuples, context)
+        return objective + jax.lax.stop_gradient(probability) @ held
 
     def losses(self, x: PyTree, tuples: Trajectories, *context: PyTree) -> Float[Array, "B"]:
         """l of every tuple (B,I,H)."""
-        losses = jax.vmap(lambda one: self.loss(x, one, *context))(tuples)
-        if losses.ndim != 1:
-            raise InvalidInputError(
-                f"loss: must return one number for a tuple, got shape {losses.shape[1:]}"
-            )
-        return losses
+        return _of_each("loss", self.loss, x, tuples, context)
+
+    def all_losses(self, x: PyTree, tuples: Trajectories, *context: PyTree) -> Float[Array, "B"]:
+        """l + m of every tuple (B,I,H)."""
+        losses = self.losses(x, tuples, *context)
+        if self.held is None:
+            return losses
+        return losses + _of_each("held", self.held, x, tuples, context)
 
     def sample(
         self, mdp: SoftMDP, policy: Float[Array, "S A"], key: Key[Array, ""], num_tuples: int
@@ -106,6 +122,18 @@ class TrajectoryLoss(eqx.Module):
         chance = chance * jnp.prod(moves, axis=-1)
         path = _digits(paths**self.num_trajectories, paths, self.num_trajectories)
         return Trajectories(state[path], action[path]), jnp.prod(chance[path], axis=-1)
+
+
+def _of_each(
+    name: str, loss: Callable, x: PyTree, tuples: Trajectories, context: tuple
+) -> Float[Array, "B"]:
+    """A loss of every tuple."""
+    losses = jax.vmap(lambda one: loss(x, one, *context))(tuples)
+    if losses.ndim != 1:
+        raise InvalidInputError(
+            f"{name}: must return one number for a tuple, got shape {losses.shape[1:]}"
+        )
+    return losses
 
 
 def _digits(count: int, base: int, places: int) -> Int[Array, "count places"]:

@@ -119,19 +119,10 @@ class SoftMDP(eqx.Module):
         return self.log_reference + (q - value[:, None]) / self.temperature
 
     def respond(self, value: Float[Array, "S"]) -> Response:
-        """One Bellman backup at `value`: (T V, Q, log π), the policy normalized.
-
-        Both come from the differences of Q to its best action. The rounding of Q/τ itself would
-        grow with 1/τ into policies that do not sum to 1; with a sum of 1/γ the policy system is
-        singular.
-        """
-        q, log_reference = self.action_value(value), self.log_reference
-        best = jnp.max(q + self.temperature * log_reference, axis=-1, keepdims=True)
-        best = jax.lax.stop_gradient(best)
-        log_weight = log_reference + (q - best) / self.temperature
-        log_sum = logsumexp(log_weight, axis=-1, keepdims=True)
-        backed_up = best + self.temperature * log_sum
-        return Response(backed_up[:, 0], q, log_weight - log_sum)
+        """One Bellman backup at `value`: (T V, Q, log π), the policy normalized."""
+        q = self.action_value(value)
+        backed_up = self.soft_value(q)
+        return Response(backed_up, q, self.log_policy(q, backed_up))
 
     def policy_system(
         self, policy: Float[Array, "S A"], discount: Float[Array, "..."] | None = None

@@ -124,7 +124,7 @@ def _run(solver: Solver, mdp: SoftMDP, value: Float[Array, "S"], linear: State) 
 
 def _consistent(mdp: SoftMDP, value: Float[Array, "S"]) -> Response:
     """The response at the fixed point `value`: its own Q and the normalized policy of that Q."""
-    response = mdp.respond(value)
+    response = mdp.respond(value).normalized()
     return Response(value, response.q, response.log_policy)
 
 
@@ -140,7 +140,7 @@ def _attach_jvp(primals, tangents, *, solver, rtol, throw):
     # Called again, so that the derivative can itself be differentiated.
     value = _attach(value, linear, mdp, solver=solver, rtol=rtol, throw=throw)
     _, change = eqx.filter_jvp(lambda m: m.respond(value).value, (mdp,), (tangents[2],))
-    system = mdp.policy_system(mdp.respond(value).policy)
+    system = mdp.policy_system(mdp.respond(value).normalized().policy)
     now = jax.lax.stop_gradient(system)
 
     def solve(b, transposed):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from sobirl.core.checks import Numbers, as_float_array, check, check_shape
+from sobirl.core.checks import Numbers, as_policy
 from sobirl.core.errors import InvalidInputError
 from sobirl.mdp.soft_mdp import SoftMDP, discount_table, reward_table
 from sobirl.solvers.linear import LinearSolver, linear_solve
@@ -93,12 +93,7 @@ def occupancy(
 
 def _policy_and_discount(mdp: SoftMDP, policy, discount, horizon):
     """Both as arrays, checked; traced discounts out of their range become NaN."""
-    array = as_float_array("policy", policy, "must not be negative", lambda p: p >= 0)
-    check_shape("policy", array, mdp.shape)
-    if not isinstance(policy, jax.core.Tracer):
-        sums = np.asarray(policy).sum(axis=-1, dtype=np.float64)
-        close = np.abs(sums - 1) <= 1e-4
-        check("policy", sums, close, "action probabilities of a state must sum to 1")
+    array = as_policy("policy", policy, mdp.shape)
     if discount is None:
         return array, mdp.discount
     discount = discount_table(mdp.transition, discount, one_allowed=horizon is not None)

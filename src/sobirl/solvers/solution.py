@@ -166,7 +166,7 @@ def _solve(mdp, solver, adjoint, initial_value, linear, throw):
     final = jax.lax.stop_gradient(state)
     accuracy = solver.accuracy(jax.lax.stop_gradient(mdp), final)
     status = _status(solver, jax.lax.stop_gradient(mdp), final, accuracy)
-    response, shift = state.response, jax.lax.stop_gradient(state.shift)
+    response, shift = state.response.normalized(), jax.lax.stop_gradient(state.shift)
     value = response.value + shift
     # Adding the shift back rounds the value, which the reported residual owns up to.
     rounding = 2 * jnp.finfo(value.dtype).eps * jnp.max(jnp.abs(final.response.value + shift))

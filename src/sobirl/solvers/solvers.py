@@ -223,7 +223,7 @@ class PolicyIteration(Solver):
         reduces the Bellman residual by `_CHORD`. A step whose system was not solved and that does
         not reduce the residual either is replaced by a sweep.
         """
-        system = mdp.policy_system(state.response.policy)
+        system = mdp.policy_system(state.response.normalized().policy)
         residual = state.response.value - state.value
         solution = self.linear_solver.approximate(system, residual, state.linear)
         moved = self._moved(mdp, state, state.value + solution.solution, solution.work)
@@ -260,7 +260,7 @@ class PolicyIteration(Solver):
 
     def differentiable_step(self, mdp: SoftMDP, state: SolverState) -> SolverState:
         """One step with a system solved to rounding."""
-        system = mdp.policy_system(state.response.policy)
+        system = mdp.policy_system(state.response.normalized().policy)
         residual = state.response.value - state.value
         solution = linear_solve(system, residual, solver=self.linear_solver)
         return self._moved(mdp, state, state.value + solution)

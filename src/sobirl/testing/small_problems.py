@@ -78,7 +78,7 @@ def _judged(
     if isinstance(objective, LeaderReturn):
         return LeaderReturn(follower, adapt(objective.reward), objective.discount)
     if isinstance(objective, TrajectoryLoss):
-        return TrajectoryLoss(
-            follower, adapt(objective.loss), objective.horizon, objective.num_trajectories
-        )
+        held = None if objective.held is None else adapt(objective.held)
+        sizes = objective.horizon, objective.num_trajectories
+        return TrajectoryLoss(follower, adapt(objective.loss), *sizes, held)
     return adapt(objective)
