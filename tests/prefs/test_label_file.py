@@ -261,6 +261,20 @@ def test_whatever_stands_in_a_file(tmp_path_factory, data):
         assert np.isfinite(one.pair.observation).all() and one.pair.mask.any(axis=1).all()
 
 
+@given(data=st.data())
+def test_whatever_stands_in_a_table(tmp_path_factory, data):
+    pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    path = tmp_path_factory.mktemp("labels") / "labels.parquet"
+    write_labels(path, SOME)
+    path.write_bytes(data.draw(mutated_bytes(path.read_bytes())))
+    try:
+        found = read_labels(path)
+    except InvalidInputError as error:
+        assert str(error).startswith(str(path)) and "\n" not in str(error)
+        return
+    assert all(one.pair.mask.any(axis=1).all() for one in found)
+
+
 _ENTRIES = ("version", "environment", "label", "first", "first__observation", "first__action")
 _ENTRIES += ("second__reward", "second__mask", "second__log_prob", "second__terminal", "time")
 _ANYTHING = st.recursive(
