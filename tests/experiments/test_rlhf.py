@@ -123,6 +123,7 @@ def test_nothing_learned_yet(whole, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(whole, run)
     (run / "checkpoint.npz").unlink()
+    (run / "learned.npz").unlink()
     with pytest.raises(sb.InvalidInputError, match="nothing is kept yet"):
         sb.load_run(run)
 
@@ -216,7 +217,8 @@ def test_without_a_camera_a_run_says_so(monkeypatch):
     monkeypatch.setattr("sobirl.deep.envs.pictures._CONTROL", {})
     options = options_from(RLHFRun, [*SMALL.split()[2:], "--clips", "1"])
     outcome = options.run()
-    assert not outcome.files
+    assert set(outcome.files) == {"learned.npz", "learned.json"}
+    assert "episode" not in outcome.figures
     assert outcome.report[-1] == "note: there is no clip: CartPole-v1: there is no way to draw it"
 
 
@@ -352,8 +354,9 @@ def test_ground_truth_on_the_host():
     (table,) = outcome.report  # no note that episodes would begin anew
     assert "preferences predicted" not in list(table.columns[0].cells)
     assert len(outcome.figures["learning"]().axes) == 1
-    (name,), (clip,) = outcome.files, outcome.files.values()
-    assert name == "clips/episode-1.webp" and Image.open(io.BytesIO(clip)).n_frames <= 6
+    assert set(outcome.files) == {"clips/episode-1.webp", "learned.npz", "learned.json"}
+    assert Image.open(io.BytesIO(outcome.files["clips/episode-1.webp"])).n_frames <= 6
+    assert set(outcome.figures) == {"learning"}  # nothing was learned of the reward
 
 
 @pytest.mark.parametrize("backend", ["gymnax", "gymnasium"])
@@ -367,6 +370,7 @@ def test_nothing_of_a_follower_is_used_but_what_is_declared(monkeypatch, backend
     assert {"step", *outcome.history} >= {"mean_reward", "implicit_ratio", "eval_return"}
     assert outcome.history["implicit_ratio"][-1] > 0
     assert "clips/episode-1.webp" in outcome.files
+    assert set(outcome.figures) == {"learning", "reward", "episode"}
 
 
 BLOCKS = """

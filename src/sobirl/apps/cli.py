@@ -108,6 +108,24 @@ def _app(started: float) -> App:
         """
         commands.show(run)
 
+    def export_labels(
+        source: Path, file: Path, /, *, env: str | None = None, force: bool = False
+    ) -> None:
+        """Write what a teacher said of pairs to a file, for sobirl run rlhf --labels FILE.
+
+        Parameters
+        ----------
+        source
+            The directory of a run of rlhf, or of a store of preferences.
+        file
+            A new .jsonl or .parquet file.
+        env
+            The environment that the pairs of a store are of.
+        force
+            Replace the file that is already there.
+        """
+        commands.export_labels(source, file, env, force)
+
     def report(*runs: Path, out: Path | None = None, force: bool = False) -> None:
         """Compare runs: a table, curves, and one HTML page that needs no other file.
 
@@ -194,7 +212,7 @@ def _app(started: float) -> App:
     for name, kind in EXPERIMENTS.items():
         run.command(command_for(kind, carry_out), name=name)
     app.command(run)
-    for command in (resume, show, report, sweep):
+    for command in (resume, show, report, export_labels, sweep):
         app.command(command)
     app.command(commands.list_all, name="list")
     return app

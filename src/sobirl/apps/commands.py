@@ -82,6 +82,34 @@ def show(run: Path) -> None:
         Console().print(part)
 
 
+def export_labels(source: Path, file: Path, env: str | None, force: bool) -> None:
+    """Write the labelled pairs of a run, or of a store of preferences, to a file."""
+    from sobirl.experiments.registry import kind_of
+    from sobirl.prefs import PreferenceStore, labels_of_store, write_labels
+    from sobirl.runs.configuration import options_of
+    from sobirl.runs.saved import SavedRun, is_run
+
+    if file.exists() and not force:
+        raise InvalidInputError(f"{file}: exists; choose another or add --force")
+    if is_run(source):
+        if env is not None:
+            raise InvalidInputError("--env goes with a store only; a run knows its environment")
+        saved = SavedRun.load(source)
+        options = options_of(saved, kind_of(saved))
+        if not hasattr(options, "labelled"):
+            raise InvalidInputError(f"{source}: is a run of {saved.problem}, which has no labels")
+        pairs = options.labelled(saved)
+    elif not (source / "store.json").exists():
+        raise InvalidInputError(f"{source}: is neither a run nor a store of preferences")
+    elif env is None:
+        raise InvalidInputError("--env must say which environment the pairs of the store are of")
+    else:
+        with PreferenceStore(source) as store:
+            pairs = labels_of_store(store, env)
+    write_labels(file, pairs)
+    print(f"wrote {file}: {len(pairs)} labelled pairs")
+
+
 def report(runs: tuple[Path, ...], out: Path | None, force: bool) -> None:
     """Compare runs: a table, curves, and one HTML page that needs no other file."""
     from rich.console import Console

@@ -273,3 +273,11 @@ def to_environment(spec: EnvSpec, action: Num[Array, "N *d"]) -> Num[Array, "N *
         return action
     low, high = (jnp.asarray(bound) for bound in (spec.actions.low, spec.actions.high))
     return low + (action + 1) / 2 * (high - low)
+
+
+def from_environment(spec: EnvSpec, action: Num[Array | np.ndarray, "N *d"]) -> Num[Array, "N *d"]:
+    """The inverse of `to_environment`, but for rounding."""
+    if not isinstance(spec.actions, Continuous):
+        return jnp.asarray(action)
+    low, high = (jnp.asarray(bound) for bound in (spec.actions.low, spec.actions.high))
+    return jnp.clip(2 * (jnp.asarray(action) - low) / (high - low) - 1, -1, 1)

@@ -2,10 +2,11 @@
 
 import io
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Key, PyTree, UInt8
+from jaxtyping import Array, Float, Key, Num, PyTree, UInt8
 from PIL import Image
 
 from sobirl.core.errors import InvalidInputError
@@ -13,7 +14,23 @@ from sobirl.deep.envs.host import HostEnvironments
 from sobirl.deep.envs.pictures import Stage
 from sobirl.deep.follower import Follower
 from sobirl.deep.host_loop import acting, seed_of
-from sobirl.experience import first_frames, next_frames
+from sobirl.experience import first_frames, next_frames, seen
+
+
+class Film(NamedTuple):
+    """An episode of T steps.
+
+    Attributes:
+        pictures: before every step, and after the last (T+1).
+        observation: what a network saw before every step (T,*obs).
+        action: as the environment took it (T,*d).
+        reward: the environment's own (T,).
+    """
+
+    pictures: list[UInt8[np.ndarray, "H W 3"]]
+    observation: Num[np.ndarray, "T *obs"]
+    action: Num[np.ndarray, "T *d"]
+    reward: Float[np.ndarray, "T"]
 
 
 def film(
@@ -23,7 +40,7 @@ def film(
     key: Key[Array, ""],
     most_steps: int,
     greedy: bool = False,
-) -> list[UInt8[np.ndarray, "H W 3"]]:
+) -> Film:
     """One episode, or the beginning of one, picture by picture.
 
     Args:
@@ -41,15 +58,17 @@ def film(
     key, reset_key = jax.random.split(key)
     observation = environments.reset(seed_of(reset_key))
     frames = first_frames(observation, environments.spec.frame_stack)
-    pictures = [environments.render_frame()]
+    pictures, steps = [environments.render_frame()], []
     for _ in range(most_steps):
         key, act_key = jax.random.split(key)
-        step = environments.step(np.asarray(act(frames, act_key)))
+        action = np.asarray(act(frames, act_key))
+        step = environments.step(action)
+        steps.append((np.asarray(seen(frames))[0], action[0], np.asarray(step.reward)[0]))
         frames = next_frames(frames, step.observation)
         pictures.append(environments.render_frame())
         if step.terminated[0] or step.truncated[0]:
             break
-    return pictures
+    return Film(pictures, *(np.stack(column) for column in zip(*steps, strict=True)))
 
 
 def webp(pictures: Sequence[UInt8[np.ndarray, "H W 3"]], frames_per_second: float | int) -> bytes:

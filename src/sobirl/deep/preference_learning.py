@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from jaxtyping import Array, Int, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.actor_learner import ActorLearner
@@ -131,13 +131,27 @@ class PreferenceLearning:
         rewards = self.rewards or RewardLearner()
         like = jax.eval_shape(lambda: self._fragments(loop[0])(key, 1))
         aside = math.ceil(self.held_out * self.capacity)
-        capacities = self.capacity - aside, aside
+        # Together room for the first `capacity` pairs, however they are divided.
+        capacities = self.capacity - int(self.held_out * self.capacity), aside
         reward, queues, number = _begin(rewards, self.model, like, capacities, model_key)
         leading = None
         if self.leading is not None:
             like = jax.eval_shape(lambda: self._made(loop, key))
             leading = _begin_leading(self.leading, reward, like, model_key)
         return LearningState(loop, reward, *queues, leading, number, key)
+
+    def given(
+        self, state: LearningState, pairs: Fragment, labels: Float[np.ndarray, "M"]
+    ) -> LearningState:
+        """The state with pairs (M,2) that someone has labelled before, as of `read_labels`.
+
+        Raises:
+            InvalidInputError: the pairs are not like those that are asked about.
+        """
+        queue, held_out = self._sorted_in(state.queue, state.held_out, pairs, labels)
+        return eqx.tree_at(
+            lambda s: (s.queue, s.held_out), state, (queue, held_out), is_leaf=lambda x: x is None
+        )
 
     def round(
         self, state: LearningState, questions: Questions | None = None
@@ -166,7 +180,7 @@ class PreferenceLearning:
         leading = state.leading
         if self.rewards is not None:
             queue, held_out, asked = self._ask(state, learner_state, questions, ask_key)
-            first = int(state.queue.added) == 0
+            first = at == 0 or int(state.queue.added) == 0
             passes = self.first_epochs if first else self.epochs
             view = FollowerView(
                 self.learner.follower,
@@ -271,17 +285,20 @@ class PreferenceLearning:
             questions.ask(jax.tree.map(lambda leaf: _on_host(leaf)[:count], found))
         answers = questions.answers()
         if answers is not None:
-            pairs, labels = answers
-            number = np.arange(_power_of_two(len(labels)))
-            kept = number < len(labels)
-            pairs, labels = jax.tree.map(lambda leaf: _filled(leaf, len(kept)), (pairs, labels))
-            number += _added(queue, held_out)
-            # Every so-many-th, by its number: reckoned here, where nothing is fused or traced.
-            aside = np.floor((number + 1) * self.held_out) > np.floor(number * self.held_out)
-            queue = _add(queue, pairs, labels, kept & ~aside)
-            if held_out is not None:
-                held_out = _add(held_out, pairs, labels, kept & aside)
+            queue, held_out = self._sorted_in(queue, held_out, *answers)
         return queue, held_out, count
+
+    def _sorted_in(self, queue, held_out, pairs, labels):
+        """The queues with answered pairs."""
+        number = np.arange(_power_of_two(len(labels)))
+        kept = number < len(labels)
+        pairs, labels = jax.tree.map(lambda leaf: _filled(leaf, len(kept)), (pairs, labels))
+        number += _added(queue, held_out)
+        aside = is_held_out(number, self.held_out)
+        queue = _add(queue, pairs, labels, kept & ~aside)
+        if held_out is not None:
+            held_out = _add(held_out, pairs, labels, kept & aside)
+        return queue, held_out
 
     @property
     def _rolled_out(self) -> ImplicitTerm | PolicyScore | None:
@@ -300,6 +317,14 @@ class PreferenceLearning:
             self.recent,
             self.whole_fragments,
         )
+
+
+def is_held_out(number: Int[np.ndarray, "M"], share: float) -> Bool[np.ndarray, "M"]:
+    """Whether nothing is learned from the answers of these numbers: every so-many-th.
+
+    Reckoned in NumPy, where nothing is fused or traced.
+    """
+    return np.floor((number + 1) * share) > np.floor(number * share)
 
 
 def _drawn(learner_state, replay, length, recent, whole, key, num) -> Fragment:

@@ -14,6 +14,13 @@ from sobirl.prefs.bradley_terry import (
     win_probability,
 )
 from sobirl.prefs.calibration import calibration_error
+from sobirl.prefs.label_file import (
+    LabelledPair,
+    labelled_pairs,
+    labels_of_store,
+    read_labels,
+    write_labels,
+)
 from sobirl.prefs.questions import Questions
 from sobirl.prefs.queue import Labelled, PairQueue
 from sobirl.prefs.schedules import SCHEDULES, constant, hyperbolic, pairs_per_round
@@ -33,6 +40,7 @@ __all__ = [
     "SCHEDULES",
     "SELECTIONS",
     "Labelled",
+    "LabelledPair",
     "Oracle",
     "OracleTeacher",
     "PairQueue",
@@ -48,12 +56,16 @@ __all__ = [
     "fragment_return",
     "hyperbolic",
     "information",
+    "labelled_pairs",
+    "labels_of_store",
     "pairs_per_round",
     "preference_entropy",
     "preference_logit",
     "preference_loss",
     "preference_probability",
+    "read_labels",
     "select_pairs",
     "uniform",
     "win_probability",
+    "write_labels",
 ]

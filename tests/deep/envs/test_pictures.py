@@ -57,9 +57,12 @@ def test_a_film_ends_with_its_episode_and_loses_no_pixel():
     follower = DiscreteSAC((10, 10, 4), num_actions=3, widths=(4,))
     state = follower.init(KEY)
     stage = Stage(envs.make("Breakout-MinAtar", 1))
-    pictures = film(stage, follower, state, KEY, 200)
+    episode = film(stage, follower, state, KEY, 200)
+    pictures, steps = episode.pictures, len(episode.reward)
+    assert len(pictures) == steps + 1 == len(episode.action) + 1
+    assert episode.observation.shape == (steps, 10, 10, 4)
     assert 5 < len(pictures) < 201  # a beginner loses the ball
-    assert len(film(stage, follower, state, KEY, 3, greedy=True)) == 4
+    assert len(film(stage, follower, state, KEY, 3, greedy=True).pictures) == 4
     clip = Image.open(io.BytesIO(webp(pictures, 10)))
     assert clip.format == "WEBP" and clip.n_frames <= len(pictures)  # equal ones are joined
     np.testing.assert_array_equal(clip.convert("RGB"), pictures[0])

@@ -8,23 +8,23 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.deep.compiled_loop import CompiledLoop
 from sobirl.deep.envs import default_backend, make
 from sobirl.deep.envs.pictures import Stage
-from sobirl.deep.film import film, webp
+from sobirl.deep.film import Film, film, webp
 from sobirl.deep.preference_learning import LearningState, PreferenceLearning
 from sobirl.experiments.rlhf.settings import Settings
 
 
 def clips(
     settings: Settings, learning: PreferenceLearning, state: LearningState, key
-) -> dict[str, bytes]:
-    """File name -> animation, of as many episodes as are asked for.
+) -> tuple[dict[str, bytes], Film]:
+    """File name -> animation, of as many episodes as are asked for, and the first of them.
 
     Raises:
         InvalidInputError: the environment cannot be drawn here.
     """
-    files = {}
+    films = []
     with _stage(settings, learning.loop) as stage:
         for number in range(settings.clips):
-            pictures = film(
+            episode = film(
                 stage,
                 learning.learner.follower,
                 state.loop[0].follower,
@@ -32,8 +32,11 @@ def clips(
                 settings.clip_steps,
                 settings.eval_greedy,
             )
-            files[f"clips/episode-{number + 1}.webp"] = webp(pictures, stage.frames_per_second)
-    return files
+            films.append(episode)
+        return {
+            f"clips/episode-{number}.webp": webp(episode.pictures, stage.frames_per_second)
+            for number, episode in enumerate(films, start=1)
+        }, films[0]
 
 
 def _stage(settings: Settings, loop):

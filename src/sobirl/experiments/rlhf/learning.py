@@ -30,8 +30,15 @@ from sobirl.prefs import pairs_per_round
 from sobirl.runs.options import require
 
 
-def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> PreferenceLearning:
+def learning_of(
+    settings: Settings, loop: CompiledLoop | HostLoop, given: int = 0
+) -> PreferenceLearning:
     """What is carried out in the environments of a loop.
+
+    Args:
+        settings: what is asked for.
+        loop: the environments.
+        given: pairs that are labelled already, for all of which there must be room.
 
     Raises:
         InvalidInputError: the options do not go together.
@@ -55,7 +62,7 @@ def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> Preference
     return PreferenceLearning(
         loop=loop,
         learner=ActorLearner(
-            follower=_follower(spec, chosen),
+            follower=follower_of(spec, chosen),
             replay=Replay(num_envs, chosen.replay, chosen.batch, spec.frame_stack),
             random_steps=chosen.random_steps,
             updates_per_step=chosen.updates_per_step,
@@ -63,7 +70,7 @@ def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> Preference
         ),
         rewards=rewards,
         leading=_leading(spec, chosen, rewards, calls * num_envs),
-        model=_model(spec, chosen, chosen.members),
+        model=model_of(spec, chosen, chosen.members),
         pairs=_pairs(chosen, rounds, exploring),
         calls=calls,
         fragment_length=length,
@@ -73,7 +80,7 @@ def learning_of(settings: Settings, loop: CompiledLoop | HostLoop) -> Preference
         candidates=chosen.candidates,
         epochs=chosen.epochs,
         first_epochs=chosen.first_epochs,
-        capacity=min(chosen.pairs, chosen.queue),
+        capacity=max(min(given + chosen.pairs, chosen.queue), given),
         held_out=chosen.held_out,
         exploring_rounds=exploring,
         neighbors=chosen.pretrain_neighbors,
@@ -148,11 +155,11 @@ def _leading(
         descent=ImplicitDescent(chosen.implicit_momentum, chosen.implicit_ratio),
         start=_first_step(chosen, round_steps),
         fragments=chosen.implicit_fragments,
-        judges=_model(spec, chosen, chosen.judges) if chosen.judges else None,
+        judges=model_of(spec, chosen, chosen.judges) if chosen.judges else None,
     )
 
 
-def _model(spec: EnvSpec, chosen: Resolved, members: int) -> Partial:
+def model_of(spec: EnvSpec, chosen: Resolved, members: int) -> Partial:
     """Makes fresh reward networks from a key."""
     return Partial(
         RewardModel,
@@ -185,7 +192,8 @@ def _first_step(chosen: Resolved, round_steps: int) -> int:
     return max(shaped, chosen.implicit_from or 0)
 
 
-def _follower(spec: EnvSpec, chosen: Resolved) -> Follower:
+def follower_of(spec: EnvSpec, chosen: Resolved) -> Follower:
+    """Who learns on the reward."""
     decay = chosen.decay_steps and math.ceil(chosen.decay_steps * chosen.updates_per_step)
     return make_follower(
         chosen.follower,

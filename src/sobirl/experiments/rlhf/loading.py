@@ -1,6 +1,7 @@
 """What a run of rlhf has learned, as functions."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -12,7 +13,9 @@ from sobirl.bilevel.checkpoint import load_checkpoint
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.host_loop import acting
 from sobirl.experience import first_frames
-from sobirl.experiments.rlhf.rounds import Rounds
+from sobirl.experiments.rlhf.learned import ARRAYS, read
+from sobirl.experiments.rlhf.rounds import Rounds, RoundState
+from sobirl.prefs import LabelledPair
 from sobirl.runs.configuration import fingerprint
 from sobirl.runs.saved import CHECKPOINT, SavedRun
 
@@ -21,22 +24,18 @@ if TYPE_CHECKING:
 
 
 def learned(options: "RLHFRun", saved: SavedRun) -> dict[str, Callable[..., Any]]:
-    """The policy and the reward of the last seed, from the last checkpoint.
+    """The policy and the reward of the last seed, from `learned.npz` or the last checkpoint.
 
     Raises:
-        InvalidInputError: there is no checkpoint yet, or it is damaged.
+        InvalidInputError: there is neither of them yet, or it is damaged.
     """
-    path = saved.path / CHECKPOINT
-    if not path.exists():
-        raise InvalidInputError(f"{saved.path}: nothing is kept yet")
-    with jax.enable_x64(False), Rounds.open(options, options.seed) as rounds:
-        begin = rounds.begin()
-        state, _, _ = load_checkpoint(path, begin, fingerprint(options, saved.config))
-        loop = rounds.learning.loop
-        follower, spec = rounds.learning.learner.follower, loop.spec
-        agent, model = jax.tree.map(
-            jnp.asarray, (state.learning.loop[0].follower, state.learning.reward.model)
-        )
+    with jax.enable_x64(False):
+        if (saved.path / ARRAYS).exists():
+            found = read(saved.path)
+        else:
+            with _restored(options, saved) as (rounds, state):
+                found = rounds.learned(state)
+    spec, follower, agent, model = found
 
     def policy(observation: np.ndarray, seed: int = 0, greedy: bool = False) -> ArrayLike:
         """An action, as the environment takes it, for one observation (or k stacked frames)."""
@@ -51,6 +50,27 @@ def learned(options: "RLHFRun", saved: SavedRun) -> dict[str, Callable[..., Any]
             return float(model(jnp.asarray(observation)[None], jnp.asarray(action)[None])[0])
 
     return {"policy": policy, "reward": reward}
+
+
+def labelled(options: "RLHFRun", saved: SavedRun) -> list[LabelledPair]:
+    """The labelled pairs of the last seed, from the last checkpoint.
+
+    Raises:
+        InvalidInputError: there is none yet, or it is damaged.
+    """
+    with jax.enable_x64(False), _restored(options, saved) as (rounds, state):
+        return rounds.labels(state)
+
+
+@contextlib.contextmanager
+def _restored(options: "RLHFRun", saved: SavedRun) -> Iterator[tuple[Rounds, RoundState]]:
+    """The rounds, and the state that the last checkpoint has."""
+    path = saved.path / CHECKPOINT
+    if not path.exists():
+        raise InvalidInputError(f"{saved.path}: nothing is kept yet")
+    with Rounds.open(options, options.seed) as rounds:
+        like = rounds.begin()
+        yield rounds, load_checkpoint(path, like, fingerprint(options, saved.config))[0]
 
 
 def _frames(observation: np.ndarray, spec) -> np.ndarray:

@@ -10,6 +10,7 @@ from sobirl.runs.options import NotNegative, StepwiseOptions, aside, require
 
 if TYPE_CHECKING:
     from sobirl.bilevel import Recorder
+    from sobirl.prefs import LabelledPair
     from sobirl.runs.journal import Journal
     from sobirl.runs.outcome import Outcome
     from sobirl.runs.saved import SavedRun
@@ -57,6 +58,21 @@ class RLHFRun(StepwiseOptions, Settings):
         super().validate()
         if self.target_entropy is not None and self.temperature not in (None, "auto"):
             require("--temperature", self.temperature, False, "must be auto with --target-entropy")
+
+        if self.labels is not None:
+            is_learned, has_states = self.method != "ground-truth", self.horizon == 0
+            require("--method", self.method, is_learned, "must be another with --labels")
+            require("--horizon", self.horizon, has_states, "must be 0 with --labels")
+
+    def labelled(self, saved: "SavedRun") -> "list[LabelledPair]":
+        """The labelled pairs of the last seed, as the last checkpoint has them.
+
+        Raises:
+            InvalidInputError: there is no checkpoint yet, or it is damaged.
+        """
+        from sobirl.experiments.rlhf.loading import labelled
+
+        return labelled(self, saved)
 
     def learned(self, saved: "SavedRun") -> dict[str, Any]:
         """The policy and the reward of the last seed."""

@@ -1,6 +1,7 @@
 """The rounds of `sobirl run rlhf`: seed after seed, a row of metrics each."""
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -9,18 +10,24 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
+from sobirl.deep.actor_learner import from_environment
 from sobirl.deep.compiled_loop import CompiledLoop
 from sobirl.deep.envs import CompiledEnvironments, default_backend, make
+from sobirl.deep.film import Film
 from sobirl.deep.host_loop import HostLoop
 from sobirl.deep.preference_learning import LearningState, PreferenceLearning
 from sobirl.experiments.rlhf.clips import clips
+from sobirl.experiments.rlhf.labels import answered, given, labels_in
+from sobirl.experiments.rlhf.learned import Learned
 from sobirl.experiments.rlhf.learning import learning_of
+from sobirl.experiments.rlhf.reward_map import RewardMap, reward_map
 from sobirl.experiments.rlhf.settings import Settings
-from sobirl.prefs import OracleTeacher, Questions
+from sobirl.prefs import LabelledPair, OracleTeacher, Questions
 
 _SLOWEST_EPISODE = 10_000  # steps of an evaluation, where episodes have no limit
+_DOTS = 2000  # steps of the replay that a map shows
 
 
 class RoundState(eqx.Module):
@@ -46,7 +53,8 @@ class Rounds:
 
     def __init__(self, settings: Settings, seed: int, loop):
         self.settings, self.seed = settings.resolved(loop.spec), seed
-        self.learning: PreferenceLearning = learning_of(self.settings, loop)
+        self._labelled = answered(settings.labels) if settings.labels is not None else []
+        self.learning: PreferenceLearning = learning_of(self.settings, loop, len(self._labelled))
         self.rounds_per_seed = len(self.learning.pairs)
         self.total = settings.seeds * self.rounds_per_seed
 
@@ -96,14 +104,35 @@ class Rounds:
         }
         return RoundState(state.step + 1, learning), row
 
-    def clips(self, state: RoundState) -> dict[str, bytes]:
-        """Clips of the policy of the seed that is under way, file name -> contents.
+    def learned(self, state: RoundState) -> Learned:
+        """The policy and the reward of the seed that is under way."""
+        learning, learner = state.learning, self.learning.learner
+        found = jax.tree.map(jnp.asarray, (learning.loop[0].follower, learning.reward.model))
+        return Learned(self.learning.loop.spec, learner.follower, *found)
+
+    def reward_map(self, state: RoundState) -> RewardMap | None:
+        """The learned reward over a plane of states, if observations are few numbers."""
+        replay = dataclasses.replace(self.learning.learner.replay, batch_size=_DOTS)
+        steps = replay.sample(state.learning.loop[0].replay, self._last_key)
+        return reward_map(self.learned(state), steps)
+
+    def rewards_of(self, state: RoundState, film: Film) -> Float[np.ndarray, "T"]:
+        """The learned reward of every step of a film."""
+        action = from_environment(self.learning.loop.spec, film.action)
+        return np.asarray(self.learned(state).model(jnp.asarray(film.observation), action))
+
+    def clips(self, state: RoundState) -> tuple[dict[str, bytes], Film]:
+        """Clips of the policy of the seed that is under way, and the first one's film.
 
         Raises:
             InvalidInputError: the environment cannot be drawn here.
         """
-        key = jax.random.fold_in(self._key(self.settings.seeds - 1), self.rounds_per_seed)
-        return clips(self.settings, self.learning, state.learning, key)
+        return clips(self.settings, self.learning, state.learning, self._last_key)
+
+    @property
+    def _last_key(self):
+        """For what is drawn at the end."""
+        return jax.random.fold_in(self._key(self.settings.seeds - 1), self.rounds_per_seed)
 
     def _evaluate(self, learning: LearningState, key) -> float:
         loop, spec = self.learning.loop, self.learning.loop.spec
@@ -114,7 +143,16 @@ class Rounds:
         return float(np.mean(returns))
 
     def _fresh(self, number: int) -> LearningState:
-        return self.learning.init(self._key(number))
+        state = self.learning.init(self._key(number))
+        if not self._labelled:
+            return state
+        return self.learning.given(
+            state, *given(self._labelled, self.settings, self.learning.loop.spec)
+        )
+
+    def labels(self, state: RoundState) -> list[LabelledPair]:
+        """The labelled pairs of the seed that is under way."""
+        return labels_in(self.learning, state.learning, self.settings.env, self._labelled)
 
     def _key(self, number: int):
         return jax.random.key(self.seed + number)

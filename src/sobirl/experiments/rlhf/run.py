@@ -1,7 +1,8 @@
 """`sobirl run rlhf`: a reward from preferences, and a policy from the reward."""
 
-import dataclasses
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
@@ -9,11 +10,17 @@ from rich.table import Table
 
 from sobirl.bilevel.driver import Drive, drive
 from sobirl.bilevel.recorder import Recorder
+from sobirl.deep.film import Film
 from sobirl.experiments.rlhf import figures
+from sobirl.experiments.rlhf.learned import files as files_of
+from sobirl.experiments.rlhf.learned import plain
 from sobirl.experiments.rlhf.options import RLHFRun
 from sobirl.experiments.rlhf.rounds import Rounds, RoundState
 from sobirl.experiments.rlhf.settings import Settings
 from sobirl.runs.outcome import Outcome, summarize
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 History = dict[str, np.ndarray]
 
@@ -34,8 +41,9 @@ def run(options: RLHFRun, recorder: Recorder | None = None) -> Outcome:
     # Networks are in single precision.
     with jax.enable_x64(False), Rounds.open(options, options.seed) as rounds:
         end = _learn(options, rounds, recorder)
-        files, notes = _clips(options, rounds, end.state)
-        return _outcome(options, rounds, end, files, notes)
+        files, episode, notes = _clips(options, rounds, end.state)
+        drawn = _figures(options, rounds, end, episode)
+        return _outcome(options, rounds, end, files, drawn, notes)
 
 
 def _learn(options: RLHFRun, rounds: Rounds, recorder: Recorder | None) -> Drive[RoundState]:
@@ -75,14 +83,31 @@ def _learn(options: RLHFRun, rounds: Rounds, recorder: Recorder | None) -> Drive
 
 def _clips(
     options: RLHFRun, rounds: Rounds, state: RoundState
-) -> tuple[dict[str, bytes], list[str]]:
-    """The clips by file name, or why there are none."""
+) -> tuple[dict[str, bytes], Film | None, list[str]]:
+    """The clips by file name and the first one's film, or why there are none."""
     if not options.clips:
-        return {}, []
+        return {}, None, []
     try:
-        return rounds.clips(state), []
+        return *rounds.clips(state), []
     except Exception as error:  # drivers fail in many ways; hours of learning must not be lost
-        return {}, [f"note: there is no clip: {error}"]
+        return {}, None, [f"note: there is no clip: {error}"]
+
+
+def _figures(
+    options: RLHFRun, rounds: Rounds, end: Drive[RoundState], episode: Film | None
+) -> "dict[str, Callable[[], Figure]]":
+    """What draws the figures, by name."""
+    env, method = options.env, options.method
+    drawn = {"learning": lambda: figures.learning(env, method, end.records)}
+    if options.method == "ground-truth" or not options.figures:
+        return drawn
+    found = rounds.reward_map(end.state)
+    if found is not None:
+        drawn["reward"] = lambda: figures.reward(env, method, found)
+    if episode is not None:
+        rewards = rounds.rewards_of(end.state, episode)
+        drawn["episode"] = lambda: figures.episode(env, method, episode, rewards)
+    return drawn
 
 
 def _outcome(
@@ -90,6 +115,7 @@ def _outcome(
     rounds: Rounds,
     end: Drive[RoundState],
     files: dict[str, bytes],
+    drawn: "dict[str, Callable[[], Figure]]",
     notes: list[str],
 ) -> Outcome:
     chosen, history = rounds.settings, end.records
@@ -116,18 +142,20 @@ def _outcome(
             steps=rounds.total,
             starts=options.seeds,
             converged=False,
-            settings={field: _plain(getattr(chosen, field)) for field in _SETTINGS},
+            settings=plain(chosen),
             resumes_exactly=loop.can_restore,
         ),
         history=history,
         report=[_table(options, chosen, metrics), *restored, *notes],
-        figures={"learning": lambda: figures.learning(options.env, options.method, history)},
-        files=files,
+        figures=drawn,
+        files={**files, **files_of(rounds.learned(end.state), chosen)},
     )
 
 
 def _table(options: RLHFRun, chosen: Settings, metrics: dict) -> Table:
-    asked = "" if options.method == "ground-truth" else f"{chosen.pairs} pairs, "
+    pairs = f"{chosen.pairs} pairs, " if chosen.pairs else ""
+    labels = "" if chosen.labels is None else f"labels of {chosen.labels.name}, "
+    asked = "" if options.method == "ground-truth" else f"{labels}{pairs}"
     table = Table(title=f"{options.env}, {options.method}, {asked}{chosen.steps} steps")
     table.add_column("")
     table.add_column("value", justify="right")
@@ -147,7 +175,6 @@ def _table(options: RLHFRun, chosen: Settings, metrics: dict) -> Table:
     return table
 
 
-_SETTINGS = tuple(field.name for field in dataclasses.fields(Settings))
 _NOT_EXACT = (
     "note: the state of {name} cannot be saved; a resumed run keeps what was learned and begins "
     "new episodes"
@@ -173,7 +200,3 @@ def _standard_error(values: np.ndarray) -> float:
 
 def _last(history: History, name: str) -> float:
     return float(history[name][-1]) if name in history else math.nan
-
-
-def _plain(value):
-    return list(value) if isinstance(value, tuple) else value

@@ -1,6 +1,7 @@
 """What can be set of learning from preferences."""
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from annotated_types import Ge, Le
@@ -52,8 +53,11 @@ class Settings:
     seeds: Count = 1
     """Runs with the seeds seed, seed + 1, ..., one after another."""
 
+    labels: Path | None = None
+    """Labelled pairs to learn from beside what the teacher says, a .jsonl or .parquet file; nobody
+    is asked about any others unless --pairs says so."""
     pairs: Count | None = None
-    """Pairs of fragments that the teacher is asked about, in all (300)."""
+    """Pairs of fragments that the teacher is asked about, in all (300, or none with --labels)."""
     initial_pairs: Whole | None = None
     """Those asked about in the first round, on random actions; by default a sixth."""
     schedule: Literal["constant", "hyperbolic"] | None = None
@@ -231,6 +235,8 @@ class Settings:
         from sobirl.experiments.rlhf.presets import FAMILIES, GENERAL, NAMED, family
 
         preset = GENERAL | FAMILIES[family(spec)] | (NAMED[self.preset] if self.preset else {})
+        if self.labels is not None:
+            preset["pairs"] = 0
         if self.target_entropy is not None:
             preset["temperature"] = "auto"
         return dataclasses.replace(

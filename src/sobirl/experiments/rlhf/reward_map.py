@@ -1,0 +1,112 @@
+"""The learned reward over a plane through the state space, for observations of a few numbers."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from sobirl.deep.envs import Discrete
+from sobirl.experience.replay import Transitions
+from sobirl.experiments.rlhf.learned import Learned
+
+FEWEST, MOST = 2, 4  # numbers in an observation that is drawn
+_SIDE = 61  # points along an axis
+_MOST_ACTIONS = 3  # with a panel each
+
+
+class Plane(NamedTuple):
+    """Two numbers that say where a state is.
+
+    Attributes:
+        labels: of both.
+        place: the two numbers (2,M) of observations (M,d).
+        observation: observations (M,d) that have two numbers (M,) each, for the rest those of an
+            observation (d,).
+    """
+
+    labels: tuple[str, str]
+    place: Callable
+    observation: Callable
+
+
+class RewardMap(NamedTuple):
+    """What a figure of it needs.
+
+    Attributes:
+        labels: of the axes.
+        axes: the points along both (S,) each.
+        rewards: title -> the learned reward there (S,S), the second axis first.
+        visited: the two numbers of states that the follower was in (2,M) ...
+        true_reward: ... and the environment's own reward there (M,).
+    """
+
+    labels: tuple[str, str]
+    axes: tuple[Float[np.ndarray, "S"], Float[np.ndarray, "S"]]
+    rewards: dict[str, Float[np.ndarray, "S S"]]
+    visited: Float[np.ndarray, "2 M"]
+    true_reward: Float[np.ndarray, "M"]
+
+
+def reward_map(learned: Learned, steps: Transitions) -> RewardMap | None:
+    """The map, or None where observations are no few numbers.
+
+    What the plane does not say of an observation is as in the median of the steps. With few
+    discrete actions each has a panel; else it is the reward of the policy's likeliest action.
+
+    Args:
+        learned: the reward and the policy.
+        steps: that were visited.
+    """
+    shape = learned.spec.stacked_shape
+    if len(shape) != 1 or not FEWEST <= shape[0] <= MOST:
+        return None
+    live = np.asarray(steps.weight) > 0
+    seen, true_reward = (np.asarray(leaf)[live] for leaf in (steps.observation, steps.reward))
+    plane = _PLANES.get(learned.spec.name) or _of_features(0, 1, "observation 0", "observation 1")
+    visited = plane.place(seen)
+    ends = zip(visited.min(axis=1), visited.max(axis=1), strict=True)
+    x, y = (np.linspace(least, most, _SIDE) for least, most in ends)
+    points = np.meshgrid(x, y)
+    rest = np.median(seen, axis=0)
+    observation = plane.observation(points[0].ravel(), points[1].ravel(), rest)
+    observation = jnp.asarray(observation, jnp.float32)
+    actions, count = learned.spec.actions, len(observation)
+    if isinstance(actions, Discrete) and actions.num <= _MOST_ACTIONS:
+        chosen = {f"action {a}": jnp.full(count, a, jnp.int32) for a in range(actions.num)}
+    else:
+        chosen = {
+            "the policy's likeliest action": learned.follower.mode(learned.agent, observation)
+        }
+    rewards = {
+        title: np.asarray(learned.model(observation, action)).reshape(_SIDE, _SIDE)
+        for title, action in chosen.items()
+    }
+    return RewardMap(plane.labels, (x, y), rewards, visited, true_reward)
+
+
+def _of_features(first: int, second: int, *labels: str) -> Plane:
+    """Two of an observation's numbers."""
+
+    def observation(x, y, rest):
+        full = np.tile(rest, (len(x), 1))
+        full[:, first], full[:, second] = x, y
+        return full
+
+    return Plane((labels[0], labels[1]), lambda seen: seen[:, [first, second]].T, observation)
+
+
+_PENDULUM = Plane(
+    ("angle (0 is upright)", "angular velocity"),
+    lambda seen: np.stack([np.arctan2(seen[:, 1], seen[:, 0]), seen[:, 2]]),
+    lambda x, y, rest: np.stack([np.cos(x), np.sin(x), y], axis=1),
+)
+_CAR = _of_features(0, 1, "position", "velocity")
+# By the environment's name; the first two numbers for any other.
+_PLANES = {
+    "Pendulum-v1": _PENDULUM,
+    "CartPole-v1": _of_features(0, 2, "position of the cart", "angle of the pole"),
+    "MountainCar-v0": _CAR,
+    "MountainCarContinuous-v0": _CAR,
+}
