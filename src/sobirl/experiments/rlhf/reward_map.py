@@ -66,7 +66,8 @@ def reward_map(learned: Learned, steps: Transitions) -> RewardMap | None:
     seen, true_reward = (np.asarray(leaf)[live] for leaf in (steps.observation, steps.reward))
     plane = _PLANES.get(learned.spec.name) or _of_features(0, 1, "observation 0", "observation 1")
     visited = plane.place(seen)
-    ends = zip(visited.min(axis=1), visited.max(axis=1), strict=True)
+    margin = np.where(np.ptp(visited, axis=1) == 0, 0.5, 0.0)  # a number that never changes
+    ends = zip(visited.min(axis=1) - margin, visited.max(axis=1) + margin, strict=True)
     x, y = (np.linspace(least, most, _SIDE) for least, most in ends)
     points = np.meshgrid(x, y)
     rest = np.median(seen, axis=0)
