@@ -29,6 +29,7 @@ from sobirl.experiments.rlhf import RLHFRun
 from sobirl.experiments.rlhf.learning import learning_of
 from sobirl.experiments.rlhf.rounds import Rounds
 from sobirl.prefs import PairQueue, select_pairs
+from sobirl.prefs.answers import is_held_out
 
 ENVIRONMENTS = ("Asterix-MinAtar", "SpaceInvaders-MinAtar")
 VARIANTS = {
@@ -166,8 +167,7 @@ def fitted(settings: RLHFRun, loop, pools: list[Fragment], view: FollowerView, k
         decided, asked = decided + int(jnp.sum(labels != 0.5)), asked + count
         held = np.zeros(count, bool)
         if held_out is not None:
-            order = asked - count + np.arange(count)
-            held = np.floor((order + 1) * learning.held_out) > np.floor(order * learning.held_out)
+            held = is_held_out(asked - count + np.arange(count), learning.held_out)
             held_out = held_out.add(pairs, labels, held)
         queue = queue.add(pairs, labels, ~held)
         passes = learning.epochs if number else learning.first_epochs

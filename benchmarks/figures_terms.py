@@ -75,7 +75,7 @@ _terms = eqx.filter_jit(RewardLearner.terms)
 def maps_of(rounds: Rounds, state: LearningState) -> dict[str, np.ndarray]:
     """Over the states: the reward, what each term does to it, and the states that were visited."""
     learning = rounds.learning
-    batch = state.queue.sample(jax.random.key(1), BATCH)
+    batch = state.answers.queue.sample(jax.random.key(1), BATCH)
     learner, follower = state.loop[0], learning.learner.follower
     explicit, implicit, _ = _terms(
         learning.rewards,

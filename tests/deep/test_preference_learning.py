@@ -108,7 +108,7 @@ def test_the_reward_is_learned_from_all_pairs(method):
     state, rows = result(method)
     assert [row["asked"] for row in rows] == list(PAIRS)
     assert [row["pairs"] for row in rows] == np.cumsum(PAIRS).tolist()
-    assert state.queue.size == sum(PAIRS) and state.round == len(PAIRS)
+    assert state.answers.queue.size == sum(PAIRS) and state.round == len(PAIRS)
     # Passes over the queue in batches of 16: 16 at first, then 4.
     assert state.reward.updates == 16 * 2 + 4 * (3 + 3 + 4)
     bad, good = state.reward.model(jnp.ones((2, 1)), jnp.arange(2, dtype=jnp.int32))
@@ -161,7 +161,7 @@ def test_one_that_is_alike_has_its_programs_already():
 
 def test_the_true_reward_asks_nobody():
     state, rows = result("ground-truth")
-    assert state.queue.size == 0 and state.reward.updates == 0
+    assert state.answers.queue.size == 0 and state.reward.updates == 0
     assert "asked" not in rows[0]
     state, _ = learning_by("ground-truth").round(state)  # questions are not needed
     assert state.round == len(PAIRS) + 1
@@ -186,7 +186,7 @@ def test_answers_that_are_late_come_in_a_later_round():
     assert [row["asked"] for row in rows] == list(PAIRS)
     assert [row["pairs"] for row in rows] == [0, 32, 48, 48]
     assert np.isnan(rows[0]["preference_loss"])  # there was nothing to fit
-    assert state.queue.size == 48
+    assert state.answers.queue.size == 48
 
 
 def test_pairs_that_are_skipped_are_not_kept():
@@ -194,7 +194,7 @@ def test_pairs_that_are_skipped_are_not_kept():
     learning = learning_by("drlhf")
     state, metrics = learning.round(learning.init(KEY), questions)
     assert (metrics["asked"], metrics["pairs"]) == (32, 0)
-    assert state.queue.size == 0
+    assert state.answers.queue.size == 0
 
 
 def test_held_out_pairs_are_kept_apart(monkeypatch):
@@ -211,7 +211,8 @@ def test_held_out_pairs_are_kept_apart(monkeypatch):
     assert [row["pairs"] for row in rows] == [0, 32, 48, 48]
     # Of every ten the 4th, 7th and 10th; 12 of 40 places are for them. The newest are kept.
     aside = np.isin(np.arange(48) % 10, (3, 6, 9))
-    for queue, which, capacity in ((state.held_out, aside, 12), (state.queue, ~aside, 28)):
+    answers = state.answers
+    for queue, which, capacity in ((answers.held_out, aside, 12), (answers.queue, ~aside, 28)):
         assert (queue.capacity, queue.added) == (capacity, which.sum())
         kept = queue.at(np.arange(capacity)).pair.action[::-1]
         np.testing.assert_array_equal(kept, np.stack(told)[which][-capacity:])

@@ -173,7 +173,7 @@ def test_learning_on_cartpole_with_tails():
         state, metrics = run.round(state, questions)
     assert np.isfinite(metrics["implicit_ratio"]) and metrics["implicit_ratio"] > 0
     # What was kept is the state before the step: CartPole shows all of it.
-    kept = state.queue.pair
+    kept = state.answers.queue.pair
     shown = [kept.state.x, kept.state.x_dot, kept.state.theta, kept.state.theta_dot]
     live = np.asarray(kept.mask)
     assert live[:10].any(axis=-1).all()

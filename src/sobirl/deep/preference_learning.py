@@ -5,7 +5,6 @@ fragments of what it did, and improves the reward with all that the teacher has 
 """
 
 import dataclasses
-import math
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.actor_learner import ActorLearner
@@ -25,7 +24,8 @@ from sobirl.deep.novelty import POOL, Novelty
 from sobirl.deep.policy_score import PolicyScore
 from sobirl.deep.reward_learning import RewardLearner, RewardState
 from sobirl.experience import Fragment, sample_fragments, seen
-from sobirl.prefs import PairQueue, Questions, select_pairs
+from sobirl.prefs import Answers, Questions, select_pairs
+from sobirl.prefs.answers import check_share, power_of_two
 
 Metrics = dict[str, int | float]
 
@@ -38,8 +38,7 @@ class LearningState(eqx.Module):
     Attributes:
         loop: of the follower, its replay and the environments.
         reward: the learned reward.
-        queue: the labelled pairs that are learned from.
-        held_out: those that the reward is judged by; None without.
+        answers: the labelled pairs.
         leading: what a leader remembers; None without one.
         round: how many rounds were done.
         key: for all that is random in asking and fitting.
@@ -47,8 +46,7 @@ class LearningState(eqx.Module):
 
     loop: PyTree
     reward: RewardState
-    queue: PairQueue
-    held_out: PairQueue | None
+    answers: Answers
     leading: LeadingState | None
     round: Int[Array, ""]
     key: Key[Array, ""]
@@ -107,11 +105,8 @@ class PreferenceLearning:
     leading: Leading | None = None
 
     def __post_init__(self):
+        check_share(self.held_out)
         has_states = isinstance(self.loop, CompiledLoop) and self.learner.keep_states
-        if not 0 <= self.held_out < 1:
-            raise InvalidInputError(
-                f"held_out: must be at least 0 and below 1, got {self.held_out}"
-            )
         term = self._rolled_out
         if term is not None and not has_states:
             raise InvalidInputError(
@@ -130,15 +125,14 @@ class PreferenceLearning:
         loop = self.loop.begin(self.learner, loop_key)
         rewards = self.rewards or RewardLearner()
         like = jax.eval_shape(lambda: self._fragments(loop[0])(key, 1))
-        aside = math.ceil(self.held_out * self.capacity)
-        # Together room for the first `capacity` pairs, however they are divided.
-        capacities = self.capacity - int(self.held_out * self.capacity), aside
-        reward, queues, number = _begin(rewards, self.model, like, capacities, model_key)
+        pair = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), like)
+        answers = Answers.init(pair, self.capacity, self.held_out)
+        reward = _begin(rewards, self.model, model_key)
         leading = None
         if self.leading is not None:
             like = jax.eval_shape(lambda: self._made(loop, key))
             leading = _begin_leading(self.leading, reward, like, model_key)
-        return LearningState(loop, reward, *queues, leading, number, key)
+        return LearningState(loop, reward, answers, leading, jnp.zeros((), jnp.int32), key)
 
     def given(
         self, state: LearningState, pairs: Fragment, labels: Float[np.ndarray, "M"]
@@ -148,10 +142,7 @@ class PreferenceLearning:
         Raises:
             InvalidInputError: the pairs are not like those that are asked about.
         """
-        queue, held_out = self._sorted_in(state.queue, state.held_out, pairs, labels)
-        return eqx.tree_at(
-            lambda s: (s.queue, s.held_out), state, (queue, held_out), is_leaf=lambda x: x is None
-        )
+        return eqx.tree_at(lambda s: s.answers, state, state.answers.add(pairs, labels))
 
     def round(
         self, state: LearningState, questions: Questions | None = None
@@ -176,11 +167,11 @@ class PreferenceLearning:
             loop = (eqx.tree_at(lambda s: s.follower, loop[0], forgetful), *loop[1:])
         learner_state = loop[0]
         metrics = {"environment_steps": int(learner_state.steps), **_means(sums)}
-        reward, queue, held_out = state.reward, state.queue, state.held_out
-        leading = state.leading
+        reward, answers, leading = state.reward, state.answers, state.leading
         if self.rewards is not None:
-            queue, held_out, asked = self._ask(state, learner_state, questions, ask_key)
-            first = at == 0 or int(state.queue.added) == 0
+            answers, asked = self._ask(state, learner_state, questions, ask_key)
+            queue = answers.queue
+            first = at == 0 or int(state.answers.queue.added) == 0
             passes = self.first_epochs if first else self.epochs
             view = FollowerView(
                 self.learner.follower,
@@ -190,7 +181,7 @@ class PreferenceLearning:
                 environments=self.loop.environments if self._rolled_out else None,
             )
             leading, mean, told = self._lead(state, loop, queue, view, leader_key)
-            fit = queue, jnp.int32(passes), view, fit_key, held_out
+            fit = queue, jnp.int32(passes), view, fit_key, answers.held_out
             reward, fitted = _fit(self.rewards, reward, *fit)
             if self.leading is not None and mean is not None:
                 length = fitted["hypergradient_norm"]
@@ -201,9 +192,9 @@ class PreferenceLearning:
             if self.rewards.normalization is not None:
                 replay = self.learner.replay
                 reward = _normalize(self.rewards, reward, replay, learner_state.replay, steps_key)
-            metrics |= {"pairs": _added(queue, held_out), "asked": asked}
+            metrics |= {"pairs": answers.added, "asked": asked}
             metrics |= {name: float(value) for name, value in {**fitted, **told}.items()}
-        after = LearningState(loop, reward, queue, held_out, leading, state.round + 1, key)
+        after = LearningState(loop, reward, answers, leading, state.round + 1, key)
         return after, metrics
 
     def _lead(self, state, loop, queue, view, key):
@@ -228,7 +219,8 @@ class PreferenceLearning:
             leading = eqx.tree_at(lambda s: s.reference, leading, random)
         if int(view.steps) < leader.start:
             return leading, None, {"implicit_agreement": 0.0}
-        new, most = queue.added - state.queue.added, min(_power_of_two(self._usual), queue.capacity)
+        new = queue.added - state.answers.queue.added
+        most = min(power_of_two(self._usual), queue.capacity)
         fragments = self._made(loop, made_key)
         known = leading, state.reward, queue, new, most
         return _estimate(leader, *known, view, fragments, estimate_key)
@@ -265,13 +257,12 @@ class PreferenceLearning:
         return Novelty(jnp.resize(first, (POOL, *first.shape[1:])), self.neighbors)
 
     def _ask(self, state, learner_state, questions, key):
-        """The queues with what the teacher has said, and how many pairs were asked about."""
+        """All answers with what the teacher has said now, and how many pairs were asked about."""
         at = int(state.round)
         count = self.pairs[at] if at < len(self.pairs) else 0
-        queue, held_out = state.queue, state.held_out
         if count:
             # Few numbers, so that few programs serve all rounds.
-            drawn = _power_of_two(max(count, self._usual))
+            drawn = power_of_two(max(count, self._usual))
             candidates = 1 if self.selection == "uniform" else self.candidates
             found = _candidates(
                 self.rewards,
@@ -283,22 +274,8 @@ class PreferenceLearning:
                 key,
             )
             questions.ask(jax.tree.map(lambda leaf: _on_host(leaf)[:count], found))
-        answers = questions.answers()
-        if answers is not None:
-            queue, held_out = self._sorted_in(queue, held_out, *answers)
-        return queue, held_out, count
-
-    def _sorted_in(self, queue, held_out, pairs, labels):
-        """The queues with answered pairs."""
-        number = np.arange(_power_of_two(len(labels)))
-        kept = number < len(labels)
-        pairs, labels = jax.tree.map(lambda leaf: _filled(leaf, len(kept)), (pairs, labels))
-        number += _added(queue, held_out)
-        aside = is_held_out(number, self.held_out)
-        queue = _add(queue, pairs, labels, kept & ~aside)
-        if held_out is not None:
-            held_out = _add(held_out, pairs, labels, kept & aside)
-        return queue, held_out
+        said = questions.answers()
+        return state.answers if said is None else state.answers.add(*said), count
 
     @property
     def _rolled_out(self) -> ImplicitTerm | PolicyScore | None:
@@ -317,14 +294,6 @@ class PreferenceLearning:
             self.recent,
             self.whole_fragments,
         )
-
-
-def is_held_out(number: Int[np.ndarray, "M"], share: float) -> Bool[np.ndarray, "M"]:
-    """Whether nothing is learned from the answers of these numbers: every so-many-th.
-
-    Reckoned in NumPy, where nothing is fused or traced.
-    """
-    return np.floor((number + 1) * share) > np.floor(number * share)
 
 
 def _drawn(learner_state, replay, length, recent, whole, key, num) -> Fragment:
@@ -365,12 +334,8 @@ def _forget_values(follower, state, key):
 
 
 @eqx.filter_jit
-def _begin(rewards, model, like, capacities, key):
-    pair = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), like)
-    to_learn, to_judge = capacities
-    held_out = PairQueue.init(pair, to_judge) if to_judge else None
-    queues = PairQueue.init(pair, max(to_learn, 1)), held_out
-    return rewards.init(model(key=key)), queues, jnp.zeros((), jnp.int32)
+def _begin(rewards, model, key):
+    return rewards.init(model(key=key))
 
 
 @eqx.filter_jit
@@ -397,12 +362,6 @@ _fit = eqx.filter_jit(RewardLearner.fit)
 _begin_leading = eqx.filter_jit(Leading.init)
 _estimate = eqx.filter_jit(Leading.estimate)
 _step = eqx.filter_jit(Leading.step)
-_add = eqx.filter_jit(PairQueue.add)
-
-
-def _added(queue: PairQueue, held_out: PairQueue | None) -> int:
-    """The labelled pairs so far."""
-    return int(queue.added) + (0 if held_out is None else int(held_out.added))
 
 
 def _means(sums: dict[str, Array]) -> Metrics:
@@ -419,16 +378,6 @@ def _means(sums: dict[str, Array]) -> Metrics:
     }
 
 
-def _power_of_two(count: int) -> int:
-    """The next one."""
-    return 1 << (count - 1).bit_length()
-
-
 def _on_host(leaf: Array) -> Array | np.ndarray:
     """A NumPy array, but of keys, which are none."""
     return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.extended) else np.asarray(leaf)
-
-
-def _filled(leaf: Array | np.ndarray, length: int) -> Array | np.ndarray:
-    """As long as that, by repeating the last row."""
-    return leaf[np.minimum(np.arange(length), len(leaf) - 1)]

@@ -5,6 +5,7 @@ Everything here is arrays: environments and networks are in `sobirl.deep`. A pai
 probability that the first one is preferred.
 """
 
+from sobirl.prefs.answers import Answers
 from sobirl.prefs.bradley_terry import (
     fragment_return,
     preference_entropy,
@@ -39,6 +40,7 @@ from sobirl.prefs.teachers import Oracle, OracleTeacher, StoredTeacher, Teacher
 __all__ = [
     "SCHEDULES",
     "SELECTIONS",
+    "Answers",
     "Labelled",
     "LabelledPair",
     "Oracle",

@@ -9,9 +9,9 @@ import numpy as np
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.envs import Discrete, EnvSpec
-from sobirl.deep.preference_learning import LearningState, PreferenceLearning, is_held_out
 from sobirl.experience import Fragment
-from sobirl.prefs import LabelledPair, labelled_pairs, read_labels
+from sobirl.prefs import Answers, LabelledPair, labelled_pairs, read_labels
+from sobirl.prefs.answers import is_held_out
 from sobirl.prefs.label_file import filled
 
 if TYPE_CHECKING:
@@ -108,22 +108,18 @@ def _check_actions(action: np.ndarray, spec: EnvSpec) -> None:
         )
 
 
-def labels_in(
-    learning: PreferenceLearning, state: LearningState, environment: str, own: list[LabelledPair]
-) -> list[LabelledPair]:
+def labels_in(answers: Answers, environment: str, own: list[LabelledPair]) -> list[LabelledPair]:
     """The labelled pairs that a run has, the oldest first, those of its own file as they are there.
 
     Args:
-        learning: of the run.
-        state: that it has reached.
+        answers: of the run.
         environment: of the run.
         own: answered pairs of its file, if it has one.
     """
     found: dict[int, LabelledPair] = {}
-    total = sum(int(q.added) for q in (state.queue, state.held_out) if q is not None)
-    numbers = np.arange(total)
-    aside = is_held_out(numbers, learning.held_out)
-    for queue, of_queue in ((state.queue, numbers[~aside]), (state.held_out, numbers[aside])):
+    numbers = np.arange(answers.added)
+    aside = is_held_out(numbers, answers.share)
+    for queue, of_queue in ((answers.queue, numbers[~aside]), (answers.held_out, numbers[aside])):
         if queue is None:
             continue
         queue = jax.tree.map(jnp.array, queue)  # a checkpoint's arrays are NumPy's

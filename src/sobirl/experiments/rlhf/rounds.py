@@ -152,7 +152,7 @@ class Rounds:
 
     def labels(self, state: RoundState) -> list[LabelledPair]:
         """The labelled pairs of the seed that is under way."""
-        return labels_in(self.learning, state.learning, self.settings.env, self._labelled)
+        return labels_in(state.learning.answers, self.settings.env, self._labelled)
 
     def _key(self, number: int):
         return jax.random.key(self.seed + number)
