@@ -44,9 +44,9 @@ class Settings:
     alone; ground-truth gives the follower the true reward, which is the ceiling."""
     follower: Annotated[str, Choices(lambda: list(FOLLOWERS))] = "sac"
     """Who learns on the reward; docs/rlhf.md says what each of them is."""
-    preset: Literal["authors", "paper"] | None = None
+    preset: Literal["authors", "paper", "small-atari"] | None = None
     """authors: the implicit term as in the code of Yang et al. (2025); paper: with it, their sizes
-    and rates for --env ALE/BeamRider-v5. Without, a preset for the kind of environment fills what
+    and rates for --env ALE/BeamRider-v5; small-atari: Atari on two cores. Without, a preset for the kind of environment fills what
     is None below; what you set always counts."""
     steps: Count | None = None
     """Environment steps, for every seed; 300,000 unless a preset says otherwise."""
@@ -183,6 +183,8 @@ class Settings:
     """Environments side by side."""
     episodic_life: bool | None = None
     """Atari: a lost life ends an episode of learning. Evaluations play whole games."""
+    screen: Count | None = None
+    """Atari: height and width of the frames that are seen, in pixels (84)."""
     round_steps: Count | None = None
     """Environment steps between two rounds of questions."""
     random_steps: Whole | None = None
