@@ -143,7 +143,9 @@ def make(
             **shown,
         )
 
-    vector_env: Any = games_of(num_envs, img_height=screen, img_width=screen)  # whose types say little of its spaces
+    vector_env: Any = games_of(
+        num_envs, img_height=screen, img_width=screen
+    )  # whose types say little of its spaces
     spec = EnvSpec(
         name=name,
         observation_shape=vector_env.single_observation_space.shape[1:],
