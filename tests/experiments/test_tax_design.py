@@ -16,7 +16,8 @@ def test_the_answer(tmp_path):
     assert "the published code takes 520 s" in " ".join(printed.split())
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     metrics = summary["metrics"]
-    assert metrics["welfare"] == -summary["objective"] > metrics["welfare_at_first"]
+    assert metrics["welfare"] > metrics["welfare_at_first"]
+    assert metrics["welfare"] == pytest.approx(-summary["objective"], rel=1e-6)
     assert metrics["welfare_by_points"].keys() == {"11", "21"}
     assert metrics["welfare_simulated_error"] > 0
     with (tmp_path / "run" / "taxes.csv").open() as file:
@@ -34,7 +35,7 @@ def test_the_answer(tmp_path):
     [
         (("--points", 2), "--points should be greater than or equal to 3, got 2"),
         (("--temperature", 0), "--temperature should be greater than 0, got 0"),
-        (("--method", "sobirl"), "--method should be one of"),
+        (("--method", "sobirl"), 'Invalid value "sobirl" for --method'),
         (("--walkers", 0), "--walkers should be greater than or equal to 1, got 0"),
     ],
 )

@@ -6,10 +6,10 @@ earns, and y_i on each good:
 
     household  r(s,a) = U_1(s) - 0.1 h² + Π_i (c_i/(1 + y_i))^{α_i},  temperature τ, γ = 0.9
     state      r_u(s,a) = U_0(s) + 15 mean(c/(1 + y))/5 + 5 log(1 + Σ_i y_i c_i/(1 + y_i) + x h)
-    assets     s' = m + 5 ε,  m = clip(s + (1-x) h - Σ c, ±100),  ε normal, cut so that |s'| ≤ 100
+    assets     s' = m + 5 ε,  m = clip(s + (1-x) h - Σ c, ±100),  ε normal, cut: |s'| ≤ 100
 
-with U_k(s) = k log(1 + s/20) for s > 0 and s below. There are two types of households, equally many,
-that differ in α.
+with U_k(s) = k log(1 + s/20) for s > 0 and s below. There are two types of households,
+equally many, that differ in α.
 
 What comes next depends on h and on Σ c only. Households that have settled on hours and spending
 choose the goods by a softmax of their own, whatever s, so that
@@ -17,11 +17,11 @@ choose the goods by a softmax of their own, whatever s, so that
     g(z) = τ log Σ_{c: Σc = z} exp(Π_i (c_i/(1 + y_i))^{α_i}/τ)
 
 is all that the 125 baskets mean to the dynamic choice: 130 actions (h, z) with the reward
-U_1(s) - 0.1 h² + g(z) have the same values, and their policy is that of (h, z) exactly. The law of s'
-depends on (s - z, h) only, a table of `PostDecision`; nothing of size S·1250·S is ever made.
+U_1(s) - 0.1 h² + g(z) have the same values, and their policy is that of (h, z) exactly. The law
+of s' depends on (s - z, h) only, a table of `PostDecision`: nothing of S·1250·S is ever made.
 
-Assets are continuous: `TaxDesign` has them on a grid, s' rounded to the nearest point, and `simulate`
-plays the policy with the assets as they are.
+Assets are continuous: `TaxDesign` has them on a grid, s' rounded to the nearest point, and
+`simulate` plays the policy with the assets as they are.
 
 Source: Thoma et al. (2024), HPGD, section 5.2 and their public code.
 """
@@ -29,13 +29,14 @@ Source: Thoma et al. (2024), HPGD, section 5.2 and their public code.
 import dataclasses
 import functools
 import itertools
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp, ndtr, ndtri
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, ArrayLike, Float, Int, Key
 from scipy import special
 
 from sobirl.bilevel import BilevelProblem
@@ -62,7 +63,7 @@ PUBLISHED_SECONDS = 520.0
 # Which baskets cost what.
 _COSTS = np.isclose(BASKETS.sum(1), SPENDING[:, None])  # (13, 125)
 
-Taxes = dict[str, Float[Array, "..."]]
+Taxes = dict[str, Any]  # {"income": (), "goods": (3,)}, as logits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +151,7 @@ class Households(eqx.Module):
         return self.temperature * logsumexp(exponents, axis=-1), utility
 
 
-def tax(x: Float[Array, "..."]) -> Float[Array, "..."]:
+def tax(x: ArrayLike) -> Float[Array, "..."]:
     """2 σ(x)."""
     return MOST_TAX * jax.nn.sigmoid(x)
 

@@ -1,4 +1,4 @@
-"""`sobirl run tax-design`: options; the run's end and its figures are loaded when they are needed."""
+"""`sobirl run tax-design`: options; what needs JAX is loaded late."""
 
 import dataclasses
 import functools

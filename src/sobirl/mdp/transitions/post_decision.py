@@ -12,7 +12,7 @@ from sobirl.mdp.transitions.operator import TransitionOperator, check_rows, inve
 
 
 class PostDecision(TransitionOperator):
-    """P(s'|s,a) = K(s' | z(s,a)): an action chooses one of Z post-decision states, then chance acts.
+    """P(s'|s,a) = K(s' | z(s,a)): an action leads to one of Z post-decision states, then to s'.
 
     Where Z is far below S·A (what is left of assets after spending, stock after an order) a table
     of Z·S numbers stands for one of S·A·S.
