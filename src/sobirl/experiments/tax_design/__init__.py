@@ -50,7 +50,7 @@ class TaxDesignRun(DescentOptions):
         """Judge the last taxes, on grids and in the simulator."""
         from sobirl.experiments.tax_design.run import outcome
 
-        return outcome(self, super().outcome(result))
+        return outcome(self, super().outcome(result), result)
 
     @functools.cached_property
     def design(self) -> "TaxDesign":

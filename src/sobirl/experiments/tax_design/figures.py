@@ -28,14 +28,14 @@ def households(
     for shift, (moment, row) in zip((-0.2, 0.2), taxes.items(), strict=True):
         label = f"{moment}: welfare {welfare[moment]:.2f}"
         rates.bar(
-            np.arange(len(row)) + shift, row.values(), 0.4, color=_COLORS[moment], label=label
+            np.arange(len(row)) + shift, list(row.values()), 0.4, color=_COLORS[moment], label=label
         )
     rates.set_xticks(range(len(row)), row.keys(), rotation=30)
     rates.set_title("Taxes", fontsize=11)
     rates.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(-0.05, -0.12))
     hours = np.repeat(HOURS, len(SPENDING))
     spending = np.tile(SPENDING, len(HOURS))
-    seen = sum(visits.sum((0, 2)) for _, visits in plays.values())
+    seen = np.sum([visits.sum((0, 2)) for _, visits in plays.values()], axis=0)
     shown = assets[seen > 1e-3 * seen.max()]
     for kind, preferences in enumerate(TYPES):
         panels = [figure.add_subplot(grid[kind, column]) for column in (1, 2, 3)]

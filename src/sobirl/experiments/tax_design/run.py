@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich.table import Table
 
+from sobirl.bilevel import Result
 from sobirl.experiments.evaluation import evaluate
 from sobirl.experiments.tax_design import TaxDesignRun, figures
 from sobirl.problems.tax_design import (
@@ -29,7 +30,7 @@ class Mean(NamedTuple):
     error: float
 
 
-def outcome(options: TaxDesignRun, found: Outcome) -> Outcome:
+def outcome(options: TaxDesignRun, found: Outcome, result: Result) -> Outcome:
     """Add what the taxes mean to what every descent reports."""
     design = options.design
     problem, x0 = options.instance()
@@ -42,7 +43,7 @@ def outcome(options: TaxDesignRun, found: Outcome) -> Outcome:
     }
     welfare = simulated_welfare(options, x)
     taxes = {moment: _rates(at) for moment, at in (("before", x0), ("after", x))}
-    seconds = found.result.run_seconds / found.result.steps
+    seconds = result.run_seconds / result.steps
     metrics = {
         "welfare": after,
         "welfare_at_first": before,

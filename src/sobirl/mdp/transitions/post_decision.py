@@ -31,11 +31,11 @@ class PostDecision(TransitionOperator):
     chosen: Int[Array, "S A"]
     probabilities: Float[Array, "Z S"]
 
-    def __init__(self, chosen: Numbers, probabilities: Numbers):
+    def __init__(self, chosen: Int[Array | np.ndarray, "S A"], probabilities: Numbers):
         table = as_float_array(
             "probabilities", probabilities, "must not be negative", lambda p: p >= 0
         )
-        shape, dtype = jnp.shape(chosen), jnp.result_type(chosen)
+        shape, dtype = chosen.shape, chosen.dtype
         if not jnp.issubdtype(dtype, jnp.integer) or len(shape) != 2:
             raise InvalidInputError(
                 f"chosen: expected integers of shape (S, A), got {dtype}{list(shape)}"
