@@ -30,7 +30,8 @@ def paths(
         image = draw_cells(axes, free, flow.sum(-1), cmap="Blues", norm=norm)
         draw_moves(axes, free, flow, MOVES)
         axes.set_title(f"{moment}: leader's return {leader_return:.3f}", fontsize=11)
-        figure.colorbar(image, ax=axes, location="bottom", shrink=0.8, label="discounted visits")
+        bar = {"location": "bottom", "shrink": 0.8, "ticks": [0, 0.1, 0.5, 1, 2]}
+        figure.colorbar(image, ax=axes, label="discounted visits", **bar)
     most = max(float(np.abs(hints).max()), 1e-12)
     image = draw_cells(middle, free, hints, cmap="PuOr", vmin=-most, vmax=most)
     middle.set_title("What a cell pays" if form == "free" else "Potential", fontsize=11)
