@@ -43,7 +43,7 @@ COMMANDS = ("bash", "console")
 SHOWN = ("csv", "json", "text")
 
 # What the default run appends to `sobirl run PROBLEM`, where the problem has such an option.
-SMALL = {"num_steps": 3, "starts": 2}
+SMALL = {"num_steps": 3, "starts": 2, "points": 21, "walkers": 50}
 SMALL_PANEL = {"buses": 60, "periods": 60}
 ONE_SEED = re.compile(r"^seeds = \d+", flags=re.MULTILINE)
 # Commands that read runs: those of their block are carried out.
