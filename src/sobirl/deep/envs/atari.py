@@ -86,8 +86,8 @@ def make(
 ) -> AtariEnvironments:
     """Atari games by name, for example `ALE/BeamRider-v5`.
 
-    Observations are single gray frames, of 84 × 84 pixels by default, uint8: an action is repeated for 4
-    frames, of the last two each pixel's brighter value is shown. A game begins with up to 30
+    Observations are single gray frames, of 84 × 84 pixels by default, uint8: an action is repeated
+    for 4 frames, of the last two each pixel's brighter value is shown. A game begins with up to 30
     no-ops. Rewards are the game's own points, never clipped.
 
     Args:
