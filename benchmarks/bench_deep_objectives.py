@@ -16,6 +16,7 @@ import dataclasses
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -35,7 +36,7 @@ from sobirl.experiments.rlhf.settings import Settings
 LENGTH, FRAGMENTS, ROUND = 10, 256, 2048
 ROUNDS = 30  # of SoBiRL, whose frozen steps the others take as further rounds
 FROZEN_ROUNDS = ROUNDS - 2  # the first two have random actions
-COMMON = {
+COMMON: dict[str, Any] = {
     "pairs": 200,
     "fragment_length": LENGTH,
     "num_envs": 32,
@@ -75,14 +76,21 @@ METHODS = {
     "SoBiRL (loss)": {"method": "sobirl", "objective": "loss"},
     "SoBiRL (win-rate)": {"method": "sobirl", "objective": "win-rate"},
 }
-# Not in the comparison of all tasks: what is behind a difference.
-VARIANTS = METHODS | {
-    "SoBiRL (win-rate), weight 10": METHODS["SoBiRL (win-rate)"]
-    | {"implicit_weight": 10.0, "implicit_ratio": 10.0},
-    "SoBiRL (loss), weight 10": METHODS["SoBiRL (loss)"]
-    | {"implicit_weight": 10.0, "implicit_ratio": 10.0},
-    "SoBiRL (win-rate), horizon 10": METHODS["SoBiRL (win-rate)"] | {"horizon": 10},
+# What is behind a difference: the frozen steps of these, and all beyond 256 fragments, are free.
+LOSS, WIN_RATE = METHODS["SoBiRL (loss)"], METHODS["SoBiRL (win-rate)"]
+ALONE = "DRLHF, as many rounds as SoBiRL"
+CHANGES = {
+    "2048 fragments": {"implicit_fragments": 2048},
+    "2048 fragments, horizon 10": {"implicit_fragments": 2048, "horizon": 10},
+    "weight 10": {"implicit_fragments": 2048, "implicit_weight": 10.0, "implicit_ratio": 10.0},
+    "2000 pairs": {"implicit_fragments": 2048, "pairs": 2000},
 }
+VARIANTS = METHODS | {
+    ALONE: METHODS["DRLHF"],
+    "DRLHF, 2000 pairs": {"method": "drlhf", "pairs": 2000},
+}
+VARIANTS |= {f"SoBiRL (loss), {name}": LOSS | more for name, more in CHANGES.items()}
+VARIANTS |= {f"SoBiRL (win-rate), {name}": WIN_RATE | more for name, more in CHANGES.items()}
 STREAMS, EACH = 256, 4  # of the fragments that φ is measured on
 
 
@@ -154,17 +162,20 @@ def settings_of(task: str, method: str) -> Settings:
     env, more = TASKS[task]
     chosen = COMMON | more | VARIANTS[method]
     is_led = chosen["method"] == "sobirl"
-    rounds = ROUNDS if is_led else ROUNDS + FROZEN_ROUNDS * frozen_steps(0) // ROUND
+    rounds = ROUNDS
+    if not is_led and method in METHODS:
+        rounds += FROZEN_ROUNDS * frozen_steps(Settings(**COMMON)) // ROUND
     if is_led and task in RESTRICTIONS:
         chosen["judges"] = 3
     steps = rounds * ROUND
     return Settings(env=env, steps=steps, clips=0, **chosen)
 
 
-def frozen_steps(horizon: int) -> int:
+def frozen_steps(settings: Settings) -> int:
     """Those of a round of SoBiRL: of the fragments, and of two rollouts for each."""
-    fragments = 64 * -(-FRAGMENTS // 64)
-    return fragments * (LENGTH + 2 * horizon)
+    assert settings.implicit_fragments is not None and settings.horizon != "full"
+    fragments = 64 * -(-settings.implicit_fragments // 64)
+    return fragments * (LENGTH + 2 * settings.horizon)
 
 
 def loop_of(env: str) -> CompiledLoop:
@@ -187,7 +198,7 @@ def run(task: str, method: str, seed: int) -> dict:
             state, row = rounds.round(state)
             history.append(row)
             if learning.leading and row["environment_steps"] >= learning.leading.start:
-                frozen += frozen_steps(settings.horizon)
+                frozen += frozen_steps(settings)
         fit = measured(rounds, state, seed)
     led = [row for row in history if row.get("implicit_agreement")]
     told = ("implicit_ratio", "implicit_agreement", "implicit_cosine")
