@@ -66,7 +66,12 @@ def changes(groups: dict[str, dict]) -> Figure:
 
 _QUANTITIES = (
     ("cross_entropy", "cross-entropy φ on fresh pairs", "change", ("better", "worse")),
-    ("controlled_return", "true return at equal entropy", "% of the true reward's gain", ("worse", "better")),
+    (
+        "controlled_return",
+        "true return at equal entropy",
+        "% of the true reward's gain",
+        ("worse", "better"),
+    ),
 )
 _METHODS = {"SoBiRL (loss)": "loss", "SoBiRL (win-rate)": "win-rate"}
 

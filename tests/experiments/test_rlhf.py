@@ -322,7 +322,9 @@ def test_judges_are_not_restricted():
     loop = CompiledLoop(*(make("CartPole-v1", count) for count in (64, 1)))
     options = {"objective": "win-rate", "judges": 1, "reward_linear": True, "reward_inputs": (1, 3)}
     learning = learning_of(Settings(**options), loop)
-    reward, judge = (make(key=jax.random.key(0)) for make in (learning.model, learning.leading.judges))
+    reward, judge = (
+        make(key=jax.random.key(0)) for make in (learning.model, learning.leading.judges)
+    )
     (*_, member), (other,) = reward.ensemble.members, judge.ensemble.members
     assert not member.layers and member.inputs == (1, 3) and member.head.weight.shape == (2, 2)
     assert len(other.layers) == 2 and other.inputs is None
@@ -333,7 +335,8 @@ def test_judges_are_not_restricted():
 
 
 def test_a_restricted_reward_comes_back(tmp_path):
-    assert small(tmp_path / "run", *"--method drlhf --reward-linear --reward-inputs 2".split())[0] == 0
+    more = ["--method", "drlhf", "--reward-linear", "--reward-inputs", "2"]
+    assert small(tmp_path / "run", *more)[0] == 0
     run = sb.load_run(tmp_path / "run")
     x = np.zeros((3, 4), np.float32)
     x[:, 2], x[:, 0] = [0, 1, 2], [5, -5, 3]

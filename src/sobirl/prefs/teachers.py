@@ -90,14 +90,13 @@ class Oracle(eqx.Module):
             seen: R_γ of both fragments, see `returns`.
             total: R of both.
         """
-        probability = self._chance(seen)
-        return jnp.where(self._ties(total), 0.5, probability)
+        return jnp.where(self._ties(total), 0.5, self._chance(seen))
 
     def returns(
-        self, reward: Float[Array, "*B L"], mask: Bool[Array, "*B L"]
+        self, reward: Float[Array | np.ndarray, "*B L"], mask: Bool[Array | np.ndarray, "*B L"]
     ) -> tuple[Float[Array, "*B"], Float[Array, "*B"]]:
         """R_γ and R of fragments."""
-        reward = jnp.sign(reward) if self.clip_rewards else reward
+        reward = jnp.sign(jnp.asarray(reward)) if self.clip_rewards else reward
         return fragment_return(reward, mask, self.discount), fragment_return(reward, mask)
 
     def _judge(self, reward, mask, key):
