@@ -210,7 +210,7 @@ LABELLED = {
 @pytest.mark.parametrize("moving", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] if name == "kl" else []) for name in LABELLED],
+    [pytest.param(name, marks=[] if name == "loss" else [pytest.mark.slow]) for name in LABELLED],
 )
 def test_labels_that_are_right_need_no_answers(name, moving):
     leader, objective = LABELLED[name]

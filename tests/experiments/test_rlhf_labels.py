@@ -81,6 +81,7 @@ def test_a_reward_is_learned_without_a_teacher(offline):
     assert values == sorted(values)
 
 
+@pytest.mark.slow  # a run; labels without a teacher are above
 def test_the_implicit_term_needs_no_teacher(file, tmp_path):
     """It is estimated from fresh fragments, which the members of the ensemble label."""
     words = OFFLINE.replace("--method drlhf", "--method sobirl").split()

@@ -206,7 +206,7 @@ def process_of(diary, tmp_path, *engine):
     [
         (signal.SIGKILL, "local"),
         pytest.param(signal.SIGINT, "local", marks=pytest.mark.slow),
-        (signal.SIGTERM, "local"),
+        pytest.param(signal.SIGTERM, "local", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, "ray", marks=pytest.mark.slow),
     ],
 )
