@@ -352,7 +352,7 @@ def test_shares_out_of_range():
 
 
 def test_a_linear_reward_cannot_be_right_everywhere():
-    """The truth is s², which no line is; what sees s alone learns nothing of an s it is blind to."""
+    """The truth is s², which no line is; who is blind to s learns nothing of it."""
     state = jax.random.normal(jax.random.key(0), (256, 2, 1, 2), jnp.float32)
     action = jnp.zeros((256, 2, 1), jnp.int32)
     zeros = jnp.zeros((256, 2, 1))
