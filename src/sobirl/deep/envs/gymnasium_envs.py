@@ -58,7 +58,9 @@ class GymnasiumEnvironments(HostEnvironments):
         try:
             shape, dtype = _observation(name, self._observations)
             actions = _actions(name, vector_env.single_action_space)
-            spec = EnvSpec(name, shape, dtype, actions, "gymnasium", frame_stack, max_episode_steps)
+            numbered = isinstance(self._observations, spaces.Discrete)
+            limits = frame_stack, max_episode_steps, numbered
+            spec = EnvSpec(name, shape, dtype, actions, "gymnasium", *limits)
         except InvalidInputError:
             vector_env.close()
             raise
