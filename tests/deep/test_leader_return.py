@@ -126,7 +126,7 @@ def test_a_budget_shortens_and_is_differentiated():
     def spent(x):
         offer = leader.shortened(eqx.tree_at(lambda o: o.x, known.offer, x), batch)
         where = batch.observation.reshape(-1, S), batch.action.reshape(-1)
-        return jnp.mean(jnp.abs(offer.pays(*where)))
+        return jnp.mean(jnp.abs(offer(*where)))
 
     value, slope = jax.jit(jax.value_and_grad(spent))(known.offer.x)
     assert float(value) == pytest.approx(0.25, rel=1e-5)

@@ -36,12 +36,12 @@ class Follower(Protocol):
 
     Actions are indices (B,), or d numbers (B,d) from -1 to 1; log-probabilities of the latter are
     densities.
-
-    Attributes:
-        discount: γ.
     """
 
-    discount: float | Float[Array, ""]
+    @property
+    def discount(self) -> float | Float[Array, ""]:
+        """γ."""
+        ...
 
     @property
     def keeps_entropy(self) -> bool:

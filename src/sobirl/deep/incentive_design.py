@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.actor_learner import ActorLearner
-from sobirl.deep.follower import FollowerView
+from sobirl.deep.follower import Follower, FollowerView
 from sobirl.deep.leaders.leader_return import LeaderReturn, ReturnState
 from sobirl.deep.led_follower import LedFollower
 from sobirl.deep.offer import Offer
@@ -106,6 +106,13 @@ class IncentiveDesign:
         if self.loop.evaluation.num_envs < 2:
             raise InvalidInputError("loop: an estimate needs at least two trajectories")
 
+    @property
+    def follower(self) -> Follower:
+        """Who responds, without the leader's critics."""
+        led = self.learner.follower
+        assert isinstance(led, LedFollower)  # as was checked
+        return led.follower
+
     def init(self, key: Key[Array, ""]) -> DesignState:
         """Before the first round; the random steps of the beginning are part of that."""
         key, loop_key = jax.random.split(key)
@@ -138,10 +145,10 @@ class IncentiveDesign:
             loop = (_with_temperature(self.learner.follower, loop[0], temperature), *loop[1:])
         offer = self.offer(state)
         loop, sums = self.loop.advance(self.learner, offer, loop, self.calls)
-        led, learned = self.learner.follower, loop[0].follower
-        made = self.loop.trajectories(led.follower, learned.follower, made_key, self.steps)
+        learned = loop[0].follower
+        made = self.loop.trajectories(self.follower, learned.follower, made_key, self.steps)
         view = FollowerView(
-            led.follower, learned.follower, steps=loop[0].steps, records=loop[0].vector_steps
+            self.follower, learned.follower, steps=loop[0].steps, records=loop[0].vector_steps
         )
         known = ReturnState(offer, learned.critic.model)
         gradient, told = _estimate(self.leader, known, view, made, estimate_key)

@@ -12,7 +12,6 @@ from jaxtyping import Array, Float, Key, Num, PyTree
 
 from sobirl.deep.follower import ActionFunction
 from sobirl.deep.leader_critic import CriticState, LeaderCritic
-from sobirl.deep.offer import Offer
 from sobirl.experience.replay import Transitions
 
 
@@ -50,11 +49,11 @@ class LedFollower(eqx.Module):
         return LedState(self.follower.init(follower_key), self.critic.init(critic_key))
 
     def update(
-        self, state: LedState, batch: Transitions, reward: Offer, key: Key[Array, ""]
+        self, state: LedState, batch: Transitions, reward: Any, key: Key[Array, ""]
     ) -> tuple[LedState, dict[str, Float[Array, ""]]]:
-        """One update of the follower, and one of the leader's critics."""
+        """One update of the follower on an `Offer`, and one of the leader's critics."""
         follower_key, critic_key = jax.random.split(key)
-        paid = batch.reward + reward.pays(batch.observation, batch.action)
+        paid = batch.reward + reward(batch.observation, batch.action)
         offered = eqx.tree_at(lambda b: b.reward, batch, paid)
         follower, metrics = self.follower.update(state.follower, offered, None, follower_key)
         worth = reward.worth(batch)

@@ -32,7 +32,7 @@ class Offer(eqx.Module):
     leader: Callable | None = eqx.field(default=None, static=True)
     price: float = 0.0
 
-    def pays(
+    def __call__(
         self, observation: Num[Array, "B *obs"], action: Num[Array, "B *d"]
     ) -> Float[Array, "B"]:
         """c i_x(s,a)."""
@@ -44,7 +44,7 @@ class Offer(eqx.Module):
             found = steps.reward if steps.leader_reward is None else steps.leader_reward
         else:
             found = self.leader(steps.observation, steps.action, steps.next_observation, self.x)
-        return found - self.price * jnp.abs(self.pays(steps.observation, steps.action))
+        return found - self.price * jnp.abs(self(steps.observation, steps.action))
 
 
 def of_single(

@@ -1,5 +1,7 @@
 """The leader's discounted return under the policy that answers to its incentives."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -127,14 +129,14 @@ class LeaderReturn(eqx.Module):
             if self.estimator == "trace":
 
                 def covaries(action):
-                    return (values(action) - value) * offer.pays(flat.observation, action)
+                    return (values(action) - value) * offer(flat.observation, action)
 
-                expected = mean(lambda action: offer.pays(flat.observation, action), keys[1])
+                expected = mean(lambda action: offer(flat.observation, action), keys[1])
                 own = mean(covaries, keys[2])
                 found = before * expected.reshape(shape) + weight * own.reshape(shape)
                 implicit = jnp.sum(jnp.where(mask, found, 0), axis=1)
             elif self.estimator != "explicit":
-                paid = offer.pays(flat.observation, flat.action).reshape(shape)
+                paid = offer(flat.observation, flat.action).reshape(shape)
                 found = (before + weight * advantage) * paid
                 implicit = jnp.sum(jnp.where(mask, found, 0), axis=1)
             implicit /= follower.temperature_of(view.state)
@@ -150,7 +152,7 @@ class LeaderReturn(eqx.Module):
             jax.tree.map(lambda leaf, n=n: jnp.sum(leaf[n], axis=0), found) for n in range(2)
         )
         lengths = optax.tree.norm(first) * optax.tree.norm(second)
-        paid = jnp.abs(state.offer.pays(flat.observation, flat.action))
+        paid = jnp.abs(state.offer(flat.observation, flat.action))
         return (
             explicit,
             implicit,
@@ -175,10 +177,10 @@ class LeaderReturn(eqx.Module):
 def flat_steps(trajectories: Trajectories) -> Transitions:
     """All N T steps one after another; those that do not count have weight 0."""
 
-    def merged(leaf):
+    def merged(leaf) -> Any:
         return None if leaf is None else jnp.reshape(leaf, (-1, *leaf.shape[2:]))
 
-    mask = merged(trajectories.mask)
+    mask = jnp.asarray(trajectories.mask).reshape(-1)
     return Transitions(
         observation=merged(trajectories.observation),
         action=merged(trajectories.action),

@@ -29,7 +29,7 @@ def clips(
     Raises:
         InvalidInputError: the environment cannot be drawn here.
     """
-    follower = rounds.design.learner.follower.follower
+    follower = rounds.design.follower
     found = {}
     with _stage(settings, rounds.design.loop) as stage:
         for word, state in learned.items():

@@ -81,7 +81,7 @@ class Rounds:
 
     def pays(self, state: RoundState) -> Callable[[Any, Any], Float[Array, "B"]]:
         """The incentives as a function of observations and actions, as the networks see them."""
-        return self.design.offer(state.design).pays
+        return self.design.offer(state.design)
 
     @property
     def last_key(self):

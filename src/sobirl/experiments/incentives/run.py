@@ -103,10 +103,8 @@ def _figures(
     if not options.figures:
         return drawn
     spec, pays = rounds.design.loop.spec, rounds.pays(end.state)
-    led, learned = rounds.design.learner.follower, rounds.learned(end.state.design)
-    made = rounds.design.loop.trajectories(
-        led.follower, learned, rounds.last_key, rounds.design.steps
-    )
+    follower, learned = rounds.design.follower, rounds.learned(end.state.design)
+    made = rounds.design.loop.trajectories(follower, learned, rounds.last_key, rounds.design.steps)
     live = np.asarray(made.mask)
     seen, own = (np.asarray(leaf)[live][:_DOTS] for leaf in (made.observation, made.reward))
     if spec.numbered and isinstance(spec.actions, Discrete):
@@ -121,7 +119,7 @@ def _figures(
     if len(spec.stacked_shape) == 1 and spec.stacked_shape[0] >= FEWEST:
 
         def mode(observation):
-            return led.follower.mode(learned, observation)
+            return follower.mode(learned, observation)
 
         found = map_of(spec, pays, mode, seen, own, options.features)
         drawn["incentives"] = lambda: figures.over_features(title, found)
@@ -139,11 +137,8 @@ def _outcome(
     first = min(max(rounds.design.warm_up, 1), len(history["spent"]))
     names = "leader_return", "follower_return", "spent", "spent_in_episode", "episode_length"
     metrics: dict[str, Any] = {name: _at_the_end(history[name]) for name in names}
-    before = {
-        f"{name}_before": float(np.mean(history[name][:first][-_window(first) :]))
-        for name in ("leader_return", "follower_return")
-    }
-    metrics |= before
+    for name in names[:2]:
+        metrics[f"{name}_before"] = _at_the_end(history[name][:first])
     metrics["agreement"] = _at_the_end(history["agreement"])
     metrics["steps_per_second"] = float(history["environment_steps"][-1] / end.seconds)
     loop = rounds.design.loop
