@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec as EntryPoint
 from gymnasium.vector import AutoresetMode, VectorEnv
 from jaxtyping import Shaped
 
@@ -107,8 +108,9 @@ def make(
     """Environments of Gymnasium by name, for example `HalfCheetah-v5`.
 
     Args:
-        name: a name that Gymnasium has, or `module:name` for one that a module registers, which is
-            looked for in the current folder first, as Python does for a script.
+        name: a name that Gymnasium has, or `module:name` for one that a module registers or for a
+            class or function of its own that makes one. The module is looked for in the current
+            folder first, as Python does for a script.
         num_envs: the number of environments.
         vectorization_mode: "sync" steps them one after another, "async" in a process each (scripts
             then need the guard `if __name__ == "__main__":`), "vector_entry_point" through the
@@ -155,7 +157,7 @@ def make(
 def _made(name: str, num_envs: int, **options: Any) -> VectorEnv:
     module, _, identifier = name.rpartition(":")
     try:
-        return gymnasium.make_vec(name, num_envs, **options)
+        return gymnasium.make_vec(_class_of(name) or name, num_envs, **options)
     except gymnasium.error.UnregisteredEnv as error:
         hint = f"; {module} was imported and registers none" if module else _HINT
         raise unknown_name(identifier, "Gymnasium", gymnasium.registry, hint) from error
@@ -166,6 +168,15 @@ def _made(name: str, num_envs: int, **options: Any) -> VectorEnv:
         ) from error
     except (gymnasium.error.Error, TypeError, ValueError) as error:
         raise InvalidInputError(f"options: {name} cannot be made with these: {error}") from error
+
+
+def _class_of(name: str) -> EntryPoint | None:
+    """The environment that `module:MyEnv` means, where that is a class or function and no id."""
+    module, colon, identifier = name.rpartition(":")
+    if not colon or identifier in gymnasium.registry:
+        return None
+    entry = getattr(sys.modules.get(module), identifier, None)
+    return EntryPoint(id=identifier, entry_point=entry) if callable(entry) else None
 
 
 def _vector_options(vectorization_mode):

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from sobirl.bilevel.driver import Drive, drive
 from sobirl.bilevel.recorder import Recorder
-from sobirl.deep.envs import Discrete
+from sobirl.deep.envs import Continuous, Discrete
 from sobirl.experiments.incentives import figures
 from sobirl.experiments.incentives.clips import clips
 from sobirl.experiments.incentives.functions import function_of
@@ -32,6 +32,7 @@ _SHOWN = {
     "agreement": ("agreement", ".2f"),
 }
 _DOTS = 2000  # steps that a figure shows
+_ACTIONS = {"the least action": -1.0, "the middle one": 0.0, "the greatest": 1.0}
 
 
 def run(options: IncentivesRun, recorder: Recorder | None = None) -> Outcome:
@@ -109,19 +110,21 @@ def _figures(
     seen, own = (np.asarray(leaf)[live][:_DOTS] for leaf in (made.observation, made.reward))
     if spec.numbered and isinstance(spec.actions, Discrete):
         count = spec.stacked_shape[0]
-        each = np.eye(count, dtype=np.float32)
+        each = jnp.eye(count, dtype=jnp.float32)
         incentives = np.stack(
-            [pays(each, np.full(count, a, np.int32)) for a in range(spec.actions.num)], axis=1
+            [pays(each, jnp.full(count, a, jnp.int32)) for a in range(spec.actions.num)], axis=1
         )
         shares = seen.mean(axis=0)
-        drawn["incentives"] = lambda: figures.table(title, np.asarray(incentives), shares)
+        drawn["incentives"] = lambda: figures.table(title, incentives, shares)
         return drawn
     if len(spec.stacked_shape) == 1 and spec.stacked_shape[0] >= FEWEST:
 
         def mode(observation):
             return follower.mode(learned, observation)
 
-        found = map_of(spec, pays, mode, seen, own, options.features)
+        single = isinstance(spec.actions, Continuous) and spec.actions.size["action_size"] == 1
+        actions = _ACTIONS if single else None
+        found = map_of(spec, pays, mode, seen, own, options.features, actions)
         drawn["incentives"] = lambda: figures.over_features(title, found)
     return drawn
 

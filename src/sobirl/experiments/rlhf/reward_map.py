@@ -78,6 +78,7 @@ def map_of(
     seen: Float[np.ndarray, "M d"],
     true_reward: Float[np.ndarray, "M"],
     features: tuple[int, int] | None = None,
+    actions: dict[str, float] | None = None,
 ) -> RewardMap:
     """The map of any reward.
 
@@ -89,6 +90,7 @@ def map_of(
         true_reward: the environment's own reward there.
         features: the two numbers of an observation that are drawn; by default those that say most
             of environments that are known, or else the first two.
+        actions: title -> a continuous action of one number that has a panel.
     """
     plane = _plane(spec, features)
     visited = plane.place(seen)
@@ -99,9 +101,11 @@ def map_of(
     rest = np.median(seen, axis=0)
     observation = plane.observation(points[0].ravel(), points[1].ravel(), rest)
     observation = jnp.asarray(observation, jnp.float32)
-    actions, count = spec.actions, len(observation)
-    if isinstance(actions, Discrete) and actions.num <= _MOST_ACTIONS:
-        chosen = {f"action {a}": jnp.full(count, a, jnp.int32) for a in range(actions.num)}
+    count = len(observation)
+    if isinstance(spec.actions, Discrete) and spec.actions.num <= _MOST_ACTIONS:
+        chosen = {f"action {a}": jnp.full(count, a, jnp.int32) for a in range(spec.actions.num)}
+    elif actions is not None:
+        chosen = {title: jnp.full((count, 1), a, jnp.float32) for title, a in actions.items()}
     else:
         chosen = {"the policy's likeliest action": mode(observation)}
     rewards = {
