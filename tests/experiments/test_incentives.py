@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -106,25 +107,28 @@ def test_a_strangers_environment(roads, monkeypatch):
     metrics = json.loads((run / "summary.json").read_text())["metrics"]
     assert metrics["leader_return"] == returns[-1] and metrics["episode_length"] == 1
 
-    # Stopped in the middle, it goes on to the same end.
+
+def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(roads, monkeypatch):
+    task = "--env", "CartPole-v1", "--leader", "roads.py:quiet", "--form", "linear", "--out"
+    assert small(*task, "run")[0] == 0
     one_round = Rounds.round
 
     def stopped(self, state):
         after, row = one_round(self, state)
-        if after.step == 4:
+        if after.step == 4:  # the leader has moved
             os.kill(os.getpid(), signal.SIGINT)
         return after, row
 
     with monkeypatch.context() as patch:
         patch.setattr(Rounds, "round", stopped)
-        code, _, error = small("--env", "roads:Roads", "--leader-from-info", "--out", "again")
+        code, _, error = small(*task, "again")
         assert code == 130 and "sobirl resume again" in error
     assert len(rows_of(roads / "again")) == 4
-    assert sobirl("resume", "again", "--quiet")[0] == 0
-    (first, text, x), (second, other, y) = outcome(run), outcome(roads / "again")
-    if first["resumes_exactly"]:
-        assert (first, text) == (second, other)
-        assert all(np.array_equal(x[name], y[name]) for name in x)
+    assert sobirl("resume", "again")[0] == 0
+    (first, text, x), (second, other, y) = outcome(roads / "run"), outcome(roads / "again")
+    assert first["resumes_exactly"]
+    assert (first, text) == (second, other)
+    assert jax.tree.all(jax.tree.map(np.array_equal, x, y))
 
 
 @pytest.mark.parametrize(
