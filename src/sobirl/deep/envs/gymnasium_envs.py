@@ -5,13 +5,15 @@ import logging
 import multiprocessing
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec as EntryPoint
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import TimeLimit
 from jaxtyping import Shaped
 
 from sobirl.core.checks import check_number
@@ -152,6 +154,43 @@ def make(
         max_episode_steps=made.kwargs.get("max_episode_steps", made.max_episode_steps),
         can_restore=not options.get("wrappers") and restore.restorable(vector_env),
     )
+
+
+def make_own(
+    maker: Callable[[], gymnasium.Env], num_envs: int, max_episode_steps: int | None = None
+) -> GymnasiumEnvironments:
+    """Environments of a class or function of one's own, stepped one after another.
+
+    Args:
+        maker: makes one environment.
+        num_envs: the number of environments.
+        max_episode_steps: the time limit, if it has none itself.
+
+    Raises:
+        InvalidInputError: it makes no environment of Gymnasium's, or one whose observations or
+            actions are of a kind that cannot be learned from.
+        EnvironmentFailedError: making it raised an exception.
+    """
+    name = getattr(maker, "__name__", type(maker).__name__)
+
+    def one():
+        env: Any = maker()
+        if not isinstance(env, gymnasium.Env):
+            raise InvalidInputError(
+                f"env: must make an environment of Gymnasium's, and {name} makes a "
+                f"{type(env).__name__}"
+            )
+        return env if max_episode_steps is None else TimeLimit(env, max_episode_steps)
+
+    check_number("num_envs", num_envs, "must be at least 1", lambda n: n >= 1)
+    if not callable(maker):
+        raise InvalidInputError(
+            "env: must be a name, a class or function that makes an environment of Gymnasium's, "
+            f"or an environment in JAX, got a {name}"
+        )
+    with failing_as(name, "__init__"):
+        vector_env = SyncVectorEnv([one] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
+    return GymnasiumEnvironments(vector_env, name, max_episode_steps=max_episode_steps)
 
 
 def _made(name: str, num_envs: int, **options: Any) -> VectorEnv:

@@ -28,7 +28,7 @@ from sobirl.deep.reward_model import RewardModel
 from sobirl.experience.replay import Replay
 from sobirl.experiments.incentives.settings import Settings
 
-_RATE, _RATE_OF_NETWORKS = 0.05, 0.003
+_RATE, _RATE_OF_NETWORKS = 0.1, 0.003
 _LAST_RATE = 0.1  # what the leader's steps fall to
 _PAY_AT_FIRST = 3.0  # σ(-3): incentives of one sign begin at a twentieth of their bound
 

@@ -11,7 +11,14 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.compiled_loop import CompiledLoop
-from sobirl.deep.envs import CompiledEnvironments, default_backend, make
+from sobirl.deep.envs import (
+    CompiledEnvironment,
+    CompiledEnvironments,
+    EnvSpec,
+    default_backend,
+    make,
+)
+from sobirl.deep.envs.gymnasium_envs import make_own
 from sobirl.deep.host_loop import HostLoop
 from sobirl.deep.incentive_design import DesignState
 from sobirl.experiments.incentives.design import design_of
@@ -90,20 +97,27 @@ class Rounds:
 
 
 @contextlib.contextmanager
-def loop_of(settings: Settings, from_info: bool) -> Iterator[CompiledLoop | HostLoop]:
+def loop_of(
+    settings: Settings, from_info: bool, env: Any = None
+) -> Iterator[CompiledLoop | HostLoop]:
     """The environments, closed at the end.
+
+    Args:
+        settings: of the environments.
+        from_info: whether they give the leader's reward.
+        env: in the place of a name, an environment in JAX, or what makes one of Gymnasium's.
 
     Raises:
         InvalidInputError: there are none of that name, or environments in JAX, which have no info,
             should give the leader's reward.
     """
     backend = settings.backend or default_backend(settings.env)
-    count = settings.num_envs or (16 if backend == "gymnax" else 4)
-    limit = settings.max_episode_steps
-    options = {} if limit is None else {"max_episode_steps": limit}
+    if env is not None:
+        backend = "jax" if _is_compiled(env) else "gymnasium"
+    count = settings.num_envs or (4 if backend in ("gymnasium", "atari") else 16)
     with contextlib.ExitStack() as held:
         environments, evaluation = (
-            make(settings.env, number, backend, **options) for number in (count, settings.episodes)
+            _made(settings, backend, env, number) for number in (count, settings.episodes)
         )
         if isinstance(environments, CompiledEnvironments):
             if from_info:
@@ -117,3 +131,19 @@ def loop_of(settings: Settings, from_info: bool) -> Iterator[CompiledLoop | Host
             held.enter_context(some)
             some.leader_from_info = from_info
         yield HostLoop(environments, evaluation)
+
+
+def _made(settings: Settings, backend: str, env: Any, count: int) -> Any:
+    """So many environments, compiled or on the host."""
+    limit = settings.max_episode_steps
+    if env is None:
+        options = {} if limit is None else {"max_episode_steps": limit}
+        return make(settings.env, count, backend, **options)
+    if _is_compiled(env):
+        return CompiledEnvironments(env, count)
+    return make_own(env, count, limit)
+
+
+def _is_compiled(env: Any) -> bool:
+    """Whether it is in JAX; those of Gymnasium have functions of the same names."""
+    return isinstance(env, CompiledEnvironment) and isinstance(env.spec, EnvSpec)

@@ -50,13 +50,13 @@ class Settings:
     """The follower's entropy weight, in units of its reward: how far from optimal it acts."""
     initial_temperature: Positive | None = None
     """Where the temperature begins; it falls over the first half of the rounds."""
-    round_steps: Count = 500
+    round_steps: Count = 250
     """Environment steps from one step of the leader's to the next."""
     warm_up: Share = 0.2
     """The share of all steps before the leader's first step, in which the follower learns."""
     leader_rate: Positive | None = None
     """The leader's steps: how far an entry of x goes in a round, or would in the mean, before the
-    rate falls to a tenth (0.05; 0.003 for networks)."""
+    rate falls to a tenth (0.1; 0.003 for networks)."""
     episodes: Annotated[int, Ge(2), Lt(2**31)] = 16
     """Fresh episodes for an estimate."""
     episode_steps: Count = 200
