@@ -17,6 +17,8 @@ def curves(board: Board) -> Figure:
     """φ as each method sees it, by outer step: interquartile means over seeds, with 95 % bands."""
     figure = Figure(figsize=(8.5, 4.6), layout="constrained")
     axes = figure.subplots()
+    # A method has the same look in the figures of all tasks.
+    names = [*METHODS, *sorted(line.method for line in board.lines if line.method not in METHODS)]
     for line in board.lines:
         columns = [run.metrics().get("objective", np.zeros(0)) for run in line.runs]
         columns = [column for column in columns if np.isfinite(column).any()]
@@ -25,7 +27,7 @@ def curves(board: Board) -> Figure:
         steps = min(map(len, columns))
         at = np.unique(np.linspace(0, steps - 1, min(steps, _POINTS)).astype(int))
         mean, low, high = band(np.array([column[at] for column in columns]))
-        how = style([*METHODS].index(line.method))  # the same in every figure
+        how = style(names.index(line.method))
         axes.plot(at + 1, mean, label=line.method, lw=1.6, **how)
         axes.fill_between(at + 1, low, high, alpha=0.15, lw=0, color=how["color"])
     axes.set(xlabel="outer step", ylabel="φ, as the method sees it", title=board.task.name)

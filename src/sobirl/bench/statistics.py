@@ -13,7 +13,7 @@ _RESAMPLES, _SEED = 5000, 0
 
 def interquartile_mean(values: np.ndarray, axis: int | None = None) -> np.ndarray:
     """The mean of the middle half."""
-    return stats.trim_mean(values, 0.25, axis=axis)
+    return np.asarray(stats.trim_mean(values, 0.25, axis=axis))
 
 
 def interval(strata: Sequence[np.ndarray], level: float = 0.95) -> tuple[float, float]:
