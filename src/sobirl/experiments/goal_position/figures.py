@@ -1,7 +1,7 @@
 """The leader's value by where the goal is, and the ways to two goals."""
 
 import numpy as np
-from matplotlib.colors import PowerNorm
+from matplotlib.colors import PowerNorm, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -28,7 +28,10 @@ def landscape(
     figure = Figure(figsize=(13, 4.6), layout="constrained")
     left, *maps = figure.subplots(1, 3)
     side = instance.size - 1
-    image = left.imshow(values, extent=(0, side, side, 0), cmap="RdBu", vmin=-1.5, vmax=1.5)
+    edge = side / (len(values) - 1) / 2
+    extent = (-edge, side + edge, side + edge, -edge)
+    slopes = TwoSlopeNorm(0, min(values.min(), -1e-3), max(values.max(), 1e-3))
+    image = left.imshow(values, extent=extent, cmap="RdBu", norm=slopes)
     left.annotate(
         "",
         goals[1][::-1],

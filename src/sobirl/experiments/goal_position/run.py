@@ -36,9 +36,8 @@ def run(options: GoalPositionRun, recorder: Recorder | None = None) -> Outcome:
         "goal": goal.tolist(),
         "best_goal": best_goal,
     }
-    table = Table(
-        title=f"Goal position, τ from {options.first_temperature:g} to {options.temperature:g}"
-    )
+    cooled = f"τ from {options.first_temperature:g} to {options.temperature:g}"
+    table = Table(title=f"Goal position, {cooled}")
     table.add_column("goal at (row, column)")
     table.add_column("leader's value", justify="right")
     for name, place, value in (

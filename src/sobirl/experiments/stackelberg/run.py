@@ -50,7 +50,11 @@ def run(options: StackelbergRun, recorder: Recorder | None = None) -> Outcome:
             ),
             "convergence": lambda: draw_history(options.curves, options.method, history),
         },
-        files={"commitment.csv": csv_text(("action", "share"), zip(game.actions, shares.tolist()))},
+        files={
+            "commitment.csv": csv_text(
+                ("action", "share"), zip(game.actions, shares.tolist(), strict=True)
+            )
+        },
         x=x,
         result=result,
     )
@@ -70,9 +74,8 @@ def payoffs(instance: Stackelberg) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _table(options: StackelbergRun, game: Game, shares, first: float, last: float) -> Table:
-    table = Table(
-        title=f"Stackelberg, {options.game}, {options.method}", caption=game.source or None
-    )
+    title = f"Stackelberg, {options.game}, {options.method}"
+    table = Table(title=title, caption=game.source or None)
     table.add_column("commitment")
     table.add_column("leader's payoff", justify="right")
     if game.without_commitment is not None:
