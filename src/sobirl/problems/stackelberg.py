@@ -9,7 +9,8 @@ P_p = Σ_a p_a P(·|s,a,b), and earns the leader U_p(s,b) = Σ_a p_a U(s,a,b).
     three-replies      one state: (2,0) (0,2) (0,5) / (1,0) (0,-1) (0,-4). Best is 4/3, at (1/3,
                        2/3); without commitment the follower takes the third column: 0.
     patrol             a guard commits to how often it is at each of three posts; an intruder plans
-                       its way past them to a vault. Ours.
+                       its way past them to a vault, or stays at home. Ours. Best is 0: no way may
+                       be worth it, and whoever comes all the same costs more than it brings.
 
 A follower breaks ties for the leader in the literature; a soft one mixes, so the optimum at
 temperature τ stays within O(τ log 1/τ) of the published value.
@@ -40,6 +41,8 @@ class Game:
 
     Attributes:
         actions: the names of the leader's.
+        states: the names of the states.
+        first: logits of a first commitment (A,).
         leader: its payoffs U (S,A,B).
         follower: the follower's payoffs R (S,A,B).
         transition: P(t|s,a,b) (S,A,B,S).
@@ -50,6 +53,8 @@ class Game:
     """
 
     actions: tuple[str, ...]
+    states: tuple[str, ...]
+    first: tuple[float, ...]
     leader: np.ndarray
     follower: np.ndarray
     transition: np.ndarray
@@ -62,8 +67,9 @@ class Game:
 def _played_once(leader, follower, **more) -> Game:
     """A bimatrix game: one state, and nothing after it."""
     leader, follower = (np.array([payoffs], float) for payoffs in (leader, follower))
-    names = tuple(["upper", "lower"])
-    return Game(names, leader, follower, np.ones((*leader.shape, 1)), 0.0, **more)
+    # Where both rows are alike a reply may be indifferent.
+    first, law = (0.0, 0.2), np.ones((*leader.shape, 1))
+    return Game(("upper", "lower"), ("once",), first, leader, follower, law, 0.0, **more)
 
 
 def conitzer_sandholm() -> Game:
@@ -97,7 +103,7 @@ WAYS = {
     "tunnel": ("vault", "gate", "roof", "over"),
     "roof": ("vault", "tunnel", "roof", "over"),
 }
-PRIZE, CAUGHT = 1.0, -1.5
+PRIZE, CAUGHT = 1.0, -2.0
 STEP = {"gate": -0.05, "tunnel": -0.15, "roof": -0.3}  # what it costs to be there
 
 
@@ -118,7 +124,8 @@ def patrol() -> Game:
                     follower[where] += STEP.get(to, 0)
                 if to == "vault":
                     leader[where], follower[where] = -2, PRIZE
-    return Game(POSTS, leader, follower, transition, 0.95)
+    # At first nearly all of the time at the way that is easiest.
+    return Game(POSTS, PLACES, (2.0, 0.0, 0.0), leader, follower, transition, 0.95)
 
 
 GAMES: dict[str, Callable[[], Game]] = {
@@ -154,8 +161,8 @@ class Stackelberg:
         return BilevelProblem(self.players.follower, objective)
 
     def x0(self) -> Float[Array, "A"]:
-        """Nearly all actions alike: where they are, a reply may be indifferent."""
-        return jnp.linspace(0.0, 0.2, len(self.played.actions))
+        """The game's first commitment."""
+        return jnp.array(self.played.first)
 
     @functools.cached_property
     def played(self) -> Game:

@@ -32,7 +32,7 @@ def commitment(
     left.set_title(f"What a commitment pays the leader; found: {payoff:.3f}", fontsize=11)
     image = right.imshow(replies, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     right.set(xlabel="reply", ylabel="state", xticks=range(replies.shape[1]))
-    right.set_yticks(range(len(replies)))
+    right.set_yticks(range(len(replies)), game.states)
     right.set_title("The follower's policy under what was found", fontsize=11)
     figure.colorbar(image, ax=right, label="probability")
     return figure
