@@ -60,5 +60,5 @@ def _frame(axes, cells: np.ndarray, color: str) -> None:
     """A frame around a rectangle of cells."""
     rows, columns = np.nonzero(cells)
     corner = (columns.min() - 0.5, rows.min() - 0.5)
-    size = (np.ptp(columns) + 1, np.ptp(rows) + 1)
-    axes.add_patch(Rectangle(corner, *size, fill=False, ec=color, lw=2.5))
+    width, height = (float(np.ptp(place)) + 1 for place in (columns, rows))
+    axes.add_patch(Rectangle(corner, width, height, fill=False, ec=color, lw=2.5))

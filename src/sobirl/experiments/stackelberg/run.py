@@ -82,7 +82,7 @@ def _table(options: StackelbergRun, game: Game, shares, first: float, last: floa
         table.add_row("none (published)", f"{game.without_commitment:g}")
     table.add_row("at first", f"{first:.4f}")
     mix = ", ".join(f"{name} {s:.3f}" for name, s in zip(game.actions, shares, strict=True))
-    table.add_row(mix, f"[bold]{last:.4f}[/bold]")
+    table.add_row(mix, f"[bold]{round(last, 4) + 0.0:.4f}[/bold]")  # no minus before 0
     if game.optimum is not None:
         table.add_row("best (published)", f"{game.optimum:.4f}")
     return table
