@@ -48,7 +48,7 @@ class Desk:
         lease: seconds after which someone else may have a question that was not answered.
     """
 
-    def __init__(self, store: PreferenceStore, lease: float = _LEASE):
+    def __init__(self, store: PreferenceStore, lease: float | int = _LEASE):
         self.store, self.lease = store, lease
         self._random = random.SystemRandom()
 
@@ -194,7 +194,7 @@ def _share(same: int, total: int) -> float | None:
     return same / total if total else None
 
 
-def _due(database, labeller: str, share: float) -> int | None:
+def _due(database, labeller: str, share: float | int) -> int | None:
     """The question that someone is asked again, if one is due."""
     [(own, again)] = database.execute(
         f"SELECT coalesce(sum(repeated = 0), 0), coalesce(sum(repeated), 0) FROM answer "

@@ -8,7 +8,7 @@ _PASSES = 50
 _LEAST = 1e-3
 
 
-def mistake_rates(answers: Iterable[tuple[int, str, float | None]]) -> dict[str, float]:
+def mistake_rates(answers: Iterable[tuple[int, str, float | int | None]]) -> dict[str, float]:
     """The rate p at which each labeller says the opposite, a posterior mode found by EM.
 
     A pair has one right answer, each as likely, and every answer to it is wrong by itself with the
@@ -39,7 +39,7 @@ def mistake_rates(answers: Iterable[tuple[int, str, float | None]]) -> dict[str,
     return rates
 
 
-def combined(answers: Sequence[tuple[float | None, float]]) -> float | None:
+def combined(answers: Sequence[tuple[float | int | None, float | int]]) -> float | None:
     """The probability that the first is preferred, by all who judged a pair.
 
     With rates of 0 it is the mean of what they said. Otherwise it is the posterior after answers 1
@@ -57,13 +57,13 @@ def combined(answers: Sequence[tuple[float | None, float]]) -> float | None:
     return sum((1 - 2 * rate) * value + rate for value, rate in told) / len(told)
 
 
-def agreement(pairs: Iterable[tuple[float | None, float | None]]) -> tuple[int, int]:
+def agreement(pairs: Iterable[tuple[float | int | None, float | int | None]]) -> tuple[int, int]:
     """In how many of these pairs of answers both are the same, and how many there are."""
     told = [(one, other) for one, other in pairs if one is not None and other is not None]
     return sum(one == other for one, other in told), len(told)
 
 
-def _posterior(answers: Sequence[tuple[float, float]]) -> float:
+def _posterior(answers: Sequence[tuple[float | int, float | int]]) -> float:
     logit = sum(
         (1 if value else -1) * math.log((1 - max(rate, _LEAST)) / max(rate, _LEAST))
         for value, rate in answers

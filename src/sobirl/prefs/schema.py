@@ -162,3 +162,6 @@ class Database:
                     f"{self.path}: has version {version}, this sobirl reads version {VERSION}; "
                     "use the sobirl that made it"
                 )
+            for (found,) in database.execute("PRAGMA quick_check").fetchall():
+                if found != "ok":
+                    raise InvalidInputError(f"{self.path}: is damaged ({found})")

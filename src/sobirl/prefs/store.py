@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -24,9 +24,9 @@ from sobirl.prefs.reliability import combined, mistake_rates
 from sobirl.prefs.schema import CHOICES, Database
 
 DATABASE = "store.sqlite"
+LABELS = "labels"  # the store of a run, in its directory
 
 _PROGRAM = ""  # the labeller's name where a program gave the label
-
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +40,24 @@ class Showing:
 
     pictures: bytes
     about: Mapping[str, Any]
+
+
+class Answer(NamedTuple):
+    """What someone says of a pair.
+
+    Attributes:
+        ticket: of the pair.
+        labeller: who; empty where a program says so.
+        value: as of `PreferenceStore.label`.
+        reason: why.
+        time: when, in seconds since 1970.
+    """
+
+    ticket: int
+    labeller: str
+    value: float | None
+    reason: str | None
+    time: float
 
 
 class PreferenceStore:
@@ -63,7 +81,7 @@ class PreferenceStore:
                 if not is_store(self.path) and any(self.path.iterdir()):
                     raise InvalidInputError(f"{path}: is not empty and no store of preferences")
                 self.database = Database(self.path / DATABASE)
-            (self.path / "pairs").mkdir(exist_ok=True)
+                (self.path / "pairs").mkdir(exist_ok=True)
         except OSError as error:
             raise InvalidInputError(
                 f"{path}: cannot be a store of preferences ({error.strerror})"
@@ -136,10 +154,18 @@ class PreferenceStore:
         value: float | int | None,
         labeller: str = _PROGRAM,
         reason: str | None = None,
+        given: float | None = None,
     ) -> None:
         """Label a pair: 1 if the first is preferred, 0 if the second, 1/2 a tie, None skipped.
 
         The last label that someone gave a pair counts; earlier ones stay in the history.
+
+        Args:
+            ticket: of the pair.
+            value: the label.
+            labeller: who says so.
+            reason: why.
+            given: when, in seconds since 1970; now by default.
 
         Raises:
             InvalidInputError: there is no such ticket, or the value is out of its range.
@@ -159,14 +185,25 @@ class PreferenceStore:
             database.execute(
                 "INSERT INTO answer (question, labeller, choice, value, reason, given) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
-                (int(ticket), labeller, choice, value, reason, now),
+                (int(ticket), labeller, choice, value, reason, now if given is None else given),
             )
 
     def history(self) -> list[tuple[int, float | None]]:
-        """Every (ticket, label) ever given, the oldest first; not those that were passed on."""
+        """Every (ticket, label) ever given, the oldest first, those that were taken back too.
+
+        Hidden repeats are none, nor is what someone left to others.
+        """
         return self.database.read(
-            "SELECT question, value FROM answer WHERE choice != 'skip' ORDER BY id"
+            "SELECT question, value FROM answer WHERE choice != 'skip' AND repeated = 0 ORDER BY id"
         )
+
+    def answers(self) -> list[Answer]:
+        """What everyone says of every pair, by ticket; without hidden repeats."""
+        rows = self.database.read(
+            "SELECT question, labeller, value, reason, given FROM answer WHERE undone IS NULL AND "
+            "choice != 'skip' AND repeated = 0 ORDER BY question, id"
+        )
+        return [Answer(*row) for row in rows]
 
     def labels(self, reliability: bool = False) -> dict[int, float | None]:
         """What was said of every labelled pair, by ticket; None where nobody could tell.
@@ -319,6 +356,8 @@ def _read(file):
     try:
         with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as arrays:
             pair = Fragment(**dict(arrays))
+    except FileNotFoundError as error:
+        raise InvalidInputError(f"{file}: is gone; restore it") from error
     except Exception as error:  # whatever zipfile, zlib, NumPy and shapes make of other bytes
         raise InvalidInputError(f"{file}: is damaged or no pair of fragments") from error
     if pair.mask.shape[:-1] != (2,):
