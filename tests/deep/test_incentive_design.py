@@ -84,6 +84,13 @@ def test_without_the_follower_in_the_gradient_nobody_is_paid():
     assert float(state.x) < 0.2
 
 
+@pytest.mark.slow  # ten times the rounds
+def test_evolution_strategies_find_it_too():
+    steps = optax.adam(optax.exponential_decay(0.05, 100, 0.5))
+    state, _ = learned(design(evolution=0.5, optimizer=steps), 400)
+    assert float(state.x) == pytest.approx(BEST_WAGE, abs=0.35)
+
+
 def test_a_projection_and_a_falling_temperature():
     bounded = design(projection=sb.box(1.5, 9.0), temperatures=(2.0, 1.5, 1.0))
     state, rows = learned(bounded, 60)
@@ -101,5 +108,7 @@ def test_what_goes_wrong_is_said():
         design(temperature=None)
     with pytest.raises(sb.InvalidInputError, match="warm_up: must be at least 0, got -1"):
         design(warm_up=-1)
+    with pytest.raises(sb.InvalidInputError, match="evolution: must be positive, got 0"):
+        design(evolution=0.0)
     with pytest.raises(sb.InvalidInputError, match="an estimate needs at least two"):
         design(loop=loop_of(Day(), 8, 1))

@@ -5,6 +5,7 @@ trajectories of the present policy give the leader's hyper-gradient, and x takes
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,8 @@ class DesignState(eqx.Module):
         optimizer: of x.
         round: how many rounds were done.
         key: for all that is random in estimates.
+        probe: of evolution strategies, the direction that is tried and what it was worth; else
+            None.
     """
 
     loop: PyTree
@@ -43,6 +46,7 @@ class DesignState(eqx.Module):
     optimizer: PyTree
     round: Int[Array, ""]
     key: Key[Array, ""]
+    probe: tuple[PyTree, Float[Array, ""]] | None = None
 
     @property
     def step(self) -> Int[Array, ""]:
@@ -70,6 +74,9 @@ class IncentiveDesign:
         steps: T, after which a trajectory is cut off.
         warm_up: rounds before the first step of x.
         temperatures: τ of every round, the last one of all further; None leaves the follower's.
+        evolution: σ of evolution strategies, which take a step in every other round: the follower
+            is offered x + σε and then x - σε with normal ε, and the difference of what it makes of
+            them stands for the gradient (Salimans et al. 2017); None for the leader's estimate.
 
     Raises:
         InvalidInputError: the follower's temperature is no number, or counts are out of range.
@@ -90,6 +97,7 @@ class IncentiveDesign:
     steps: int = 200
     warm_up: int = 10
     temperatures: tuple[float, ...] | None = None
+    evolution: float | None = None
 
     def __post_init__(self):
         if not isinstance(self.learner.follower, LedFollower):
@@ -103,6 +111,8 @@ class IncentiveDesign:
                 raise InvalidInputError(
                     f"{name}: must be at least {least}, got {getattr(self, name)}"
                 )
+        if self.evolution is not None and not self.evolution > 0:
+            raise InvalidInputError(f"evolution: must be positive, got {self.evolution}")
         if self.loop.evaluation.num_envs < 2:
             raise InvalidInputError("loop: an estimate needs at least two trajectories")
 
@@ -119,7 +129,8 @@ class IncentiveDesign:
         x = jax.tree.map(jnp.array, self.x0)
         loop = self.loop.begin(self.learner, loop_key)
         zero = jnp.zeros((), jnp.int32)
-        return DesignState(loop, x, jnp.ones(()), self.optimizer.init(x), zero, key)
+        probe = None if self.evolution is None else (jax.tree.map(jnp.zeros_like, x), jnp.zeros(()))
+        return DesignState(loop, x, jnp.ones(()), self.optimizer.init(x), zero, key, probe)
 
     def offer(self, state: DesignState) -> Offer:
         """What the follower is offered."""
@@ -143,7 +154,14 @@ class IncentiveDesign:
         if self.temperatures is not None:
             temperature = self.temperatures[min(at, len(self.temperatures) - 1)]
             loop = (_with_temperature(self.learner.follower, loop[0], temperature), *loop[1:])
-        offer = self.offer(state)
+        offer, probe = self.offer(state), state.probe
+        leads = at >= self.warm_up and int(loop[0].steps) >= self.learner.random_steps
+        sigma, second = self.evolution or 0.0, (at - self.warm_up) % 2 == 1
+        if probe is not None and leads:
+            key, probe_key = jax.random.split(key)
+            probe = probe if second else (_noise(probe_key, state.x), probe[1])
+            shift = -sigma if second else sigma
+            offer = eqx.tree_at(lambda o: o.x, offer, _moved(state.x, shift, probe[0]))
         loop, sums = self.loop.advance(self.learner, offer, loop, self.calls)
         learned = loop[0].follower
         made = self.loop.trajectories(self.follower, learned.follower, made_key, self.steps)
@@ -154,13 +172,19 @@ class IncentiveDesign:
         gradient, told = _estimate(self.leader, known, view, made, estimate_key)
         told = {name: float(value) for name, value in told.items()}
         self._check(told, at)
+        if probe is not None and leads:
+            leads = second
+            slope = (told["leader_return"] - float(probe[1])) / (2 * sigma)
+            gradient = jax.tree.map(lambda noise: slope * noise, probe[0])
+            probe = probe[0], jnp.asarray(told["leader_return"], probe[1].dtype)
+            told["hypergradient_norm"] = float(optax.tree.norm(gradient)) if second else math.nan
         x, optimizer = state.x, state.optimizer
-        if at >= self.warm_up and int(loop[0].steps) > self.learner.random_steps:
+        if leads:
             x, optimizer = _stepped((self.optimizer, self.projection), gradient, optimizer, x)
         after = eqx.tree_at(lambda o: o.x, offer, x)
         scale = _shortened(self.leader, after, made).scale
         metrics = {"environment_steps": float(loop[0].steps), **_means(sums), **told}
-        return DesignState(loop, x, scale, optimizer, state.round + 1, key), metrics
+        return DesignState(loop, x, scale, optimizer, state.round + 1, key, probe), metrics
 
     def _check(self, told: Metrics, at: int) -> None:
         if np.isfinite(told["leader_return"]):
@@ -181,6 +205,18 @@ class IncentiveDesign:
 def _with_temperature(follower, learner, temperature):
     changed = follower.with_temperature(learner.follower, jnp.asarray(temperature))
     return eqx.tree_at(lambda s: s.follower, learner, changed)
+
+
+@eqx.filter_jit
+def _noise(key, x):
+    structure = jax.tree.structure(x)
+    keys = jax.tree.unflatten(structure, list(jax.random.split(key, structure.num_leaves)))
+    return jax.tree.map(lambda leaf, key: jax.random.normal(key, leaf.shape, leaf.dtype), x, keys)
+
+
+@eqx.filter_jit
+def _moved(x, distance, direction):
+    return jax.tree.map(lambda leaf, d: leaf + distance * d, x, direction)
 
 
 @eqx.filter_jit

@@ -73,6 +73,7 @@ def design_of(
         x0 = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(float)), x0)
         pays = of_single(incentive, spec, x0, "incentive", after=False)
     reward = None if leader is None else of_single(leader, spec, x0, "leader", after=True)
+    evolves = settings.method == "evolution"
     discount = settings.discount if settings.leader_discount is None else settings.leader_discount
     design = IncentiveDesign(
         loop=loop,
@@ -83,7 +84,8 @@ def design_of(
             updates_per_step=settings.updates_per_step,
             keep_leader_rewards=from_info,
         ),
-        leader=LeaderReturn(discount, settings.budget, settings.method),
+        leader=LeaderReturn(discount, settings.budget, "explicit" if evolves else settings.method),
+        evolution=settings.sigma if evolves else None,
         x0=x0,
         incentive=pays,
         reward=reward,

@@ -20,10 +20,12 @@ class Settings:
     """Where the environment comes from; gymnax, which is fastest, where it has it."""
     max_episode_steps: Count | None = None
     """The time limit, in the place of the environment's own."""
-    method: Literal["trace", "bc-hg", "hpgd", "explicit"] = "trace"
+    method: Literal["trace", "bc-hg", "hpgd", "explicit", "evolution"] = "trace"
     """How the hyper-gradient is estimated: trace has less noise than bc-hg (Kudo et al. 2026), hpgd
     (Thoma et al. 2024) does without critics but for a baseline; explicit leaves out how the
-    follower responds, to compare with."""
+    follower responds, to compare with; evolution tries x + σε and x - σε in turns."""
+    sigma: Positive = 0.1
+    """σ of evolution strategies."""
     follower: Annotated[str, Choices(lambda: list(FOLLOWERS))] = "sac"
     """Who learns on the environment's reward and the incentives."""
     steps: Count = 100_000
