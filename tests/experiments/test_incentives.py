@@ -108,6 +108,7 @@ def test_a_strangers_environment(roads, monkeypatch):
     assert metrics["leader_return"] == returns[-1] and metrics["episode_length"] == 1
 
 
+@pytest.mark.slow  # two commands with networks; the driver and the journal have tests of their own
 def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(roads, monkeypatch):
     task = "--env", "CartPole-v1", "--leader", "roads.py:quiet", "--form", "linear", "--out"
     assert small(*task, "run")[0] == 0
