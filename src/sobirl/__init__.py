@@ -70,6 +70,8 @@ _PUBLIC = {
         "Auto",
         "AutoLinear",
         "DenseLU",
+        "EntropyLQR",
+        "GaussianResponse",
         "Implicit",
         "Kronecker",
         "Krylov",
