@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdps import random_dense, random_successor_list
-from sobirl.mdp import FunctionTransition, Product, SuccessorList
+from sobirl.mdp import FunctionTransition, PostDecision, Product, SuccessorList
 
 SIDE = 50
 
@@ -79,12 +79,19 @@ def fleet_of_lists(rng):
     return Product([first, function_of_arguments(rng)], [[0, 0], [1, 2], [0, 1]])
 
 
+def stock(rng):
+    """12 levels of stock, 3 orders, 14 levels after the order; then customers come."""
+    level, order = np.mgrid[:12, :3]
+    return PostDecision(level + order, rng.dirichlet(np.ones(12), 14))
+
+
 LAWS = {
     "Dense": random_dense,
     "SuccessorList": random_successor_list,
     "a grid": random_grid,
     "a function of arguments": function_of_arguments,
     "a function of a closure": function_of_closure,
+    "post-decision states": stock,
     "a fleet": fleet,
     "a fleet of lists": fleet_of_lists,
 }

@@ -53,6 +53,7 @@ _PUBLIC = {
     "sobirl.mdp": (
         "Dense",
         "FunctionTransition",
+        "PostDecision",
         "Product",
         "Rollout",
         "SoftMDP",

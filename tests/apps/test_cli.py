@@ -106,9 +106,10 @@ def test_random_mdp_instance_rows(capsys, tmp_path):
     assert summary["metrics"]["reference_difference"] < 1e-9
 
 
+@pytest.mark.slow  # two programs to compile
 @pytest.mark.parametrize(
     ("method", "goals"),
-    [("plug-in", "1"), pytest.param("sobirl", "2", marks=pytest.mark.slow)],
+    [("plug-in", "1"), ("sobirl", "2")],
 )
 def test_four_rooms_by_a_method_that_samples(capsys, tmp_path, method, goals):
     options = ["--method", method, "--goals", goals, "--environment-steps", "50"]

@@ -187,7 +187,8 @@ def compare(check, found, expected, moving):
     return check(free(found)[..., :-1], free(expected)[..., :-1])
 
 
-@pytest.mark.parametrize("moving", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow  # ten seconds each to compile
+@pytest.mark.parametrize("moving", [False, True])
 def test_answers_make_the_mean_what_theory_says(moving):
     """Although the reward itself, which is wrong, labels all pairs."""
     _, found = terms(PreferenceLoss(score=FULL, correction=1.0), view(None if moving else 0.5))
@@ -210,7 +211,7 @@ LABELLED = {
 @pytest.mark.parametrize("moving", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] if name == "kl" else []) for name in LABELLED],
+    [pytest.param(name, marks=[] if name == "loss" else [pytest.mark.slow]) for name in LABELLED],
 )
 def test_labels_that_are_right_need_no_answers(name, moving):
     leader, objective = LABELLED[name]

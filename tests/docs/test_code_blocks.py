@@ -1,7 +1,8 @@
 """Every code block of README.md and docs/: Python and commands run, make targets exist.
 
-In the default run commands are small, and a problem is run once on its own page; of other commands
-`sobirl run` only the options and input files are checked. With the slow marker all run as written.
+In the default run the options and input files of `sobirl run` are checked; it is carried out,
+small, where what follows reads the run (every command has tests of its own), and sweeps have one
+seed. With the slow marker all run as written.
 A block with a title is a file, which commands after it may run.
 """
 
@@ -42,8 +43,9 @@ COMMANDS = ("bash", "console")
 SHOWN = ("csv", "json", "text")
 
 # What the default run appends to `sobirl run PROBLEM`, where the problem has such an option.
-SMALL = {"num_steps": 3, "starts": 2}
+SMALL = {"num_steps": 3, "starts": 2, "points": 21, "walkers": 50}
 SMALL_PANEL = {"buses": 60, "periods": 60}
+ONE_SEED = re.compile(r"^seeds = \d+", flags=re.MULTILINE)
 # Commands that read runs: those of their block are carried out.
 READERS = re.compile(r"sobirl (show|resume|report)")
 # Programs of others: not run.
@@ -152,11 +154,12 @@ def check_make(arguments: list[str]) -> None:
 def run_page(page: Path, small: bool = False) -> None:
     """All blocks of a page, in order, in one namespace and one directory."""
     namespace = {"__name__": "__main__"}
-    ran = set()
     for block in blocks(page):
         place = f"{page.relative_to(ROOT)}:{block.line}"
         if title := TITLE.fullmatch(block.language):
-            Path(title[1]).write_text(block.code)
+            Path(title[1]).write_text(
+                ONE_SEED.sub("seeds = 1", block.code) if small else block.code
+            )
             continue
         assert block.language in (*EXECUTED, *COMMANDS, *SHOWN), (
             f"{place}: a block of {block.language or 'no language'}"
@@ -170,9 +173,7 @@ def run_page(page: Path, small: bool = False) -> None:
                 try:
                     match words:
                         case ["sobirl", "run", problem, *options] if small:
-                            due = page.stem == problem and problem not in ran
-                            run_small(problem, options, due or bool(READERS.search(block.code)))
-                            ran.add(problem)
+                            run_small(problem, options, due=bool(READERS.search(block.code)))
                         case ["sobirl", "sweep", *_, "ray"] if small:
                             run_command([*words, "--dry-run"])  # no cluster for a page
                         case _:
@@ -211,7 +212,14 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def marked(page: Path):
+    """Of the methods' pages, which are alike, the default run has one; and none of sweeps'."""
+    alike = name_of(page.parent) == "docs/methods" and page.stem not in ("sobirl", "your-own")
+    slow = alike or page.stem in ("scale", "sweeps")
+    return pytest.param(page, id=name_of(page), marks=[pytest.mark.slow] if slow else [])
+
+
+@pytest.mark.parametrize("page", map(marked, PAGES))
 def test_blocks(page, workplace, capsys):
     run_page(page, small=True)
     printed = capsys.readouterr().out

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.usefixtures("unrendered")
         "random-mdp --states 4 --dimension 3 --num-steps 4",
         "random-incentives --num-steps 2 --environment-steps 200",
         "rust-bus",
-        "maze --size 6 --walls 0.1 --blocks 3 --num-steps 2",
-        "four-rooms --starts 2 --num-steps 4 --rounds 1",
+        pytest.param("maze --size 6 --walls 0.1 --blocks 3 --num-steps 2", marks=pytest.mark.slow),
+        pytest.param("four-rooms --starts 2 --num-steps 4 --rounds 1", marks=pytest.mark.slow),
     ],
 )
 def test_runs_of_tables(tmp_path, command):

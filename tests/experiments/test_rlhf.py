@@ -134,7 +134,8 @@ def test_a_seed_alone_is_what_it_is_among_others(whole, tmp_path):
     assert alone == [{**row, "step": ""} for row in rows_of(whole)[3:]]
 
 
-@pytest.mark.parametrize("rounds", [2, 3])  # in the midst of a seed, and between two
+# In the midst of a seed, and between two.
+@pytest.mark.parametrize("rounds", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(whole, tmp_path, monkeypatch, rounds):
     run, one_round = tmp_path / "run", Rounds.round
 
@@ -202,6 +203,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow  # stopped in this process: above
 def test_a_run_that_is_killed_goes_on_as_if_it_had_not_been(whole, tmp_path):
     """In another process, whose third round is lost."""
     run = tmp_path / "run"
@@ -359,6 +361,7 @@ def test_ground_truth_on_the_host():
     assert set(outcome.figures) == {"learning"}  # nothing was learned of the reward
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["gymnax", "gymnasium"])
 def test_nothing_of_a_follower_is_used_but_what_is_declared(monkeypatch, backend):
     """And a line in the table is all that the command line needs to have another one."""

@@ -81,6 +81,7 @@ def test_a_reward_is_learned_without_a_teacher(offline):
     assert values == sorted(values)
 
 
+@pytest.mark.slow  # a run; labels without a teacher are above
 def test_the_implicit_term_needs_no_teacher(file, tmp_path):
     """It is estimated from fresh fragments, which the members of the ensemble label."""
     words = OFFLINE.replace("--method drlhf", "--method sobirl").split()
@@ -104,6 +105,7 @@ def test_labels_come_back_out_of_a_run_and_into_another(offline, file, tmp_path)
     assert sobirl("export-labels", offline, path, "--force")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_teacher_is_asked_beside_the_file_where_pairs_are_given(file, tmp_path):
     run, path = tmp_path / "run", tmp_path / "all.jsonl"
     more = ["--labels", file, "--pairs", 6, "--held-out", 0.25]

@@ -119,6 +119,7 @@ def test_bad_input(tmp_path, monkeypatch, args, message):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow  # the folder itself is read in problems/test_tabular_folders
 def test_a_folder_gives_the_same_answer(tmp_path):
     write_folder(load(*EXAMPLE[1::2]), tmp_path / "problem")
     answers = []

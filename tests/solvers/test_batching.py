@@ -155,6 +155,7 @@ def test_a_failing_element_raises_if_asked():
         jax.block_until_ready(jax.vmap(lambda r: solve(with_reward(mdp, r)).value)(batch))
 
 
+@pytest.mark.slow  # a process of its own
 def test_nested_batches_do_not_hang():
     program = Path(__file__).with_name("nested_vmap.py")
     finished = subprocess.run(

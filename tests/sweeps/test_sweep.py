@@ -94,6 +94,7 @@ def test_the_table(diary, engine, tmp_path):
     assert SweepFolder(swept.path).is_done(cells[0].id)
 
 
+@pytest.mark.slow  # a cluster and three sweeps
 def test_engines_agree(ray_cluster, tmp_path):
     """Batched or not, here or there: cells with other seeds and step sizes."""
     from sobirl.sweeps import RayEngine
@@ -206,7 +207,7 @@ def process_of(diary, tmp_path, *engine):
     [
         (signal.SIGKILL, "local"),
         pytest.param(signal.SIGINT, "local", marks=pytest.mark.slow),
-        (signal.SIGTERM, "local"),
+        pytest.param(signal.SIGTERM, "local", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, "ray", marks=pytest.mark.slow),
     ],
 )

@@ -8,6 +8,7 @@ from sobirl.mdp.soft_mdp import SoftMDP, reward_table
 from sobirl.mdp.transitions import (
     Dense,
     FunctionTransition,
+    PostDecision,
     Product,
     SuccessorList,
     TransitionOperator,
@@ -17,6 +18,7 @@ __all__ = [
     "Dense",
     "FunctionTransition",
     "PolicySystem",
+    "PostDecision",
     "Product",
     "Rollout",
     "SoftMDP",

@@ -93,8 +93,11 @@ def state_of(cell: tuple[int, int]) -> int:
 
 
 @functools.cache
-def _moves() -> tuple[np.ndarray, np.ndarray]:
-    """Where each move ends (S,4,4) and how likely it is (S,4,4) for every intended action."""
+def moves(intended: float = INTENDED) -> tuple[np.ndarray, np.ndarray]:
+    """Where each move ends (S,4,4) and how likely it is (S,4,4) for every intended action.
+
+    `intended` is the probability of the intended move; each other one has a third of the rest.
+    """
     wall = is_wall()
     ends = [
         [
@@ -105,8 +108,8 @@ def _moves() -> tuple[np.ndarray, np.ndarray]:
         ]
         for row, column in cells()
     ]
-    slip = (1 - INTENDED) / (len(MOVES) - 1)
-    chances = np.where(np.eye(len(MOVES), dtype=bool), INTENDED, slip)
+    slip = (1 - intended) / (len(MOVES) - 1)
+    chances = np.where(np.eye(len(MOVES), dtype=bool), intended, slip)
     shape = (len(cells()), len(MOVES), len(MOVES))
     return np.broadcast_to(np.array(ends)[:, None, :], shape), np.broadcast_to(chances, shape)
 
@@ -169,7 +172,7 @@ class Walk(eqx.Module):
     def follower(self, w: Float[Array, "105"], goal: Int[Array, ""]) -> SoftMDP:
         """The walker's soft MDP for one goal."""
         at_goal = jnp.arange(len(cells())) == goal
-        ends, chances = _moves()
+        ends, chances = moves()
         return SoftMDP(
             transition=SuccessorList(ends, chances),
             reward=jnp.where(at_goal, 1.0, incentive(w)),
