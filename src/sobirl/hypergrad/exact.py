@@ -50,7 +50,7 @@ class Exact(HypergradMethod):
     ) -> tuple[Float[Array, ""], PyTree, WarmStart | None, dict[str, Array]]:
         """The hyper-gradient at x, to the tolerances of the solver and of the adjoint."""
         if state is None:
-            return *_through_solve(problem, x), None, {}
+            return _through_solve(problem, x)
         mdp, pull_follower = eqx.filter_vjp(problem.mdp, x)
         solution, start = state.solve(mdp, self.solver)
         response = solution.response
@@ -75,10 +75,13 @@ class Exact(HypergradMethod):
 
 def _through_solve(
     problem: ContextProblem, x: PyTree
-) -> tuple[Float[Array, ""], PyTree]:
-    """φ and its derivative, of a lower level that knows its own."""
+) -> tuple[Float[Array, ""], PyTree, None, dict[str, Array]]:
+    """The estimate where the lower level knows its own derivative."""
 
     def value(x):
-        return problem.upper(x, problem.lower(x).solve(throw=False))
+        response = problem.lower(x).solve(throw=False)
+        status = getattr(response, "status_code", jnp.int32(Status.CONVERGED))
+        return problem.upper(x, response), status
 
-    return jax.value_and_grad(value)(x)
+    (objective, status), hypergradient = jax.value_and_grad(value, has_aux=True)(x)
+    return objective, hypergradient, None, {"status": status}

@@ -51,9 +51,10 @@ def riccati(problem: Quadratic) -> Float[Array, "n n"]:
 
     def step(state):
         A, G, H, _, count = state
-        left = jnp.linalg.solve((eye + G @ H).T, A.T).T  # A (I + GH)⁻¹
-        change = A.T @ H @ jnp.linalg.solve(eye + G @ H, A)
-        new = left @ A, G + left @ G @ A.T, H + (change + change.T) / 2
+        # One inverse for both uses: of two batched solves in a loop XLA's threads may never return.
+        W = jnp.linalg.inv(eye + G @ H)
+        change = A.T @ H @ W @ A
+        new = A @ W @ A, G + A @ W @ G @ A.T, H + (change + change.T) / 2
         return *new, _settled(change, new[2]), count + 1
 
     A, B = root * problem.A, root * problem.B
