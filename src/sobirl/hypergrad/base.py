@@ -46,7 +46,7 @@ class ContextProblem(NamedTuple):
         lower = self.lower(x)
         return isinstance(lower, LowerLevel) and not isinstance(lower, SoftMDP)
 
-    def upper(self, x: PyTree, response: Response) -> Float[Array, ""]:
+    def upper(self, x: PyTree, response: Response | PyTree) -> Float[Array, ""]:
         """f at a response."""
         return self.problem.upper(x, response, self.context)
 

@@ -44,8 +44,8 @@ class SampledDesigner(HypergradMethod):
     seen the steps which it weights would bias the second sum.
 
     `published` has instead, as in the paper, the score γ V(s_{t+1}) ∇log P(s_{t+1}|s_t,u_t) as
-    d_t[V], and the discounted sum of these over the rest of the same trajectory as ∇Q - ∇V. Both are
-    right on average and far noisier.
+    d_t[V], and the discounted sum of these over the rest of the same trajectory as ∇Q - ∇V: right
+    on average as well, and far noisier.
 
     Args:
         walkers: N, buildings that are simulated side by side for 100 steps; an even number.

@@ -31,7 +31,9 @@ from sobirl.bilevel import BilevelProblem
 from sobirl.core.checks import check_number
 from sobirl.solvers import EntropyLQR, GaussianResponse
 
-EXCHANGE = np.array([[1, 0.05, 0, 0.05], [0.03, 1, 0.04, 0], [0, 0.04, 1, 0.06], [0.05, 0, 0.03, 1]])
+EXCHANGE = np.array(
+    [[1, 0.05, 0, 0.05], [0.03, 1, 0.04, 0], [0, 0.04, 1, 0.06], [0.05, 0, 0.03, 1]]
+)
 LOSS = np.array([0.04, 0.03, 0.06, 0.05])  # e
 DEVICES = np.array([[0.1, 0], [0.6, 0], [0, 0.55], [0, 0.3]])
 DISCOMFORT = np.array([8.0, 1, 5, 6])
@@ -47,8 +49,8 @@ LIMIT = 30.0
 PUBLISHED = {
     "BC-HG": -196.8,
     "naive": -211.8,
-    "HPGD, temporal differences": -237.8,
-    "HPGD, Monte Carlo": -261.9,
+    "HPGD (TD)": -237.8,
+    "HPGD (MC)": -261.9,
 }
 
 _NEIGHBORS = [(zone, (zone + 1) % ZONES) for zone in range(ZONES)]
@@ -172,9 +174,7 @@ class Steps(NamedTuple):
     next_state: Float[Array, "100 N 4"]
 
 
-def simulate(
-    x: Design, response: GaussianResponse, key: Key[Array, ""], walkers: int
-) -> Steps:
+def simulate(x: Design, response: GaussianResponse, key: Key[Array, ""], walkers: int) -> Steps:
     """100 steps of N buildings, with the clipping.
 
     Args:

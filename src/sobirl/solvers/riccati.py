@@ -1,6 +1,5 @@
 """The discounted Riccati equation and the linear equation of its derivative, by doubling."""
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -19,9 +18,7 @@ class Quadratic(NamedTuple):
     R: Float[Array, "m m"]
     discount: Float[Array, ""]
 
-    def control(
-        self, P: Float[Array, "n n"]
-    ) -> tuple[Float[Array, "m n"], Float[Array, "m m"]]:
+    def control(self, P: Float[Array, "n n"]) -> tuple[Float[Array, "m n"], Float[Array, "m m"]]:
         """K = γ S⁻¹B'PA and S = R + γB'PB: the best action -Ks, and the curvature in actions."""
         S = self.R + self.discount * self.B.T @ P @ self.B
         return self.discount * jnp.linalg.solve(S, self.B.T @ P @ self.A), S
