@@ -17,8 +17,8 @@ from runs.conftest import sobirl
     ],
 )
 def test_the_answer(tmp_path, method):
-    command = ("run", "building-thermal", "--method", method, "--num-steps", 20, "--walkers", 100)
-    command += ("--environment-steps", 2000, "--quiet", "--out", tmp_path / "run")
+    command = ("run", "building-thermal", "--method", method, "--num-steps", 25, "--walkers", 100)
+    command += ("--quiet", "--out", tmp_path / "run")
     code, printed, error = sobirl(*command)
     assert (code, error) == (0, "")
     assert "published: BC-HG" in printed

@@ -62,7 +62,7 @@ def frozen(x):
     return PROBLEM.upper(x, jax.lax.stop_gradient(PROBLEM.lower(X).solve(throw=False)))
 
 
-@pytest.mark.parametrize("implicit", [True, False])
+@pytest.mark.parametrize("implicit", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_estimates_are_right_on_average(implicit):
     method, count = SampledDesigner(walkers=20, implicit=implicit), 60
     expected = gradient(PROBLEM, X) if implicit else ravel_pytree(compiled(jax.grad(frozen))(X))[0]
@@ -77,6 +77,7 @@ def test_estimates_are_right_on_average(implicit):
     assert (np.abs(found.mean(0) - other) > 4 * error).any()
 
 
+@pytest.mark.slow  # compiles the estimate twice
 def test_the_published_estimate_is_far_noisier():
     keys = jax.random.split(jax.random.key(0), 20)
 

@@ -13,10 +13,12 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.hypergrad.base import ContextProblem, HypergradMethod
 from sobirl.hypergrad.methods import Needs
 from sobirl.problems.building_thermal import (
+    DEVICES,
     DISCOUNT,
     HORIZON,
     NOISE,
     SPREAD,
+    ZONES,
     Design,
     Steps,
     designer_reward,
@@ -28,24 +30,25 @@ from sobirl.problems.building_thermal import (
 from sobirl.solvers import GaussianResponse
 
 _FEWEST = 4
+_PAIRS = np.triu_indices(ZONES + DEVICES.shape[1])
 
 
 class SampledDesigner(HypergradMethod):
     """The designer's hyper-gradient from N simulated buildings, with the clipping:
 
-        ∇J ≈ 1/N Σ γ^t [∇r_u + d_t[V_u]] + 1/(τN) Σ γ^t A_u(s_t,u_t) (∇Q - ∇V)(s_t,u_t)
+        ∇J ≈ 1/N Σ γ^t [∇r_u + d_t[V_u]] + 1/(τN) Σ γ^t E_π[A_u (∇Q - ∇V) | s_t]
 
     with d_t[V] = γ ∇E[V(s')|s_t,u_t], how the value of what follows moves with the law of s'. For
     quadratic V it is γ ∇V(m_x(s_t,u_t)), m_x the mean of s'. ∇Q(s,u) = d[V] + γ E[∇V(s')|s,u] with
     the controller's V; that and the designer's Q_u solve linear Bellman equations of one matrix.
 
     All these functions are quadratic in (s,u), the clipping apart. Each half of the buildings fits
-    them by least squares temporal differences (LSTD), for the other half to use: a critic that has
-    seen the steps which it weights would bias the second sum.
+    them by least squares temporal differences (LSTD). The two factors of the second sum come from
+    different halves, V_u from the half that it is not used on: errors that met would be a bias.
 
     `published` has instead, as in the paper, the score γ V(s_{t+1}) ∇log P(s_{t+1}|s_t,u_t) as
-    d_t[V], and the discounted sum of these over the rest of the same trajectory as ∇Q - ∇V: right
-    on average as well, and far noisier.
+    d_t[V], the discounted sum of these over the rest of the same trajectory as ∇Q - ∇V, and A_u of
+    the action that was taken: right on average as well, and far noisier.
 
     Args:
         walkers: N, buildings that are simulated side by side for 100 steps; an even number.
@@ -106,12 +109,12 @@ class SampledDesigner(HypergradMethod):
         gradient = jnp.sum(weight * ahead, axis=(0, 1)) / self.walkers
         gradient -= jnp.sum(weights()) * ravel_pytree(bought)[0]
         if self.implicit:
-            advantage = basis.surplus(critics)
-            tails = advantage[..., 1:]
             if self.published:
-                tails = _return_to_go(gains)
-            matter = weight * advantage[..., :1] * tails
-            gradient += jnp.sum(matter, axis=(0, 1)) / (lower.temperature * self.walkers)
+                matter = basis.advantage(critics[..., :1]) * _return_to_go(gains)
+            else:
+                matter = basis.covariance(critics[..., 0], critics[::-1, :, 1:])
+            total = jnp.sum(weight * matter, axis=(0, 1))
+            gradient += total / (lower.temperature * self.walkers)
         metrics = {
             "environment_steps": jnp.int32(self.walkers * HORIZON),
             "status": response.status_code,
@@ -127,6 +130,7 @@ class _Basis:
         spread = jnp.linalg.cholesky(response.covariance)
         off = steps.action - response.mean(steps.state)
         self.now = _features(steps.state, off @ jnp.linalg.inv(spread).T)
+        self.state = steps.state / SPREAD
         self.mean = _mean_features(steps.state)
         self.later = _mean_features(steps.next_state)
 
@@ -139,13 +143,29 @@ class _Basis:
         moments = jnp.einsum("htni,htnj->hij", now, ahead)
         return jnp.linalg.solve(moments, jnp.einsum("htni,htnk->hik", now, reward))
 
-    def surplus(self, critics: Float[Array, "2 22 k"]) -> Float[Array, "100 N k"]:
+    def advantage(self, critics: Float[Array, "2 22 k"]) -> Float[Array, "100 N k"]:
         """Q - E_π Q along the trajectories."""
         return _each_half(self.now - self.mean, critics)
 
+    def covariance(
+        self, one: Float[Array, "2 22"], others: Float[Array, "2 22 k"]
+    ) -> Float[Array, "100 N k"]:
+        """E_π[A_0 A_j | s_t] of one advantage with k others."""
+        first, second = _PAIRS
+        critics = jnp.concatenate([one[..., None], others], axis=-1)[:, 1:]
+        # A = (s'C)z + z'Dz - tr D, and E (z'Dz - tr D)(z'D'z - tr D') = 2 tr D D'.
+        C = critics[:, (first < ZONES) & (second >= ZONES)]
+        tilt = _each_half(self.state, C.reshape(2, ZONES, -1))
+        tilt = tilt.reshape(*tilt.shape[:2], -1, critics.shape[-1])
+        D = critics[:, first >= ZONES]
+        double = np.where(first == second, 2.0, 1.0)[first >= ZONES]
+        curved = jnp.einsum("hi,hik,i->hk", D[..., 0], D[..., 1:], double)
+        curved = jnp.repeat(curved, self.state.shape[1] // 2, axis=0)
+        return jnp.sum(tilt[..., :1] * tilt[..., 1:], axis=2) + curved
+
 
 def _each_half(
-    features: Float[Array, "100 N 22"], critics: Float[Array, "2 22 *k"]
+    features: Float[Array, "100 N n"], critics: Float[Array, "2 n *k"]
 ) -> Float[Array, "100 N *k"]:
     """Values of either half by the critics that are for it."""
     halves = zip(jnp.split(features, 2, axis=1), critics, strict=True)
@@ -154,7 +174,7 @@ def _each_half(
 
 def _features(state: Float[Array, "*N 4"], noise: Float[Array, "*N 2"]) -> Float[Array, "*N 22"]:
     both = jnp.concatenate([state / SPREAD, noise], axis=-1)
-    first, second = np.triu_indices(both.shape[-1])
+    first, second = _PAIRS
     one = jnp.ones((*both.shape[:-1], 1))
     return jnp.concatenate([one, both[..., first] * both[..., second]], axis=-1)
 
@@ -162,8 +182,8 @@ def _features(state: Float[Array, "*N 4"], noise: Float[Array, "*N 2"]) -> Float
 def _mean_features(state: Float[Array, "*N 4"]) -> Float[Array, "*N 22"]:
     """Their mean over the action: noise has mean 0 and covariance 1."""
     none = jnp.zeros((*state.shape[:-1], 2))
-    first, second = np.triu_indices(state.shape[-1] + 2)
-    squares = np.r_[0.0, (first == second) & (first >= state.shape[-1])]
+    first, second = _PAIRS
+    squares = np.r_[0.0, (first == second) & (first >= ZONES)]
     return _features(state, none) + squares
 
 
