@@ -13,7 +13,7 @@ from runs.conftest import sobirl
     [
         "exact",
         pytest.param("sampled", marks=pytest.mark.slow),
-        pytest.param("bc-hg", marks=pytest.mark.slow),
+        pytest.param("scores", marks=pytest.mark.slow),
     ],
 )
 def test_the_answer(tmp_path, method):
@@ -26,7 +26,7 @@ def test_the_answer(tmp_path, method):
     metrics = summary["metrics"]
     assert metrics["leader_return_at_first"] == pytest.approx(-261.96, abs=0.005)
     assert metrics["leader_return"] == pytest.approx(-summary["objective"], rel=1e-9)
-    assert (metrics["leader_return"] > -200) == (method != "bc-hg")
+    assert (metrics["leader_return"] > -200) == (method != "scores")
     assert metrics["leader_return_simulated_error"] > 0
     assert metrics["published"]["BC-HG"] == -196.8
     assert len((tmp_path / "run" / "building.csv").read_text().splitlines()) == 5

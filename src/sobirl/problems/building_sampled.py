@@ -46,14 +46,14 @@ class SampledDesigner(HypergradMethod):
     them by least squares temporal differences (LSTD). The two factors of the second sum come from
     different halves, V_u from the half that it is not used on: errors that met would be a bias.
 
-    `published` has instead, as in the paper, the score γ V(s_{t+1}) ∇log P(s_{t+1}|s_t,u_t) as
+    `scores` has instead, as the paper's formula, the score γ V(s_{t+1}) ∇log P(s_{t+1}|s_t,u_t) as
     d_t[V], the discounted sum of these over the rest of the same trajectory as ∇Q - ∇V, and A_u of
     the action that was taken: right on average as well, and far noisier.
 
     Args:
         walkers: N, buildings that are simulated side by side for 100 steps; an even number.
         implicit: without the second sum the controller is held fixed: the naive gradient.
-        published: see above.
+        scores: see above.
 
     Metrics: `objective` (minus the mean simulated return), `environment_steps`, `status`.
 
@@ -65,7 +65,7 @@ class SampledDesigner(HypergradMethod):
 
     walkers: int = eqx.field(default=100, static=True)
     implicit: bool = eqx.field(default=True, static=True)
-    published: bool = eqx.field(default=False, static=True)
+    scores: bool = eqx.field(default=False, static=True)
 
     needs: ClassVar[Needs] = Needs(samples=True)
 
@@ -94,7 +94,7 @@ class SampledDesigner(HypergradMethod):
 
             def ahead(flat):
                 mean = expected_next(unflatten(flat), steps.state, steps.action)
-                if not self.published:
+                if not self.scores:
                     return value(mean)
                 off = (steps.next_state - mean) / NOISE
                 return value(steps.next_state) * -jnp.sum(off**2, axis=-1) / 2
@@ -109,7 +109,7 @@ class SampledDesigner(HypergradMethod):
         gradient = jnp.sum(weight * ahead, axis=(0, 1)) / self.walkers
         gradient -= jnp.sum(weights()) * ravel_pytree(bought)[0]
         if self.implicit:
-            if self.published:
+            if self.scores:
                 matter = basis.advantage(critics[..., :1]) * _return_to_go(gains)
             else:
                 matter = basis.covariance(critics[..., 0], critics[::-1, :, 1:])

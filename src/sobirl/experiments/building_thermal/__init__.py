@@ -21,7 +21,7 @@ class BuildingThermalRun(DescentOptions):
     """Building thermal control (Kudo et al. 2026): a building for a controller that responds.
 
     Exact by default; try --method sampled, which simulates buildings, --method naive, which takes
-    the controller as fixed, and --method bc-hg, the published estimate.
+    the controller as fixed, and --method scores, where only noise tells how the law of states moves.
     """
 
     problem = "building-thermal"
@@ -30,7 +30,7 @@ class BuildingThermalRun(DescentOptions):
 
     temperature: Positive = 0.1
     """The controller's entropy weight; published: 0.1."""
-    method: Literal["exact", "sampled", "naive", "bc-hg"] = "exact"
+    method: Literal["exact", "sampled", "naive", "scores"] = "exact"
     """How to get the hyper-gradient."""
     environment_steps: Annotated[int, Ge(400), Lt(2**31)] = 10_000
     """Steps that a method which samples takes for each of its estimates, in episodes of 100."""
@@ -58,7 +58,7 @@ class BuildingThermalRun(DescentOptions):
         return SampledDesigner(
             walkers=2 * (self.environment_steps // (2 * HORIZON)),
             implicit=self.method != "naive",
-            published=self.method == "bc-hg",
+            scores=self.method == "scores",
         ), problem
 
     def outcome(self, result: "Result") -> "Outcome":
