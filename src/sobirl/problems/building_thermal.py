@@ -137,13 +137,14 @@ def exchange(x: Design) -> Float[Array, "4 4"]:
     coupling = coupling.at[zone, neighbor].set(at["coupling"])
     coupling = coupling.at[neighbor, zone].set(at["coupling"])
     between = (EXCHANGE - np.diag(np.diag(EXCHANGE))) * coupling
-    stays = np.diag(EXCHANGE) + LOSS * (1 - at["insulation"]) - between.sum(1)
-    return between + jnp.diag(stays)
+    stays = jnp.diag(EXCHANGE) + LOSS * (1 - at["insulation"]) - between.sum(1)
+    return jnp.asarray(between) + jnp.diag(stays)
 
 
 def price(x: Design) -> Float[Array, ""]:
     """0.1 |α|² + 0.1 |β|²."""
-    return _BUILDING_WEIGHT * sum(jnp.sum(rate**2) for rate in rates(x).values())
+    at = rates(x)
+    return _BUILDING_WEIGHT * (jnp.sum(at["insulation"] ** 2) + jnp.sum(at["coupling"] ** 2))
 
 
 def weights() -> Float[Array, "100"]:

@@ -60,7 +60,8 @@ class GaussianResponse(eqx.Module):
     ) -> Float[Array, "..."]:
         """log π(u|s)."""
         zero = jnp.zeros(len(self.gain), self.gain.dtype)
-        return multivariate_normal.logpdf(action - self.mean(state), zero, self.covariance)
+        off = action - self.mean(state)
+        return jnp.asarray(multivariate_normal.logpdf(off, zero, self.covariance))
 
 
 class EntropyLQR(eqx.Module):
@@ -116,7 +117,7 @@ class EntropyLQR(eqx.Module):
         states, actions = self.B.shape
         self.A = _square("A", A, states)
         self.Q = _square("Q", Q, states, lowest=0.0)
-        self.R = _square("R", R, actions, lowest=jnp.finfo(self.B.dtype).tiny)
+        self.R = _square("R", R, actions, lowest=float(jnp.finfo(self.B.dtype).tiny))
         none = jnp.zeros((states, states), self.A.dtype)
         self.noise = none if noise is None else _square("noise", noise, states, lowest=0.0)
         self.discount = as_float_array(

@@ -21,7 +21,7 @@ class BuildingThermalRun(DescentOptions):
     """Building thermal control (Kudo et al. 2026): a building for a controller that responds.
 
     Exact by default; try --method sampled, which simulates buildings, --method naive, which takes
-    the controller as fixed, and --method scores, where only noise tells how the law of states moves.
+    the controller as fixed, and --method scores, the paper's formula as it stands.
     """
 
     problem = "building-thermal"
