@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from annotated_types import Ge, Lt
 
 from sobirl.experiments.descent import DescentOptions
+from sobirl.runs.benchmark import Benchmark, Published
 from sobirl.runs.options import Count, Positive
 
 if TYPE_CHECKING:
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from sobirl.core.protocols import Method
     from sobirl.problems.building_thermal import BuildingThermal
     from sobirl.runs.outcome import Outcome
+
+
+def _published() -> list[Published]:
+    from sobirl.problems.building_thermal import PUBLISHED
+
+    return [Published(name, value, "Kudo et al. (2026)") for name, value in PUBLISHED.items()]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +34,16 @@ class BuildingThermalRun(DescentOptions):
     problem = "building-thermal"
     objective_label = "minus the designer's return"
     values = ("leader_return", "leader_return_at_first", "leader_return_simulated", "seconds")
+    benchmarks = (
+        Benchmark(
+            measure="leader_return",
+            first="leader_return_at_first",
+            label="the designer's return",
+            options={"num_steps": 100, "walkers": 100},
+            full={"num_steps": 2000},
+            published=_published,
+        ),
+    )
 
     temperature: Positive = 0.1
     """The controller's entropy weight; published: 0.1."""
