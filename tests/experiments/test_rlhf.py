@@ -38,7 +38,7 @@ SMALL += " --batch 8 --replay 200 --pairs 12 --steps 120 --epochs 1 --first-epoc
 SMALL += " --held-out 0.2 --reward-deviation 0.5 --crop 0.3"
 SMALL += " --eval-episodes 2 --eval-steps 9 --eval-every 2 --checkpoint-seconds 0 --clips 0"
 ALWAYS = "step objective hypergradient_norm seed eval_return environment_steps episodes true_return"
-ALWAYS += " episode_length critic_loss entropy q temperature"
+ALWAYS += " eval_error episode_length critic_loss entropy q temperature"
 OF_REWARDS = "pairs asked implicit_ratio implicit_cosine preference_accuracy passes"
 OF_REWARDS += " implicit_agreement held_out_loss held_out_accuracy held_out_calibration"
 
