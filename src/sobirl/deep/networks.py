@@ -7,6 +7,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key, Num
 
 from sobirl.deep.batch_norm import BatchNorm
@@ -27,6 +28,8 @@ class Architecture(NamedTuple):
         normalized: batch normalization of what convolutions give.
         pooled: of every channel of the last convolution only the largest value goes on, so that it
             counts what is to be seen somewhere, and not where.
+        inputs: the entries of an observation's last axis that are seen (numbers of a vector,
+            channels of a board); None for all.
     """
 
     convolutions: Convolutions = ()
@@ -35,6 +38,7 @@ class Architecture(NamedTuple):
     dropout: float = 0.0
     normalized: bool = False
     pooled: bool = False
+    inputs: tuple[int, ...] | None = None
 
 
 NATURE = Architecture(((32, 8, 4), (64, 4, 2), (64, 3, 1)), (512,))  # Mnih et al. (2015)
@@ -80,6 +84,7 @@ class Network(eqx.Module):
     activation: Callable = eqx.field(static=True)
     dropout: float = eqx.field(static=True)
     pooled: bool = eqx.field(static=True)
+    inputs: tuple[int, ...] | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -90,6 +95,9 @@ class Network(eqx.Module):
         extras: int = 0,
     ):
         architecture = architecture_for(shape) if architecture is None else architecture
+        self.inputs = architecture.inputs
+        if self.inputs is not None:
+            shape = (*shape[:-1], len(self.inputs))
         depth = len(architecture.convolutions)
         keys = iter(jax.random.split(key, depth + len(architecture.widths) + 1))
         convolutions, side, channels = [], shape[:2], shape[-1]
@@ -163,6 +171,8 @@ class Network(eqx.Module):
     def _convolved(self, observation, key):
         """What the convolutions make of an observation, and normalizations that have seen it."""
         hidden, normalizations = scaled(observation), list(self.normalizations)
+        if self.inputs is not None:
+            hidden = hidden[..., np.array(self.inputs)]
         axis = None if key is None else _BATCH
         for number, layer in enumerate(self.convolutions):
             hidden = convolve(layer, hidden)

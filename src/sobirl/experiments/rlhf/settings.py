@@ -102,6 +102,12 @@ class Settings:
     reward_pooling: bool | None = None
     """Of every channel of the last convolution, the reward sees only the largest value: what is
     somewhere on a board, and not where."""
+    reward_inputs: tuple[Whole, ...] | None = None
+    """The reward sees these entries of an observation alone, counted from 0: numbers of a vector,
+    channels of a board."""
+    reward_linear: bool = False
+    """The reward is linear in what it sees. --judges are never restricted, neither in this way nor
+    in what they see."""
     reward_learning_rate: Positive | None = None
     """Of AdamW, for the reward."""
     reward_weight_decay: NotNegative | None = None
