@@ -5,8 +5,8 @@ PYTHONPATH=OTHER/src python benchmarks/bench_screens.py  # another one, in OTHER
 
 An update of soft actor-critic, and one of the reward, of which a fit makes as many as there are
 batches of pairs in its passes; both with the sizes of `--preset paper` and of `small-atari`.
-Operations are XLA's count, seconds of all cores' time as well as the clock's, the peak that of one
-large product of matrices.
+Operations are XLA's count, seconds those of the cores, which other programs on the machine do not
+lengthen much; the peak is that of one large product of matrices.
 """
 
 import time
@@ -53,8 +53,8 @@ def main() -> None:
     square = jnp.asarray(random.normal(size=(SIZE, SIZE)).astype(np.float32))
     product = jax.jit(jnp.matmul)
     print(header())
-    print("| | GFLOP | seconds | CPU seconds | GFLOP/s | of a product of matrices |")
-    print("|---|---|---|---|---|---|")
+    print("| | GFLOP | core seconds | GFLOP a core second | of a product of matrices |")
+    print("|---|---|---|---|---|")
     for name, sizes in PRESETS.items():
         for what, (function, given) in {
             "an update of the follower": follower_update(sizes, random),
@@ -62,11 +62,11 @@ def main() -> None:
         }.items():
             compiled = jax.jit(function).lower(*given).compile()
             # Before each, since a shared machine's speed drifts.
-            peak = 2 * SIZE**3 / 1e9 / seconds(lambda: product(square, square))[0]
+            peak = 2 * SIZE**3 / 1e9 / seconds(lambda: product(square, square))
             work = operations(compiled)
-            taken, busy = seconds(lambda call=compiled, given=given: call(*given))
-            row = f"{work:.2f} | {taken:.3f} | {busy:.3f} | {work / taken:.0f}"
-            print(f"| `{name}`: {what} | {row} | {work / taken / peak:.0%} |", flush=True)
+            taken = seconds(lambda call=compiled, given=given: call(*given))
+            row = f"{work:.2f} | {taken:.3f} | {work / taken:.0f} | {work / taken / peak:.0%}"
+            print(f"| `{name}`: {what} | {row} |", flush=True)
 
 
 def follower_update(sizes: Sizes, random: np.random.Generator) -> tuple[Callable, tuple]:
@@ -120,16 +120,15 @@ def operations(compiled) -> float:
     return (found[0] if isinstance(found, list) else found)["flops"] / 1e9
 
 
-def seconds(call: Callable) -> tuple[float, float]:
-    """Of the clock and of the cores, medians after a call that warms up."""
+def seconds(call: Callable) -> float:
+    """Of the cores: the median, after a call that warms up."""
     jax.block_until_ready(call())
     times = []
     for _ in range(REPEATS):
-        start, busy = time.perf_counter(), time.process_time()
+        start = time.process_time()
         jax.block_until_ready(call())
-        times.append((time.perf_counter() - start, time.process_time() - busy))
-    clock, cores = np.median(times, axis=0)
-    return float(clock), float(cores)
+        times.append(time.process_time() - start)
+    return float(np.median(times))
 
 
 def _bytes(random: np.random.Generator, shape: tuple[int, ...]) -> jax.Array:

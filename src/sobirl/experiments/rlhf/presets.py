@@ -177,7 +177,7 @@ NAMED: dict[str, dict[str, Any]] = {
     # An hour on two cores: a third of the pixels, an update a call of the environments.
     "small-atari": {
         "screen": 48,
-        "steps": 60_000,
+        "steps": 40_000,
         "pairs": 400,
         "num_envs": 8,
         "round_steps": 5000,
@@ -197,7 +197,7 @@ NAMED: dict[str, dict[str, Any]] = {
         "reward_learning_rate": 1e-3,
         "reward_deviation": 0.05,  # nearly that of such signs
         "epochs": 3,
-        "eval_every": 6,
+        "eval_every": 4,
         "eval_episodes": 32,
     },
 }
