@@ -164,6 +164,7 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(whole, tmp_path, mo
         "--objective win-rate --judges 1 --reward-linear --reward-inputs 0 2",
         "--objective win-rate --reference uniform --random-steps 28",
         "--objective kl --members 2 --horizon 1",
+        "--objective mrn",
         "--preset authors --implicit-from 50",
     ],
 )
