@@ -120,11 +120,23 @@ def _app(started: float) -> App:
         file
             A new .jsonl or .parquet file.
         env
-            The environment that the pairs of a store are of.
+            The environment that the pairs of a store are of, if the store does not say so.
         force
             Replace the file that is already there.
         """
         commands.export_labels(source, file, env, force)
+
+    def import_labels(file: Path, store: Path, /) -> None:
+        """Add labelled pairs from a file to a store of preferences, which is made if need be.
+
+        Parameters
+        ----------
+        file
+            A .jsonl or .parquet file.
+        store
+            The directory of the store.
+        """
+        commands.import_labels(file, store)
 
     def report(*runs: Path, out: Path | None = None, force: bool = False) -> None:
         """Compare runs: a table, curves, and one HTML page that needs no other file.
@@ -270,7 +282,7 @@ def _app(started: float) -> App:
     for name, kind in EXPERIMENTS.items():
         run.command(command_for(kind, carry_out), name=name)
     app.command(run)
-    for command in (resume, show, report, export_labels, sweep, bench):
+    for command in (resume, show, report, export_labels, import_labels, sweep, bench):
         app.command(command)
     app.command(commands.list_all, name="list")
     return app
