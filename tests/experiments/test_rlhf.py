@@ -27,7 +27,7 @@ from sobirl.deep.host_loop import HostLoop
 from sobirl.deep.leaders.preference_loss import PreferenceLoss
 from sobirl.deep.leaders.win_rate import WinRate
 from sobirl.experiments.rlhf import RLHFRun
-from sobirl.experiments.rlhf.learning import learning_of
+from sobirl.experiments.rlhf.learning import follower_of, learning_of
 from sobirl.experiments.rlhf.rounds import Rounds
 from sobirl.experiments.rlhf.settings import Settings
 from sobirl.prefs import SELECTIONS
@@ -277,6 +277,14 @@ def test_the_settings_of_the_authors():
     assert follower.default_target_entropy() == pytest.approx(0.89 * np.log(2))
     fresh = learning_of(Settings(preset="paper", implicit_data="fresh", steps=40_000), loop)
     assert fresh.leading is not None and fresh.rewards.implicit is None
+
+
+def test_small_atari_sees_signs():
+    """A tenth of the sign of points, which are whole numbers; smaller rewards are as learned."""
+    spec = EnvSpec("ALE/Krull-v5", (48, 48), np.dtype(np.uint8), Discrete(18), "atari", 4)
+    chosen = Settings(env="ALE/Krull-v5", preset="small-atari").resolved(spec)
+    seen = follower_of(spec, chosen).seen(jnp.array([-200.0, 0.0, 1.0, 50.0, 0.05]))
+    np.testing.assert_allclose(seen, [-0.1, 0, 0.1, 0.1, 0.05], rtol=1e-6)
 
 
 @pytest.mark.usefixtures("single")
