@@ -72,6 +72,8 @@ _PUBLIC = {
         "Auto",
         "AutoLinear",
         "DenseLU",
+        "EntropyLQR",
+        "GaussianResponse",
         "Implicit",
         "Kronecker",
         "Krylov",
