@@ -56,7 +56,7 @@ COMMON: dict[str, Any] = {
     "implicit_fragments": FRAGMENTS,
     "eval_every": 5,
 }
-ENTROPY = 0.4
+ENTROPY, NARROW = 0.4, -3.0  # at which returns are compared, of discrete and continuous actions
 DISCRETE = {"learning_rate": 3e-3, "target_rate": 0.05, "target_entropy": ENTROPY}
 # Environment and options by task; the misspecified ones have judges without that restriction.
 TASKS = {
@@ -224,15 +224,17 @@ def measured(rounds: Rounds, state, seed: int) -> dict:
     found = _fit(rewards, model, rounds.settings.oracle, fragments)
     result = {name: float(value) for name, value in found.items()}
     result["entropy"] = entropy_of(fragments)
-    if isinstance(learning.loop.spec.actions, Discrete):
-        # The actor's logits times the number that gives every method's policy the same entropy.
-        low, high = -4.0, 4.0
-        for _ in range(12):
-            middle = (low + high) / 2
-            entropy = entropy_of(made(learning, sharpened(agent, np.exp(middle)), keys[1]))
-            low, high = (middle, high) if entropy > ENTROPY else (low, middle)
-        agent = sharpened(agent, np.exp(middle))
-        result |= {"sharpened": float(np.exp(middle)), "controlled_entropy": entropy}
+    # By what every method's policy gets the same entropy. A Gaussian in a tanh has less, too, where
+    # it is wide: the same has to be narrow enough.
+    is_discrete = isinstance(learning.loop.spec.actions, Discrete)
+    sharpened, wanted, low = (cooled, ENTROPY, -4.0) if is_discrete else (narrowed, NARROW, 0.0)
+    high = 4.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        entropy = entropy_of(made(learning, sharpened(agent, middle), keys[1]))
+        low, high = (middle, high) if entropy > wanted else (low, middle)
+    agent = sharpened(agent, middle)
+    result |= {"sharpened": middle, "controlled_entropy": entropy}
     follower, most = learning.learner.follower, learning.loop.spec.max_episode_steps
     returns = learning.loop.evaluate(follower, agent, keys[2], most)
     result["controlled_return"] = float(np.mean(returns))
@@ -256,14 +258,21 @@ def entropy_of(fragments) -> float:
     return -float(jnp.sum(jnp.where(fragments.mask, fragments.log_prob, 0)) / fragments.mask.sum())
 
 
-def sharpened(agent, factor: float):
-    """The policy π^factor, normalized."""
-    head = agent.actor.head
+def cooled(agent, by: float):
+    """The policy π^exp(by), normalized."""
+    head, factor = agent.actor.head, np.exp(by)
     return eqx.tree_at(
         lambda it: (it.actor.head.weight, it.actor.head.bias),
         agent,
         (factor * head.weight, factor * head.bias),
     )
+
+
+def narrowed(agent, by: float):
+    """A Gaussian policy of smaller deviations, the means as they are."""
+    bias = agent.actor.head.bias
+    bias = bias.at[len(bias) // 2 :].add(-by)
+    return eqx.tree_at(lambda it: it.actor.head.bias, agent, bias)
 
 
 _fit = eqx.filter_jit(on_policy_fit)
