@@ -30,9 +30,9 @@ from estimators import assert_mean, assert_not_mean, compiled
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.discrete_sac import DiscreteSAC
 from sobirl.deep.follower import FollowerView
-from sobirl.deep.leaders.descent import ImplicitDescent
 from sobirl.deep.leaders.leader import Leader
 from sobirl.deep.leaders.leading import Leading
+from sobirl.deep.leaders.moving_mean import MovingMean
 from sobirl.deep.leaders.preference_loss import PreferenceLoss
 from sobirl.deep.leaders.preferences import PreferenceState
 from sobirl.deep.leaders.win_rate import WinRate
