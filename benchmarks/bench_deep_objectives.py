@@ -28,10 +28,14 @@ from bench_rlhf import described
 from machine import header
 from sobirl.deep.compiled_loop import CompiledLoop
 from sobirl.deep.envs import CompiledEnvironments, Discrete, EnvSpec, make
+from sobirl.deep.leaders.preference_loss import PreferenceLoss
+from sobirl.deep.leaders.win_rate import WinRate
 from sobirl.deep.on_policy import on_policy_fit
+from sobirl.deep.preference_learning import PreferenceLearning
 from sobirl.deep.reward_learning import RewardLearner
 from sobirl.experiments.rlhf.rounds import Rounds
 from sobirl.experiments.rlhf.settings import Settings
+from sobirl.prefs import fragment_return, preference_probability
 
 LENGTH, FRAGMENTS, ROUND = 10, 256, 2048
 ROUNDS = 30  # of SoBiRL, whose frozen steps the others take as further rounds
@@ -76,21 +80,19 @@ METHODS = {
     "SoBiRL (loss)": {"method": "sobirl", "objective": "loss"},
     "SoBiRL (win-rate)": {"method": "sobirl", "objective": "win-rate"},
 }
-# What is behind a difference: the frozen steps of these, and all beyond 256 fragments, are free.
+# What is behind a difference, with answers enough to know the reward by: the same rounds and passes
+# for all, so that frozen steps are free.
+MANY = {"pairs": 2000, "implicit_fragments": 2048}
 LOSS, WIN_RATE = METHODS["SoBiRL (loss)"], METHODS["SoBiRL (win-rate)"]
-ALONE = "DRLHF, as many rounds as SoBiRL"
-CHANGES = {
-    "2048 fragments": {"implicit_fragments": 2048},
-    "2048 fragments, horizon 10": {"implicit_fragments": 2048, "horizon": 10},
-    "weight 10": {"implicit_fragments": 2048, "implicit_weight": 10.0, "implicit_ratio": 10.0},
-    "2000 pairs": {"implicit_fragments": 2048, "pairs": 2000},
-}
 VARIANTS = METHODS | {
-    ALONE: METHODS["DRLHF"],
     "DRLHF, 2000 pairs": {"method": "drlhf", "pairs": 2000},
+    "SoBiRL (loss), 2000 pairs": LOSS | MANY,
+    "SoBiRL (win-rate), 2000 pairs": WIN_RATE | MANY,
 }
-VARIANTS |= {f"SoBiRL (loss), {name}": LOSS | more for name, more in CHANGES.items()}
-VARIANTS |= {f"SoBiRL (win-rate), {name}": WIN_RATE | more for name, more in CHANGES.items()}
+LABELS_KNOWN, NOISE = "the teacher's probabilities known", "noise alone"
+for _what in (LABELS_KNOWN, NOISE):
+    VARIANTS[f"SoBiRL (loss), {_what}"] = LOSS | MANY | {"correction": 0.0}
+    VARIANTS[f"SoBiRL (win-rate), {_what}"] = WIN_RATE | MANY | {"correction": 0.0}
 STREAMS, EACH = 256, 4  # of the fragments that φ is measured on
 
 
@@ -120,6 +122,63 @@ class Hills(eqx.Module):
         reward = height @ jnp.exp(-jnp.sum((place - tops) ** 2, axis=1) / (2 * 0.3**2))
         never, count = jnp.zeros((), bool), count + 1
         return (place, count), place, reward, never, count >= 30
+
+
+class KnownWinRate(WinRate):
+    """Has the teacher's own returns of fragments, in units of its temperature."""
+
+    temperature: float = 1.0
+
+    def returns(self, model, fragments):
+        """Whatever the model is."""
+        return fragment_return(fragments.reward, fragments.mask)[None] / self.temperature
+
+
+class KnownLoss(PreferenceLoss):
+    """Has the teacher's own probabilities for labels."""
+
+    temperature: float = 1.0
+
+    def labelled(self, state, fragments, pairs):
+        """Logits of the reward, labels of the teacher."""
+        truth = fragment_return(fragments.reward, fragments.mask)[None] / self.temperature
+        logit = pairs(self.returns(state.reward.model, fragments)) / self.rewards.temperature
+        label = preference_probability(pairs(truth), self.rewards.noise)
+        return logit, jnp.broadcast_to(label, logit.shape)
+
+
+class NoisyWinRate(WinRate):
+    """Every stream has the weights of another one: noise as before, around 0."""
+
+    def weights(self, state, fragments):
+        """Half of the streams further on."""
+        return _rolled(super().weights(state, fragments))
+
+
+class NoisyLoss(PreferenceLoss):
+    """The same."""
+
+    def weights(self, state, fragments):
+        """Half of the streams further on."""
+        return _rolled(super().weights(state, fragments))
+
+
+def _rolled(weights):
+    return jnp.roll(weights, len(weights) // 2, axis=0)
+
+
+def led_by(learning: PreferenceLearning, method: str, temperature: float) -> PreferenceLearning:
+    """The same with another leader, if the method's name asks for one."""
+    if LABELS_KNOWN not in method and NOISE not in method:
+        return learning
+    known = LABELS_KNOWN in method
+    leader = learning.leading.leader
+    kinds = (KnownLoss, KnownWinRate) if known else (NoisyLoss, NoisyWinRate)
+    fields = {field.name: getattr(leader, field.name) for field in dataclasses.fields(leader)}
+    fields |= {"temperature": temperature} if known else {}
+    other = kinds[isinstance(leader, WinRate)](**fields)
+    leading = dataclasses.replace(learning.leading, leader=other)
+    return dataclasses.replace(learning, leading=leading)
 
 
 def main() -> None:
@@ -192,6 +251,7 @@ def run(task: str, method: str, seed: int) -> dict:
     with jax.enable_x64(False):
         settings = settings_of(task, method)
         rounds = Rounds(settings, seed, loop_of(settings.env))
+        rounds.learning = led_by(rounds.learning, method, settings.teacher_temperature)
         state, history, frozen = rounds.begin(), [], 0
         learning = rounds.learning
         for _ in range(rounds.total):
