@@ -8,7 +8,8 @@ objectives have the same labels and the same environment steps, the frozen ones 
 term is estimated from among them, and followers that keep the same entropy. At the end φ is
 reckoned on fresh fragments of the final policy, with the teacher's true probabilities. Results are
 appended to a file, a JSON line a run, and what is there is not run again; `--table` prints what is
-there, `--figure FILE` draws it.
+there, `--figure FILE` draws it. Other `--methods` than the four tell why: with more answers, with
+the teacher's probabilities known, or with nothing but an estimate's noise.
 """
 
 import argparse
@@ -85,6 +86,7 @@ METHODS = {
 MANY = {"pairs": 2000, "implicit_fragments": 2048}
 LOSS, WIN_RATE = METHODS["SoBiRL (loss)"], METHODS["SoBiRL (win-rate)"]
 VARIANTS = METHODS | {
+    "DRLHF, as many rounds as SoBiRL": METHODS["DRLHF"],
     "DRLHF, 2000 pairs": {"method": "drlhf", "pairs": 2000},
     "SoBiRL (loss), 2000 pairs": LOSS | MANY,
     "SoBiRL (win-rate), 2000 pairs": WIN_RATE | MANY,
@@ -93,6 +95,9 @@ LABELS_KNOWN, NOISE = "the teacher's probabilities known", "noise alone"
 for _what in (LABELS_KNOWN, NOISE):
     VARIANTS[f"SoBiRL (loss), {_what}"] = LOSS | MANY | {"correction": 0.0}
     VARIANTS[f"SoBiRL (win-rate), {_what}"] = WIN_RATE | MANY | {"correction": 0.0}
+TO_THE_END = f"{LABELS_KNOWN}, horizon 30"
+VARIANTS[f"SoBiRL (loss), {TO_THE_END}"] = LOSS | MANY | {"correction": 0.0, "horizon": 30}
+VARIANTS[f"SoBiRL (win-rate), {TO_THE_END}"] = WIN_RATE | MANY | {"correction": 0.0, "horizon": 30}
 STREAMS, EACH = 256, 4  # of the fragments that φ is measured on
 
 
@@ -349,21 +354,32 @@ def difference(results: dict, task: str, method: str, other: str, name: str) -> 
     return np.array([first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())])
 
 
+# Rows of the figure that tell why, with 2000 answers: who labels the implicit term's fragments.
+WHY = {"labels of judges": "2000 pairs", "labels of the teacher": LABELS_KNOWN, NOISE: NOISE}
+
+
 def compared(results: dict) -> tuple[dict, dict]:
-    """For the figure: changes against DRLHF by quantity, method and task, and headings."""
+    """For the figure: changes against DRLHF by quantity, method and row, and the rows' headings."""
+    rows = {task: (task, "", "DRLHF") for task in TASKS}
+    rows |= {row: ("Hills, linear", f", {w}", "DRLHF, 2000 pairs") for row, w in WHY.items()}
     changes = {}
     for name in ("cross_entropy", "controlled_return"):
         for method in list(METHODS)[2:]:
-            for task in TASKS:
-                gap = difference(results, task, method, "DRLHF", name)
+            for row, (task, what, other) in rows.items():
+                gap = difference(results, task, method + what, other, name)
+                if len(gap) < 2:
+                    continue
                 if name != "cross_entropy":
                     truth = list(values(results, task, "true reward", name).values())
                     gap = 100 * gap / (np.mean(truth) - RANDOM[task.split(",")[0]])
-                if len(gap) > 1:
-                    changes[name, method, task] = gap.mean(), 2 * error_of(gap)
+                changes[name, method, row] = gap.mean(), 2 * error_of(gap)
     restricted = list(RESTRICTIONS)
     usual = [task for task in TASKS if task not in restricted]
-    return changes, {"the usual networks": usual, "rewards that cannot be right": restricted}
+    return changes, {
+        "the usual networks": usual,
+        "rewards that cannot be right": restricted,
+        "Hills, linear, 2000 answers": list(WHY),
+    }
 
 
 def error_of(gap: np.ndarray) -> float:
@@ -386,7 +402,7 @@ def print_tables(results: dict) -> None:
         "teacher_entropy": "the teacher's entropy, the part of φ that only the policy can lower",
         "calibration": "calibration there",
     }
-    shown = [m for m in VARIANTS if any(method == m for _, method, _ in results)]
+    shown = list(METHODS)
     for name, title in names.items():
         print(f"\n{title}\n\n| task | seeds | " + " | ".join(shown) + " |")
         print("|---|" + "---|" * (len(shown) + 1))
@@ -402,6 +418,19 @@ def print_tables(results: dict) -> None:
                 seeds = max(seeds, len(found))
             if seeds:
                 print(f"| {task} | {seeds} | " + " | ".join(cells) + " |")
+    print(
+        "\nAgainst DRLHF with 2000 pairs\n\n| task | method | seeds | φ | return, equal entropy |"
+    )
+    print("|---|---|---|---|---|")
+    for task, method in ((task, method) for task in TASKS for method in list(VARIANTS)[4:]):
+        cells = []
+        for name in ("cross_entropy", "controlled_return"):
+            found = np.array(list(values(results, task, method, name).values()))
+            gap = difference(results, task, method, "DRLHF, 2000 pairs", name)
+            if len(gap) > 1:
+                cells.append(f"{described(found)} ({gap.mean():+.2g} ± {error_of(gap):.2g})")
+        if cells:
+            print(f"| {task} | {method} | {len(gap)} | " + " | ".join(cells) + " |")
     led = [r for r in results.values() if "implicit_agreement" in r]
     print("\n| task | method | ratio | agreement | cosine | steps | frozen | CPU s |")
     print("|---|---|---|---|---|---|---|---|")
