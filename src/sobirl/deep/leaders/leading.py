@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.follower import FollowerView
+from sobirl.deep.leaders.meta_reward import MetaReward
 from sobirl.deep.leaders.moving_mean import MeanState, MovingMean
 from sobirl.deep.leaders.preferences import PreferenceLeader, PreferenceState
 from sobirl.deep.leaders.win_rate import WinRate
@@ -49,7 +50,7 @@ class Leading(eqx.Module):
         InvalidInputError: a number out of its range.
     """
 
-    leader: PreferenceLeader
+    leader: PreferenceLeader | MetaReward
     average: MovingMean = MovingMean()
     start: int = 0
     fragments: int = eqx.field(default=512, static=True)
