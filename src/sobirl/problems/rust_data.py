@@ -27,7 +27,7 @@ from jaxtyping import Float, Int, Shaped
 
 from sobirl.core.checks import check, check_shape
 from sobirl.core.errors import InvalidInputError
-from sobirl.problems.reading import read_table, shown
+from sobirl.core.reading import read_table, shown
 from sobirl.problems.rust_costs import STATES
 
 INCREMENTS = 3
