@@ -80,7 +80,7 @@ def first_stage_part(
 
 
 def inverse(matrix: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
-    """The inverse of a positive definite matrix, whatever the scales of its rows; NaN if singular."""
+    """The inverse of a positive definite matrix, whatever its rows' scales; NaN if singular."""
     scale = 1 / np.sqrt(np.where(np.diag(matrix) > 0, np.diag(matrix), 1.0))
     scaled = scale[:, None] * matrix * scale
     try:

@@ -8,6 +8,7 @@ improvement from choice probabilities that are estimated first (Hotz and Miller)
 
 import abc
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -141,20 +142,19 @@ class NPL(Estimator):
             raise InvalidInputError(
                 f"max_iterations: must be at least 1, got {self.max_iterations}"
             )
-        found = CCP(self.smoothing).run(task)
+        found, change = CCP(self.smoothing).run(task), np.inf
         for iteration in range(2, self.max_iterations + 1):
-            before, x = found, found.newton.x
-            step = ImprovedPolicy(task.agent, _policies(before.problem, x))
+            x = found.newton.x
+            step = ImprovedPolicy(task.agent, _policies(found.problem, x))
             problem = as_problem(step, task.choices, task.kinds)
             found = Found(problem, task.minimize(problem, x), iteration)
-            if _change(x, found.newton.x) < self.tolerance:
+            change = _change(x, found.newton.x)
+            if change < self.tolerance:
                 return found
-        if self.max_iterations > 1:
-            raise ConvergenceError(
-                f"npl: the parameters still changed by {_change(x, found.newton.x):.2g} after "
-                f"{self.max_iterations} iterations; allow more, or take maximum likelihood"
-            )
-        return found
+        raise ConvergenceError(
+            f"npl: the parameters still changed by {change:.2g} after {self.max_iterations} "
+            "iterations; allow more, or take maximum likelihood"
+        )
 
 
 ESTIMATORS: dict[str, type[Estimator]] = {"mle": MaximumLikelihood, "ccp": CCP, "npl": NPL}
@@ -217,14 +217,14 @@ class ImprovedPolicy(eqx.Module):
     """
 
     agent: Agent
-    policy: Float[Array, "..."]
+    policy: Float[Array | np.ndarray, "..."]
 
     def __call__(self, x: Parameters, kind: Int[Array, ""] | int = 0) -> Evaluated:
         """The lower level."""
         return Evaluated(self.agent(x, kind), jnp.asarray(self.policy)[kind])
 
 
-def agent_of(follower: Agent | ImprovedPolicy) -> Agent:
+def agent_of(follower: Any) -> Agent:
     """The agent behind a follower."""
     return follower if isinstance(follower, Agent) else follower.agent
 

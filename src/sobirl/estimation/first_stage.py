@@ -236,7 +236,7 @@ class Increments(Transitions):
             (place < 0) | (place >= self.count),
             lambda i: (
                 f"{where(i)}: the increment ({what}) is {place[i]} where the law has 0 to "
-                f"{self.count - 1}; more increments, other bins, or an action that resets the state?"
+                f"{self.count - 1}; take more increments, other bins, or name what resets the state"
             ),
         )
 

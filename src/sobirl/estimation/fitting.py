@@ -178,7 +178,7 @@ def table_and_slopes(
 
 
 class Unflatten(eqx.Module):
-    """A vector in the model's order as parameters; equal for equal layouts, for compiled programs."""
+    """A vector in the model's order as parameters; equal layouts share compiled programs."""
 
     shapes: tuple = eqx.field(static=True)
 

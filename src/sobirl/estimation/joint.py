@@ -13,7 +13,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int
 
 from sobirl.bilevel.newton import minimize_newton
 from sobirl.core.errors import InvalidInputError
@@ -94,7 +95,7 @@ class JointAgent(eqx.Module):
 
 
 class JointChoices(eqx.Module):
-    """`objective(x, response, kind)`: choices and transitions; the latter are shared by all types."""
+    """`objective(x, response, kind)`: choices, and the transitions that all types share."""
 
     choices: Choices
     logits: Logits
@@ -120,13 +121,14 @@ class Joint:
 
     Attributes:
         information: (n + m, n + m).
-        scores: of choices and transitions together, by row of the panel (N, n + m); those of
-            choices are added by the caller, who knows them: `slopes`.
+        observation: the row of the panel of each transition that was seen (t,).
+        transition_scores: ∂log ψ of each (t, n + m).
         slopes: ∂log π/∂(θ, logits) where somebody chose (C,n,A,n + m).
     """
 
     information: np.ndarray
-    transition_scores: np.ndarray
+    observation: Int[np.ndarray, "t"]
+    transition_scores: Float[np.ndarray, "t m"]
     slopes: np.ndarray
 
 
@@ -160,9 +162,11 @@ def fit_jointly(
     inner = dataclasses.replace(newton, x=newton.x["choice"], hessian=newton.hessian[own, own])
     base = as_problem(agent, task.choices, task.kinds)
     found = Found(with_law(base, agent.law.with_psi(psi)), inner)
+    observation, scores = _transition_scores(logits, psi, seen, size)
     joint = Joint(
         information=newton.hessian[np.ix_(order, order)],
-        transition_scores=_transition_scores(logits, psi, seen, size),
+        observation=observation,
+        transition_scores=scores,
         slopes=slopes,
     )
     return found, joint
@@ -170,13 +174,11 @@ def fit_jointly(
 
 @eqx.filter_jit
 def _joint_slopes(problem, objective, x):
-    from jax.flatten_util import ravel_pytree
-
     flat, unravel = ravel_pytree(x)
     return jax.jacfwd(lambda v: choice_table(problem, objective, unravel(v))[0])(flat)
 
 
-def _transition_scores(logits: Logits, psi, seen, size: int) -> dict:
+def _transition_scores(logits: Logits, psi, seen, size: int) -> tuple[np.ndarray, np.ndarray]:
     """∂log ψ/∂logits of every transition: (observation (n,), scores (n, size + m))."""
     total = sum(len(free[0]) for free in logits.free if free is not None)
     observations, scores, begin = [], [], size
@@ -191,4 +193,4 @@ def _transition_scores(logits: Logits, psi, seen, size: int) -> dict:
         begin += len(rows)
         observations.append(own.observation)
         scores.append(part)
-    return {"observation": np.concatenate(observations), "scores": np.concatenate(scores)}
+    return np.concatenate(observations), np.concatenate(scores)

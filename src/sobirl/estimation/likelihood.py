@@ -11,7 +11,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from sobirl.bilevel import BilevelProblem
 from sobirl.core.status import Status
@@ -55,8 +55,8 @@ class CostUtility(eqx.Module):
     """
 
     cost: Callable[..., Any]
-    columns: dict[str, Float[Array, "S"]]
-    kinds: dict[str, Float[Array, "C"]]
+    columns: dict[str, Shaped[np.ndarray, "S"]]
+    kinds: dict[str, Shaped[np.ndarray, "C"]]
     period: Int[np.ndarray, "T 1"] | None
     shape: tuple[int, ...] = eqx.field(static=True)
 
@@ -83,7 +83,7 @@ class Agent(eqx.Module):
     law: Law
     discount: Float[Array, ""]
     scale: Float[Array, ""]
-    available: Float[Array, "S A"] | None = None
+    available: Float[Array | np.ndarray, "S A"] | None = None
     horizon: int | None = eqx.field(static=True, default=None)
 
     def __call__(self, x: Parameters, kind: Int[Array, ""] | int = 0) -> SoftMDP | FiniteHorizon:

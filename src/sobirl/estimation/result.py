@@ -127,8 +127,7 @@ class ChoiceResult:
             places = np.concatenate([keep, extra])
             cell = panel.kind, self.index, panel.action
             scores = self.joint.slopes[cell]
-            more = self.joint.transition_scores
-            np.add.at(scores, more["observation"], more["scores"])
+            np.add.at(scores, self.joint.observation, self.joint.transition_scores)
             whole = covariance(
                 self.joint.information[np.ix_(places, places)],
                 scores[:, places],
@@ -272,7 +271,7 @@ class ChoiceResult:
             gap = values[places] - np.array([float(v) for v in restrictions.values()])
             slopes = np.eye(len(values))[places]
         spread = slopes @ self.covariance @ slopes.T
-        return Test.of("Wald", gap @ np.linalg.solve(spread, gap), len(gap))
+        return Test.of("Wald", float(gap @ np.linalg.solve(spread, gap)), len(gap))
 
     def likelihood_ratio_test(self, restricted: "Mapping[str, Any] | ChoiceResult") -> Test:
         """Whether restrictions hold, by what they cost in likelihood.
@@ -320,6 +319,12 @@ class ChoiceResult:
         from sobirl.estimation.counterfactuals import counterfactual
 
         return counterfactual(self, **changes)
+
+    def demand(self, parameter: str, values: Any, action: Any):
+        """Long-run shares of an action by a parameter; see `sobirl.estimation.demand`."""
+        from sobirl.estimation.counterfactuals import demand
+
+        return demand(self, parameter, values, action)
 
     def summary(self, level: float = 0.95) -> str:
         """A table for people, as statsmodels prints it."""
