@@ -39,8 +39,8 @@ class Component(eqx.Module):
     """
 
     template: TransitionOperator
-    rows: Int[np.ndarray, "C M A"] | None = None
-    psi: Float[Array, "R K"] | None = None
+    rows: Int[Array | np.ndarray, "C M A"] | None = None
+    psi: Float[Array | np.ndarray, "R K"] | None = None
 
     def law(self, kind: Int[Array, ""] | int) -> TransitionOperator:
         """The law of a type."""
@@ -67,13 +67,19 @@ class Law(eqx.Module):
         return len(self.components) == 1 and self.actions == own
 
     @property
-    def psi(self) -> tuple[Float[Array, "R K"] | None, ...]:
+    def psi(self) -> tuple[Float[Array | np.ndarray, "R K"] | None, ...]:
         """The probabilities of all components."""
         return tuple(component.psi for component in self.components)
 
-    def with_psi(self, psi: Sequence[Float[Array, "R K"] | None]) -> "Law":
+    def with_psi(self, psi: Sequence[Float[Array | np.ndarray, "R K"] | None]) -> "Law":
         """The same law with other probabilities."""
-        return eqx.tree_at(lambda law: law.psi, self, tuple(psi), is_leaf=lambda leaf: leaf is None)
+        return Law(
+            tuple(
+                Component(component.template, component.rows, own)
+                for component, own in zip(self.components, psi, strict=True)
+            ),
+            self.actions,
+        )
 
 
 @dataclasses.dataclass(frozen=True)

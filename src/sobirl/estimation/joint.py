@@ -36,7 +36,7 @@ class Logits(eqx.Module):
     """
 
     base: tuple[Float[Array, "R K"] | None, ...]
-    free: tuple[tuple[np.ndarray, np.ndarray] | None, ...]
+    free: tuple[tuple[Array | np.ndarray, Array | np.ndarray] | None, ...]
 
     @classmethod
     def of(cls, law: Law, seen: Sequence[Seen | None]) -> tuple["Logits", np.ndarray]:
@@ -110,10 +110,6 @@ class JointChoices(eqx.Module):
                 total = total - jnp.sum(counts * jnp.where(counts > 0, table, 0.0)) / self.kinds
         return total
 
-    def at(self, response, kind):
-        """log π where somebody chose."""
-        return self.choices.at(response, kind)
-
 
 @dataclasses.dataclass(frozen=True)
 class Joint:
@@ -154,12 +150,21 @@ def fit_jointly(
 
     layout = Layout.of(task.x0)
     order = np.concatenate([layout.order, len(layout.order) + np.arange(len(values))])
-    slopes = np.asarray(_joint_slopes(problem, objective, newton.x))[..., order]
+    slopes = np.asarray(_joint_slopes(problem, task.choices, newton.x))[..., order]
     log_psi = logits(jnp.asarray(newton.x["law"]))
     psi = tuple(None if table is None else jnp.exp(table) for table in log_psi)
     size = len(layout.order)
     own = slice(0, size)
-    inner = dataclasses.replace(newton, x=newton.x["choice"], hessian=newton.hessian[own, own])
+    block = lambda table: None if table is None else table[own, own]  # noqa: E731
+    inner = dataclasses.replace(
+        newton,
+        x=newton.x["choice"],
+        gradient=newton.gradient["choice"],
+        hessian=newton.hessian[own, own],
+        inverse_hessian=block(newton.inverse_hessian),
+        covariance=block(newton.covariance),
+        standard_errors=newton.standard_errors["choice"],
+    )
     base = as_problem(agent, task.choices, task.kinds)
     found = Found(with_law(base, agent.law.with_psi(psi)), inner)
     observation, scores = _transition_scores(logits, psi, seen, size)
@@ -173,9 +178,9 @@ def fit_jointly(
 
 
 @eqx.filter_jit
-def _joint_slopes(problem, objective, x):
+def _joint_slopes(problem, choices, x):
     flat, unravel = ravel_pytree(x)
-    return jax.jacfwd(lambda v: choice_table(problem, objective, unravel(v))[0])(flat)
+    return jax.jacfwd(lambda v: choice_table(problem, choices, unravel(v))[0])(flat)
 
 
 def _transition_scores(logits: Logits, psi, seen, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Layout:
                 order.append(begin[name] + i)
         return cls(tuple(labels), np.array(order), shapes)
 
-    def vector(self, x: Mapping[str, Any]) -> Float[np.ndarray, "n"]:
+    def vector(self, x: Mapping[str, Any]) -> Shaped[np.ndarray, "n"]:
         """The numbers, in the model's order."""
         return np.concatenate([np.ravel(np.asarray(x[name])) for name in self.shapes])
 

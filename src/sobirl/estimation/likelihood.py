@@ -20,7 +20,7 @@ from sobirl.estimation.first_stage import Law
 from sobirl.mdp import SoftMDP
 from sobirl.solvers import solve
 
-Parameters = dict[str, Array]
+Parameters = dict[str, Any]
 
 
 class LinearUtility(eqx.Module):
@@ -55,9 +55,9 @@ class CostUtility(eqx.Module):
     """
 
     cost: Callable[..., Any]
-    columns: dict[str, Shaped[np.ndarray, "S"]]
-    kinds: dict[str, Shaped[np.ndarray, "C"]]
-    period: Int[np.ndarray, "T 1"] | None
+    columns: dict[str, Shaped[Array | np.ndarray, "S"]]
+    kinds: dict[str, Shaped[Array | np.ndarray, "C"]]
+    period: Int[Array | np.ndarray, "T 1"] | None
     shape: tuple[int, ...] = eqx.field(static=True)
 
     def __call__(self, x: Parameters, kind: Int[Array, ""] | int) -> Float[Array, "..."]:
