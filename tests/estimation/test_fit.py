@@ -221,7 +221,7 @@ def test_intervals_cover():
     for seed in range(200):
         sample = known().simulate(TRUTH, units=60, periods=30, seed=seed)
         low, high = machines().fit(sample).confidence_intervals().T
-        inside.append((low < THETA) & (THETA < high))
+        inside.append((low < THETA) & (high > THETA))
     share = np.mean(inside, axis=0)
     assert np.all((share > 0.9) & (share < 0.99))
 

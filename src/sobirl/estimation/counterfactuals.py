@@ -47,7 +47,8 @@ class Quantity:
         return np.sqrt(np.maximum(spread, 0.0))
 
     def __sub__(self, other: "Quantity") -> "Quantity":
-        return Quantity(self.value - other.value, self.slopes - other.slopes, self.covariance)
+        value = np.asarray(self.value - other.value)
+        return Quantity(value, self.slopes - other.slopes, self.covariance)
 
     def __getitem__(self, place: Any) -> "Quantity":
         return Quantity(

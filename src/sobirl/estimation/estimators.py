@@ -104,7 +104,7 @@ class CCP(Estimator):
     Econometrica 70 (2002), proposition 4.
     """
 
-    smoothing: float = 1.0
+    smoothing: float | int = 1.0
     title = "two-step conditional choice probabilities"
 
     def run(self, task: Task) -> Found:
@@ -131,7 +131,7 @@ class NPL(Estimator):
     Source: Aguirregabiria and Mira, Econometrica 70 (2002).
     """
 
-    smoothing: float = 1.0
+    smoothing: float | int = 1.0
     max_iterations: int = 50
     tolerance: float = 1e-7
     title = "nested pseudo-likelihood"

@@ -265,7 +265,7 @@ class Frequencies(Transitions):
 
     by_action: bool = True
     by_type: bool = False
-    smoothing: float = 0.0
+    smoothing: float | int = 0.0
     toward: str = "action"
 
     def __post_init__(self):
@@ -404,8 +404,8 @@ def first_stage(
     """The law that a specification says, estimated where it is not given.
 
     Args:
-        spec: a `Transitions` of all columns, a mapping column -> `Transitions` of independent
-            ones, an operator, or a table (S,A,S).
+        spec: a `Transitions` of all columns, an operator, or a table (S,A,S); or a mapping from
+            columns that move independently to these.
         panel: the data.
         columns: the state's columns.
         sizes: their numbers of levels.
@@ -423,6 +423,8 @@ def first_stage(
             )
         parts = [
             spec[name].component(panel, [i], [sizes[i]], kinds, actions)
+            if isinstance(spec[name], Transitions)
+            else _given(name, spec[name], sizes[i], len(actions.labels))
             for i, name in enumerate(columns)
         ]
         components, seen, tables = zip(*parts, strict=True)
@@ -441,6 +443,21 @@ def first_stage(
         )
     _refuse_impossible(operator, panel)
     return Law((Component(operator),), _own(actions)), (None,)
+
+
+def _given(
+    column: str, spec: Any, size: int, num_actions: int
+) -> tuple[Component, None, list[int]]:
+    """The law of one column that is known, with an action of its own or all."""
+    operator = as_operator(spec)
+    states, own = operator.shape
+    if states != size or own not in (1, num_actions):
+        raise InvalidInputError(
+            f"transitions[{column!r}]: expected a law of {size} states and 1 or {num_actions} "
+            f"actions, got {states} and {own}"
+        )
+    table = list(range(num_actions)) if own == num_actions else [0] * num_actions
+    return Component(operator), None, table
 
 
 def _own(actions: Levels) -> tuple[tuple[int, ...], ...]:

@@ -25,7 +25,7 @@ class Bins:
         InvalidInputError: edges that do not increase, or fewer than two.
     """
 
-    edges: Sequence[float]
+    edges: Any
 
     def __post_init__(self):
         try:
@@ -78,7 +78,7 @@ class Quantiles:
         """The bins of a column."""
         numbers = as_numbers(name, column, where)
         edges = np.unique(np.quantile(numbers, np.linspace(0, 1, self.count + 1)))
-        if len(edges) < self.count + 1:
+        if len(edges) < self.count + 1 or len(np.unique(numbers)) < self.count:
             raise InvalidInputError(
                 f"column {name}: has too few different numbers for {self.count} quantiles; take "
                 "fewer, or give its levels"

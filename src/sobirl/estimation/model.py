@@ -102,11 +102,11 @@ class DiscreteChoice:
     features: Mapping[str, Any] | None = None
     cost: Callable[..., Any] | None = None
     parameters: Mapping[str, Any] | None = None
-    discount: float = 0.95
+    discount: float | int = 0.95
     transitions: Any = dataclasses.field(default_factory=Frequencies)
     types: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     horizon: int | None = None
-    scale: float = 1.0
+    scale: float | int = 1.0
     available: Any = None
 
     def __post_init__(self):
@@ -124,9 +124,7 @@ class DiscreteChoice:
                     f"cost: expected a function, got {type(self.cost).__name__}"
                 )
             if not self.parameters:
-                raise InvalidInputError(
-                    "parameters: a cost needs the first values of them, by name"
-                )
+                raise InvalidInputError("parameters: a cost needs their first values, by name")
         if self.horizon is not None and (
             not isinstance(self.horizon, (int, np.integer)) or self.horizon < 1
         ):
