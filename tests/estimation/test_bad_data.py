@@ -108,7 +108,7 @@ MODELS = {
     "neither features nor cost": ({"features": None}, "features, cost: give one of the two"),
     "features of another action": (
         {"features": {"rc": {"repair": 1.0}}},
-        r"features\['rc'\]: 'repair' is no action .did you mean 'replace'.*; actions are 'keep', 'replace'",
+        r"features\['rc'\]: 'repair' is no action .did you mean 'replace'.*; actions are 'keep'",
     ),
     "features of another shape": (
         {"features": {"rc": np.ones((3, 2))}},

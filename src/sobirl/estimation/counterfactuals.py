@@ -44,7 +44,7 @@ class Quantity:
     def standard_error(self) -> Float[np.ndarray, "..."]:
         """The square root of its variance, slopes · covariance · slopes."""
         spread = np.einsum("...i,ij,...j->...", self.slopes, self.covariance, self.slopes)
-        return np.sqrt(np.maximum(spread, 0.0))
+        return np.asarray(np.sqrt(np.maximum(spread, 0.0)))
 
     def __sub__(self, other: "Quantity") -> "Quantity":
         value = np.asarray(self.value - other.value)

@@ -5,7 +5,7 @@
 with π_{θ,c} the optimal policy of type c, whose utilities θ sets.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -55,8 +55,8 @@ class CostUtility(eqx.Module):
     """
 
     cost: Callable[..., Any]
-    columns: dict[str, Shaped[Array | np.ndarray, "S"]]
-    kinds: dict[str, Shaped[Array | np.ndarray, "C"]]
+    columns: Mapping[str, Shaped[Array | np.ndarray, "S"]]
+    kinds: Mapping[str, Shaped[Array | np.ndarray, "C"]]
     period: Int[Array | np.ndarray, "T 1"] | None
     shape: tuple[int, ...] = eqx.field(static=True)
 
