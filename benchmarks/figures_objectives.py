@@ -1,4 +1,4 @@
-"""The figure of bench_objectives.py."""
+"""The figures of bench_objectives.py and bench_deep_objectives.py."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -62,3 +62,66 @@ def changes(groups: dict[str, dict]) -> Figure:
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure
+
+
+_QUANTITIES = (
+    ("cross_entropy", "cross-entropy φ on fresh pairs", "change", ("better", "worse")),
+    (
+        "controlled_return",
+        "true return at equal entropy",
+        "% of the true reward's gain",
+        ("worse", "better"),
+    ),
+)
+_METHODS = {"SoBiRL (loss)": "loss", "SoBiRL (win-rate)": "win-rate"}
+
+
+def deep(
+    changes: dict[tuple[str, str, str], tuple[float, float]], groups: dict[str, list[str]]
+) -> Figure:
+    """What SoBiRL changes beside DRLHF, a row a task.
+
+    Args:
+        changes: mean and two standard errors by quantity, method and task.
+        groups: the tasks by heading.
+    """
+    lines = [row for heading, tasks in groups.items() for row in (heading, *tasks)]
+    figure = Figure(figsize=(11, 1.8 + 0.42 * len(lines)), layout="constrained")
+    figure.suptitle("Deep followers: SoBiRL beside DRLHF at equal labels and environment steps")
+    panels = figure.subplots(1, len(_QUANTITIES), sharey=True)
+    for axes, (quantity, title, unit, (left, right)) in zip(panels, _QUANTITIES, strict=True):
+        for offset, (method, style) in zip((-0.14, 0.14), _METHODS.items(), strict=True):
+            _, color, marker = _STYLES[style]
+            rows = [
+                (at, *changes[quantity, method, task])
+                for at, task in enumerate(lines)
+                if (quantity, method, task) in changes
+            ]
+            at, mean, error = np.array(rows).T
+            axes.errorbar(
+                mean, at + offset, xerr=error, fmt=marker, color=color, ms=5, lw=1.6, label=method
+            )
+        axes.axvline(0, color="black", lw=1)
+        axes.set(title=title, xlabel=f"← {left}      {unit}      {right} →")
+        _bare(axes, len(lines))
+    _named(panels[0], {name: name in groups for name in lines})
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def _bare(axes, count: int) -> None:
+    """A grid, no frame, and every other row shaded."""
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    for place in range(1, count, 2):
+        axes.axhspan(place - 0.5, place + 0.5, color="black", alpha=0.04, lw=0)
+
+
+def _named(axes, names: dict[str, bool]) -> None:
+    """The rows' names from above, headings bold."""
+    axes.set_yticks(range(len(names)), list(names))
+    for label, is_heading in zip(axes.get_yticklabels(), names.values(), strict=True):
+        label.set_fontweight("bold" if is_heading else "normal")
+    axes.set_ylim(len(names) - 0.5, -0.5)

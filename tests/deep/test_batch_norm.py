@@ -22,8 +22,8 @@ SCREENS = jnp.asarray(np.random.default_rng(1).integers(0, 256, (8, 11, 11, 2), 
 
 
 @eqx.filter_jit
-def updated(network, observation):
-    return network.update_statistics(observation)
+def updated(network, *inputs):
+    return network.trained(*inputs, key=KEY)[1]
 
 
 @eqx.filter_jit
@@ -91,8 +91,8 @@ def test_a_network_uses_what_it_has_met():
 @pytest.mark.parametrize("members", [1, 2])
 def test_members_of_a_reward_meet_it_too(members):
     model = RewardModel((11, 11, 2), KEY, 3, members=members, architecture=NORMALIZED)
-    met_it = updated(model, SCREENS)
+    met_it = updated(model, SCREENS, ACTIONS)
     for old, new in zip(model.ensemble.members, met_it.ensemble.members, strict=True):
         assert not np.allclose(old.normalizations[0].mean, new.normalizations[0].mean)
     plain = RewardModel((3,), KEY, 3)
-    assert same_bits(updated(plain, jnp.ones((8, 3))), plain)
+    assert same_bits(updated(plain, jnp.ones((8, 3)), ACTIONS), plain)

@@ -187,7 +187,8 @@ def compare(check, found, expected, moving):
     return check(free(found)[..., :-1], free(expected)[..., :-1])
 
 
-@pytest.mark.parametrize("moving", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow  # ten seconds each to compile
+@pytest.mark.parametrize("moving", [False, True])
 def test_answers_make_the_mean_what_theory_says(moving):
     """Although the reward itself, which is wrong, labels all pairs."""
     _, found = terms(PreferenceLoss(score=FULL, correction=1.0), view(None if moving else 0.5))

@@ -57,7 +57,9 @@ def test_bytes_and_their_share_of_255_look_alike():
     np.testing.assert_array_equal(scaled(jnp.array([-3.0, 255.0])), [-3, 255])
 
 
-@pytest.mark.parametrize(("channels", "width", "kernel", "stride"), [(4, 5, 3, 1), (2, 3, 4, 2)])
+@pytest.mark.parametrize(
+    ("channels", "width", "kernel", "stride"), [(4, 5, 3, 1), (2, 3, 4, 2), (3, 2, 7, 3)]
+)
 def test_convolutions_are_what_the_library_says(channels, width, kernel, stride):
     layer = eqx.nn.Conv2d(channels, width, kernel, stride, key=KEY)
     image = np.random.default_rng(0).normal(size=(11, 9, channels)).astype(np.float32)

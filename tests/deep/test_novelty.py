@@ -76,6 +76,7 @@ def test_of_a_replay():
     assert values[0] > 2 * values[20] and values[-1] > 2 * values[20]
 
 
+@pytest.mark.slow
 def test_a_follower_goes_where_it_has_not_been():
     """Places at the end of an episode: a random walk's are near 0, an explorer's far from it."""
     loop = loop_of(Walk(), 8)

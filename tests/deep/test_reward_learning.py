@@ -19,7 +19,7 @@ from sobirl.deep.reward_learning import RewardLearner
 from sobirl.deep.reward_model import RewardModel
 from sobirl.experience import Fragment
 from sobirl.experience.replay import Transitions
-from sobirl.prefs import Labelled, Oracle, PairQueue, preference_loss
+from sobirl.prefs import Labelled, Oracle, PairQueue, preference_entropy, preference_loss
 
 KEY = jax.random.key(0)
 D, A, L = 3, 2, 4
@@ -349,3 +349,27 @@ def test_shares_out_of_range():
         RewardLearner(crop=1.0)
     with pytest.raises(InvalidInputError, match="deviation: must be positive, got 0"):
         Normalization(0.0)
+
+
+def test_a_linear_reward_cannot_be_right_everywhere():
+    """The truth is s², which no line is; who is blind to s learns nothing of it."""
+    state = jax.random.normal(jax.random.key(0), (256, 2, 1, 2), jnp.float32)
+    action = jnp.zeros((256, 2, 1), jnp.int32)
+    zeros = jnp.zeros((256, 2, 1))
+    pair = Fragment(state, action, zeros, zeros, zeros == 0, jnp.zeros((256, 2), jnp.int32))
+    square = 4 * state[:, :, 0, 0] ** 2
+    label = jax.nn.sigmoid(square[:, 0] - square[:, 1])
+    least = float(jnp.mean(preference_entropy(label)))
+    queue = PairQueue.init(jax.tree.map(lambda leaf: leaf[0], pair), 256).add(pair, label)
+    learner = RewardLearner(learning_rate=1e-2, weight_decay=0.0)
+
+    @eqx.filter_jit
+    def fitted(architecture):
+        model = RewardModel((2,), jax.random.key(1), num_actions=1, architecture=architecture)
+        state, _ = learner.fit(learner.init(model), queue, jnp.int32(100), view(), KEY)
+        return jnp.mean(preference_loss(learner.logits(state.model, pair)[0], label))
+
+    free = fitted(Architecture(widths=(32,)))
+    line, blind = fitted(Architecture(widths=())), fitted(Architecture(widths=(32,), inputs=(1,)))
+    assert free < least + 0.03
+    assert line > least + 0.2 and blind > least + 0.2

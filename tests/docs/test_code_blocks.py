@@ -212,7 +212,14 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def marked(page: Path):
+    """Of the methods' pages, which are alike, the default run has one; and none of sweeps'."""
+    alike = name_of(page.parent) == "docs/methods" and page.stem not in ("sobirl", "your-own")
+    slow = alike or page.stem in ("scale", "sweeps")
+    return pytest.param(page, id=name_of(page), marks=[pytest.mark.slow] if slow else [])
+
+
+@pytest.mark.parametrize("page", map(marked, PAGES))
 def test_blocks(page, workplace, capsys):
     run_page(page, small=True)
     printed = capsys.readouterr().out

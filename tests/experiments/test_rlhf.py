@@ -12,6 +12,7 @@ import typing
 
 import gymnasium
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -160,7 +161,7 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(whole, tmp_path, mo
 @pytest.mark.parametrize(
     "more",
     [
-        "--objective win-rate --judges 1",
+        "--objective win-rate --judges 1 --reward-linear --reward-inputs 0 2",
         "--objective win-rate --reference uniform --random-steps 28",
         "--objective kl --members 2 --horizon 1",
         "--preset authors --implicit-from 50",
@@ -318,6 +319,34 @@ def test_what_leads():
     assert walked.start == 25_120
 
 
+@pytest.mark.usefixtures("single")
+def test_judges_are_not_restricted():
+    loop = CompiledLoop(*(make("CartPole-v1", count) for count in (64, 1)))
+    options = {"objective": "win-rate", "judges": 1, "reward_linear": True, "reward_inputs": (1, 3)}
+    learning = learning_of(Settings(**options), loop)
+    reward, judge = (
+        make(key=jax.random.key(0)) for make in (learning.model, learning.leading.judges)
+    )
+    (*_, member), (other,) = reward.ensemble.members, judge.ensemble.members
+    assert not member.layers and member.inputs == (1, 3) and member.head.weight.shape == (2, 2)
+    assert len(other.layers) == 2 and other.inputs is None
+    seen = jnp.array([[9.0, 1.0, -7.0, 2.0], [0.0, 1.0, 0.0, 2.0]])
+    alike, apart = (np.asarray(each.table(seen)[0]) for each in (reward, judge))
+    np.testing.assert_array_equal(alike[0], alike[1])
+    assert (apart[0] != apart[1]).all()
+
+
+def test_a_restricted_reward_comes_back(tmp_path):
+    more = ["--method", "drlhf", "--reward-linear", "--reward-inputs", "2"]
+    assert small(tmp_path / "run", *more)[0] == 0
+    run = sb.load_run(tmp_path / "run")
+    x = np.zeros((3, 4), np.float32)
+    x[:, 2], x[:, 0] = [0, 1, 2], [5, -5, 3]
+    rewards = [run.reward(each, 1) for each in x]
+    assert rewards[0] != rewards[1]
+    np.testing.assert_allclose(np.diff(rewards, 2), 0, atol=1e-5)
+
+
 def test_the_run_of_the_paper():
     """Its numbers, see PROBLEMS section 6, as what they become."""
     settings = Settings(env="ALE/BeamRider-v5", preset="paper")
@@ -361,7 +390,8 @@ def test_ground_truth_on_the_host():
     assert set(outcome.figures) == {"learning"}  # nothing was learned of the reward
 
 
-@pytest.mark.parametrize("backend", ["gymnax", pytest.param("gymnasium", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["gymnax", "gymnasium"])
 def test_nothing_of_a_follower_is_used_but_what_is_declared(monkeypatch, backend):
     """And a line in the table is all that the command line needs to have another one."""
     monkeypatch.setitem(FOLLOWERS, "coin", Entry("tosses a coin", discrete="coin:Coin"))
@@ -490,6 +520,10 @@ def test_any_follower_can_be_chosen(name):
         ("--crop -0.1", "--crop should be greater than or equal to 0, got -0.1"),
         ("--patience 0", "--patience should be greater than or equal to 1, got 0"),
         ("--reward-deviation 0", "--reward-deviation should be 'none' or should be greater th"),
+        ("--reward-inputs 0 4", "--reward-inputs must be different numbers from 0 to 3, got 0 4"),
+        ("--reward-inputs 1 1", "--reward-inputs must be different numbers from 0 to 3, got 1 1"),
+        ("--reward-inputs -1", "--reward-inputs should be greater than or equal to 0, got -1"),
+        ("--reward-linear --reward-pooling", "--reward-pooling must be off with --reward-linear"),
         ("--checkpoint-seconds -1", "--checkpoint-seconds should be greater than or equal to 0"),
     ],
 )

@@ -105,6 +105,7 @@ def test_labels_come_back_out_of_a_run_and_into_another(offline, file, tmp_path)
     assert sobirl("export-labels", offline, path, "--force")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_teacher_is_asked_beside_the_file_where_pairs_are_given(file, tmp_path):
     run, path = tmp_path / "run", tmp_path / "all.jsonl"
     more = ["--labels", file, "--pairs", 6, "--held-out", 0.25]

@@ -12,7 +12,7 @@ from sobirl.problems.reward_shaping import RewardShaping
 X = jnp.asarray(np.random.default_rng(0).uniform(-0.2, 0.2, 104))
 
 
-@pytest.mark.parametrize("form", ["free", "potential"])
+@pytest.mark.parametrize("form", ["free", pytest.param("potential", marks=pytest.mark.slow)])
 def test_two_witnesses_of_the_gradient(form):
     problem = RewardShaping(form, 0.7, 0.1).problem()
     exact = gradient(problem, X)

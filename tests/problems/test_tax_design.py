@@ -80,6 +80,7 @@ def test_two_witnesses_of_the_gradient():
     np.testing.assert_allclose(exact, [*unrolled["goods"], unrolled["income"]], rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_income_tax_has_a_best_response_term(problem, answer):
     """In the published code the income tax moves the state's receipts alone."""
     frozen = compiled(

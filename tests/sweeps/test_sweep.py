@@ -94,6 +94,7 @@ def test_the_table(diary, engine, tmp_path):
     assert SweepFolder(swept.path).is_done(cells[0].id)
 
 
+@pytest.mark.slow  # a cluster and three sweeps
 def test_engines_agree(ray_cluster, tmp_path):
     """Batched or not, here or there: cells with other seeds and step sizes."""
     from sobirl.sweeps import RayEngine

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key, Num
 
 from sobirl.deep.batch_norm import BatchNorm
@@ -27,6 +28,8 @@ class Architecture(NamedTuple):
         normalized: batch normalization of what convolutions give.
         pooled: of every channel of the last convolution only the largest value goes on, so that it
             counts what is to be seen somewhere, and not where.
+        inputs: the entries of an observation's last axis that are seen (numbers of a vector,
+            channels of a board); None for all.
     """
 
     convolutions: Convolutions = ()
@@ -35,6 +38,7 @@ class Architecture(NamedTuple):
     dropout: float = 0.0
     normalized: bool = False
     pooled: bool = False
+    inputs: tuple[int, ...] | None = None
 
 
 NATURE = Architecture(((32, 8, 4), (64, 4, 2), (64, 3, 1)), (512,))  # Mnih et al. (2015)
@@ -80,6 +84,7 @@ class Network(eqx.Module):
     activation: Callable = eqx.field(static=True)
     dropout: float = eqx.field(static=True)
     pooled: bool = eqx.field(static=True)
+    inputs: tuple[int, ...] | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -90,6 +95,9 @@ class Network(eqx.Module):
         extras: int = 0,
     ):
         architecture = architecture_for(shape) if architecture is None else architecture
+        self.inputs = architecture.inputs
+        if self.inputs is not None:
+            shape = (*shape[:-1], len(self.inputs))
         depth = len(architecture.convolutions)
         keys = iter(jax.random.split(key, depth + len(architecture.widths) + 1))
         convolutions, side, channels = [], shape[:2], shape[-1]
@@ -122,14 +130,7 @@ class Network(eqx.Module):
         With a key as training wants them: some units are left out, and a batch is normalized by its
         own statistics, not by those that were collected; it then belongs inside `batched`.
         """
-        hidden = self._convolved(observation, key, None if key is None else _BATCH)[0]
-        hidden = jnp.max(hidden, axis=(0, 1)) if self.pooled else hidden.ravel()
-        hidden = hidden if extra is None else jnp.concatenate([hidden, extra])
-        for layer in self.layers:
-            hidden = self.activation(layer(hidden))
-        if not self.convolutions:
-            hidden = self._dropped(hidden, key)
-        return self.head(hidden)
+        return self._outputs(observation, extra, key)[0]
 
     def batched(
         self,
@@ -138,31 +139,47 @@ class Network(eqx.Module):
         key: Key[Array, ""] | None = None,
     ) -> Float[Array, "B outputs"]:
         """The outputs for a batch of observations; see `__call__` for the key."""
+        return self.trained(observation, extra, key)[0]
+
+    def trained(
+        self,
+        observation: Num[Array, "B *obs"],
+        extra: Float[Array, "B d"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[Float[Array, "B outputs"], "Network"]:
+        """The outputs of `batched`, and the network whose statistics have moved to the batch's.
+
+        They are those that the outputs were made with, dropout included; without a key they stay.
+        """
         keys = None if key is None else jax.random.split(key, len(observation))
-        return jax.vmap(self, axis_name=_BATCH)(observation, extra, keys)
+        outputs, normalizations = jax.vmap(self._outputs, axis_name=_BATCH, out_axes=(0, None))(
+            observation, extra, keys
+        )
+        return outputs, eqx.tree_at(lambda network: network.normalizations, self, normalizations)
 
-    def update_statistics(self, observation: Num[Array, "B *obs"]) -> "Network":
-        """The network whose statistics have moved towards a batch's."""
-        if not self.normalizations:
-            return self
-        normalizations = jax.vmap(
-            lambda observation: self._convolved(observation, None, _BATCH)[1],
-            axis_name=_BATCH,
-            out_axes=None,
-        )(observation)
-        return eqx.tree_at(lambda network: network.normalizations, self, normalizations)
-
-    def _convolved(self, observation, key, axis):
-        """What the convolutions make of an observation, and normalizations that have seen it."""
-        hidden, normalizations = scaled(observation), []
+    def _outputs(self, observation, extra, key):
+        """The outputs, and normalizations that have seen the batch."""
+        hidden, normalizations = self._convolved(observation, key)
+        hidden = jnp.max(hidden, axis=(0, 1)) if self.pooled else hidden.ravel()
+        hidden = hidden if extra is None else jnp.concatenate([hidden, extra])
+        for layer in self.layers:
+            hidden = self.activation(layer(hidden))
         if not self.convolutions:
-            return hidden, ()
+            hidden = self._dropped(hidden, key)
+        return self.head(hidden), normalizations
+
+    def _convolved(self, observation, key):
+        """What the convolutions make of an observation, and normalizations that have seen it."""
+        hidden, normalizations = scaled(observation), list(self.normalizations)
+        if self.inputs is not None:
+            hidden = hidden[..., np.array(self.inputs)]
+        axis = None if key is None else _BATCH
         for number, layer in enumerate(self.convolutions):
             hidden = convolve(layer, hidden)
             if self.normalizations:
                 normalize = self.normalizations[number]
                 if axis is not None:
-                    normalizations.append(normalize.update_statistics(hidden, axis))
+                    normalizations[number] = normalize.update_statistics(hidden, axis)
                 hidden = normalize(hidden, axis)
             layer_key = None if key is None else jax.random.fold_in(key, number)
             hidden = self._dropped(self.activation(hidden), layer_key)
@@ -178,17 +195,26 @@ def convolve(layer: eqx.nn.Conv2d, image: Float[Array, "H W C"]) -> Float[Array,
     """What the layer gives, channels last; on CPUs as a product of matrices.
 
     XLA's own convolutions are over ten times slower inside a loop on CPUs, and all learning is.
-    With channels last the patches are rows of memory, and one product serves a whole batch.
+    With channels last a row of a patch lies in one piece, of which as much is copied at a time as
+    there is in a stride, and one product serves a whole batch.
     """
     if jax.default_backend() != "cpu":
         return jnp.moveaxis(layer(jnp.moveaxis(image, -1, 0)), 0, -1)
     kernel, stride = layer.kernel_size[0], layer.stride[0]
     height, width = ((length - kernel) // stride + 1 for length in image.shape[:2])
-    rows, columns = (
-        [slice(at, at + stride * (count - 1) + 1, stride) for at in range(kernel)]
-        for count in (height, width)
-    )
-    patches = jnp.concatenate([image[row, column] for row in rows for column in columns], axis=-1)
+    blocks = -(-kernel // stride)  # as wide as a stride, that a patch's row has; the last cut off
+    wide = stride * (width - 1 + blocks)
+    image = image[:, :wide]
+    image = jnp.pad(image, ((0, 0), (0, wide - image.shape[1]), (0, 0)))
+    image = image.reshape(len(image), wide // stride, -1)
+    channels = layer.in_channels
+    pieces = [
+        image[row : row + stride * (height - 1) + 1 : stride, at : at + width, :size]
+        for row in range(kernel)
+        for at in range(blocks)
+        for size in [channels * min(stride, kernel - stride * at)]
+    ]
+    patches = jnp.concatenate(pieces, axis=-1)
     weight = jnp.transpose(layer.weight, (2, 3, 1, 0)).reshape(-1, layer.out_channels)
     products = patches.reshape(height * width, -1) @ weight
     if layer.bias is not None:
@@ -214,17 +240,22 @@ class Ensemble(eqx.Module):
         key: Key[Array, ""] | None = None,
     ) -> Float[Array, "K B outputs"]:
         """The outputs of every member for a batch of observations."""
-        keys = [None] * len(self.members)
-        if key is not None:
-            keys = jax.random.split(key, len(self.members))
-        return jnp.stack(
-            [
-                member.batched(observation, extra, member_key)
-                for member, member_key in zip(self.members, keys, strict=True)
-            ]
-        )
+        return self.trained(observation, extra, key)[0]
 
-    def update_statistics(self, observation: Num[Array, "B *obs"]) -> "Ensemble":
-        """Every member with updated statistics, see `Network.update_statistics`."""
-        members = tuple(member.update_statistics(observation) for member in self.members)
-        return eqx.tree_at(lambda ensemble: ensemble.members, self, members)
+    def trained(
+        self,
+        observation: Num[Array, "B *obs"],
+        extra: Float[Array, "B d"] | None = None,
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[Float[Array, "K B outputs"], "Ensemble"]:
+        """The outputs, and every member with moved statistics, see `Network.trained`."""
+        count = len(self.members)
+        keys = [None] * count if key is None else jax.random.split(key, count)
+        outputs, members = zip(
+            *(
+                member.trained(observation, extra, member_key)
+                for member, member_key in zip(self.members, keys, strict=True)
+            ),
+            strict=True,
+        )
+        return jnp.stack(outputs), eqx.tree_at(lambda ensemble: ensemble.members, self, members)

@@ -109,10 +109,15 @@ class RewardLearner(eqx.Module):
         self, model: RewardModel, pairs: Fragment, key: Key[Array, ""] | None = None
     ) -> Float[Array, "K B"]:
         """The log-odds that the first of two fragments is preferred, for every member."""
-        reward = model.members(*flat_steps(pairs), key).reshape(-1, *pairs.mask.shape)
+        return self._trained(model, pairs, key)[0]
+
+    def _trained(self, model, pairs, key):
+        """The logits, and the model whose statistics have moved to those of the pairs' steps."""
+        reward, model = model.trained(*flat_steps(pairs), key)
+        reward = reward.reshape(-1, *pairs.mask.shape)
         mask = jnp.broadcast_to(pairs.mask, reward.shape)
         returns = fragment_return(reward, mask, self.discount)
-        return preference_logit(returns[..., 0], returns[..., 1], self.temperature)
+        return preference_logit(returns[..., 0], returns[..., 1], self.temperature), model
 
     def terms(
         self,
@@ -120,7 +125,7 @@ class RewardLearner(eqx.Module):
         batch: Labelled,
         view: FollowerView,
         key: Key[Array, ""],
-    ) -> tuple[RewardModel, RewardModel | None, dict[str, Array]]:
+    ) -> tuple[RewardModel, RewardModel | None, RewardModel, dict[str, Array]]:
         """The explicit and the implicit term of the hyper-gradient on a batch of labelled pairs.
 
         Args:
@@ -130,8 +135,9 @@ class RewardLearner(eqx.Module):
             key: for dropout, sampled actions and rollouts.
 
         Returns:
-            the gradient of the loss; the implicit term, None without one; and metrics: the
-            `preference_loss`, and the `preference_accuracy` over pairs that are no ties.
+            the gradient of the loss; the implicit term, None without one; the model whose
+            statistics have moved to those of the batch; and metrics: the `preference_loss`, and the
+            `preference_accuracy` over pairs that are no ties.
         """
         dropout_key, implicit_key, crop_key = jax.random.split(key, 3)
         pairs, label = batch.pair, batch.label
@@ -141,12 +147,13 @@ class RewardLearner(eqx.Module):
         count = jnp.maximum(jnp.sum(weight), 1)
 
         def loss_of(model):
-            logits = self.logits(model, windows, dropout_key)
+            logits, trained = self._trained(model, windows, dropout_key)
             losses = jax.vmap(lambda logit: preference_loss(logit, label, self.noise))(logits)
             losses = jnp.mean(losses, axis=0)
-            return jnp.sum(weight * losses) / count, (losses, logits)
+            return jnp.sum(weight * losses) / count, (losses, logits, trained)
 
-        (loss, (losses, logits)), explicit = jax.value_and_grad(loss_of, has_aux=True)(model)
+        found, explicit = jax.value_and_grad(loss_of, has_aux=True)(model)
+        loss, (losses, logits, trained) = found
         term = None
         if self.implicit is not None:
             surrogate = jax.grad(self.implicit.surrogate)
@@ -161,7 +168,7 @@ class RewardLearner(eqx.Module):
             "preference_loss": loss,
             "preference_accuracy": jnp.sum(decided * right) / jnp.maximum(jnp.sum(decided), 1),
         }
-        return explicit, term, metrics
+        return explicit, term, trained, metrics
 
     def update(
         self, state: RewardState, batch: Labelled, view: FollowerView, key: Key[Array, ""]
@@ -179,7 +186,7 @@ class RewardLearner(eqx.Module):
             implicit term over that of the explicit one, the `implicit_cosine` between the two, and
             the `hypergradient_norm` of both together.
         """
-        gradient, term, metrics = self.terms(state.model, batch, view, key)
+        gradient, term, trained, metrics = self.terms(state.model, batch, view, key)
         ratio = cosine = jnp.zeros(())
         if term is not None:
             length = jnp.maximum(optax.tree.norm(gradient), 1e-12)
@@ -188,9 +195,8 @@ class RewardLearner(eqx.Module):
             cosine = aligned / jnp.maximum(optax.tree.norm(term), 1e-12)
             shortened = jnp.minimum(1, self.largest_ratio / jnp.maximum(ratio, 1e-12))
             gradient = jax.tree.map(lambda a, b: a + shortened * b, gradient, term)
-        updates, optimizer = self._adam.update(gradient, state.optimizer, state.model)
-        model = optax.apply_updates(state.model, updates)
-        model = model.update_statistics(flat_steps(batch.pair)[0])
+        updates, optimizer = self._adam.update(gradient, state.optimizer, trained)
+        model = optax.apply_updates(trained, updates)
         metrics |= {
             "implicit_ratio": ratio,
             "implicit_cosine": cosine,
@@ -238,7 +244,11 @@ class RewardLearner(eqx.Module):
         def loss_of(state):
             if held_out is None:
                 return jnp.zeros(())
-            return self.judge(state.model, held_out)["held_out_loss"]
+            return jax.lax.cond(
+                enough,
+                lambda: self.judge(state.model, held_out)["held_out_loss"],
+                lambda: jnp.full((), jnp.nan),
+            )
 
         def goes_on(carry):
             made, since = carry[0], carry[1]
@@ -272,12 +282,17 @@ class RewardLearner(eqx.Module):
             `held_out_loss`, the cross-entropy; `held_out_accuracy`, over pairs that are no ties;
             and `held_out_calibration`, see `calibration_error`; NaN where there is no such pair.
         """
-        size = self.batch_size
+        size = min(self.batch_size, _ENOUGH)
 
         def predicted(ages):
             batch = held_out.at(ages)
-            logit = jnp.mean(self.logits(model, batch.pair), axis=0)
-            return logit, batch.label, (batch.number >= 0).astype(logit.dtype)
+            there = batch.number >= 0
+            logit = jax.lax.cond(
+                jnp.any(there),
+                lambda: jnp.mean(self.logits(model, batch.pair), axis=0),
+                lambda: jnp.zeros(size),
+            )
+            return logit, batch.label, there.astype(logit.dtype)
 
         ages = jnp.arange(-(-held_out.capacity // size) * size).reshape(-1, size)
         logit, label, weight = (leaf.ravel() for leaf in jax.lax.map(predicted, ages))

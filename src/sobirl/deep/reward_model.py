@@ -59,9 +59,20 @@ class RewardModel(eqx.Module):
         key: Key[Array, ""] | None = None,
     ) -> Float[Array, "K B"]:
         """What every member says; with a key, dropout is active."""
-        if self.discrete:
-            return taken(self.table(observation, key), action)
-        return self._bounded(self.ensemble(observation, action, key)[..., 0])
+        return self.trained(observation, action, key)[0]
+
+    def trained(
+        self,
+        observation: Num[Array, "B *obs"],
+        action: Num[Array, "B *d"],
+        key: Key[Array, ""] | None = None,
+    ) -> tuple[Float[Array, "K B"], "RewardModel"]:
+        """What every member says, and the model with moved statistics, see `Network.trained`."""
+        extra = None if self.discrete else action
+        outputs, ensemble = self.ensemble.trained(observation, extra, key)
+        says = self._bounded(outputs)
+        says = taken(says, action) if self.discrete else says[..., 0]
+        return says, eqx.tree_at(lambda model: model.ensemble, self, ensemble)
 
     def table(
         self, observation: Num[Array, "B *obs"], key: Key[Array, ""] | None = None
@@ -80,11 +91,6 @@ class RewardModel(eqx.Module):
             mean = jnp.mean(self.table(observation, key), axis=0)
             return lambda action: taken(mean, action)
         return lambda action: jnp.mean(self.members(observation, action, key), axis=0)
-
-    def update_statistics(self, observation: Num[Array, "B *obs"]) -> "RewardModel":
-        """The model with updated statistics, see `Network.update_statistics`."""
-        ensemble = self.ensemble.update_statistics(observation)
-        return eqx.tree_at(lambda model: model.ensemble, self, ensemble)
 
     def _bounded(self, reward: Float[Array, "..."]) -> Float[Array, "..."]:
         return reward if self.bound is None else self.bound * jnp.tanh(reward)

@@ -16,7 +16,7 @@ def draw_cells(axes: Axes, free: np.ndarray, values: np.ndarray, **how) -> AxesI
     return image
 
 
-def draw_moves(axes: Axes, free: np.ndarray, flow: np.ndarray, moves) -> None:
+def draw_moves(axes: Axes, free: np.ndarray, flow: np.ndarray, moves, labelled=()) -> None:
     """An arrow in every visited cell: the mean intended move, longer where more visits are.
 
     Args:
@@ -24,12 +24,14 @@ def draw_moves(axes: Axes, free: np.ndarray, flow: np.ndarray, moves) -> None:
         free: cells that are no walls (N,M); states are these in reading order.
         flow: visits of every state and action (S,A).
         moves: (down, right) of every action (A,2).
+        labelled: cells (row, column) that carry a label in the place of an arrow.
     """
     visits = flow.sum(-1)
     down, right = (flow @ np.array(moves)).T / np.maximum(visits, 1e-12)
     length = (visits / visits.max()) ** 0.25
     seen = visits > 1e-3 * visits.max()
     rows, columns = np.nonzero(free)
+    seen &= [cell not in labelled for cell in zip(rows, columns, strict=True)]
     axes.quiver(
         columns[seen],
         rows[seen],

@@ -81,23 +81,44 @@ class Oracle(eqx.Module):
             )
         return self._judge(pairs.reward, pairs.mask, key)
 
+    def probability(
+        self, seen: Float[Array, "*B 2"], total: Float[Array, "*B 2"]
+    ) -> Float[Array, "*B"]:
+        """The mean label of every pair: what the first's chance is, 1/2 for a tie.
+
+        Args:
+            seen: R_γ of both fragments, see `returns`.
+            total: R of both.
+        """
+        return jnp.where(self._ties(total), 0.5, self._chance(seen))
+
+    def returns(
+        self, reward: Float[Array | np.ndarray, "*B L"], mask: Bool[Array | np.ndarray, "*B L"]
+    ) -> tuple[Float[Array, "*B"], Float[Array, "*B"]]:
+        """R_γ and R of fragments."""
+        reward = jnp.sign(jnp.asarray(reward)) if self.clip_rewards else reward
+        return fragment_return(reward, mask, self.discount), fragment_return(reward, mask)
+
     def _judge(self, reward, mask, key):
-        reward = jnp.sign(reward) if self.clip_rewards else reward
-        seen = fragment_return(reward, mask, self.discount)
-        total = fragment_return(reward, mask)
+        seen, total = self.returns(reward, mask)
+        label = jax.random.bernoulli(key, self._chance(seen)).astype(seen.dtype)
+        label = jnp.where(self._ties(total), 0.5, label)
+        kept = jnp.ones(label.shape, bool)
+        if self.skip_below is not None:
+            kept = jnp.any(total >= self.skip_below, axis=-1)
+        return label, kept
+
+    def _chance(self, seen):
         gap = seen[..., 0] - seen[..., 1]
         warm = jnp.asarray(self.temperature) > 0
         odds = jax.nn.sigmoid(gap / jnp.where(warm, self.temperature, 1))
         probability = jnp.where(warm, odds, jnp.heaviside(gap, 0.5))
-        probability += self.mistake * (1 - 2 * probability)
-        label = jax.random.bernoulli(key, probability).astype(gap.dtype)
-        if self.tie_within is not None:
-            close = jnp.abs(total[..., 0] - total[..., 1]) < self.tie_within
-            label = jnp.where(close, 0.5, label)
-        kept = jnp.ones(gap.shape, bool)
-        if self.skip_below is not None:
-            kept = jnp.any(total >= self.skip_below, axis=-1)
-        return label, kept
+        return probability + self.mistake * (1 - 2 * probability)
+
+    def _ties(self, total):
+        if self.tie_within is None:
+            return jnp.zeros(total.shape[:-1], bool)
+        return jnp.abs(total[..., 0] - total[..., 1]) < self.tie_within
 
 
 class OracleTeacher:

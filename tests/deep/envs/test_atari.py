@@ -92,6 +92,15 @@ def test_the_camera_shows_game_0(games):
     assert np.corrcoef(columns, small[1])[0, 1] < 0.9
 
 
+def test_smaller_screens():
+    """The same game on fewer pixels."""
+    with envs.make("ALE/Breakout-v5", 1, screen=48, num_threads=1) as small:
+        assert small.spec.observation_shape == (48, 48)
+        with envs.make("ALE/Breakout-v5", 1, num_threads=1) as usual:
+            frames, usual_frames = small.reset(0), usual.reset(0)
+    np.testing.assert_allclose(frames.mean(), usual_frames.mean(), rtol=0.02)
+
+
 @pytest.mark.parametrize(
     "name, options, message",
     [
@@ -100,6 +109,7 @@ def test_the_camera_shows_game_0(games):
         ("ALE/Pong-v5", {"num_threads": -1}, "num_threads: must not be negative"),
         ("ALE/Pong-v5", {"repeat_action_probability": 2.0}, "must lie between 0 and 1, got 2"),
         ("ALE/Pong-v5", {"max_episode_steps": 0}, "max_episode_steps: must be at least 1"),
+        ("ALE/Pong-v5", {"screen": 20}, "screen: must be at least 36, got 20"),
         ("ALE/Pong-v5", {"render_mode": "human"}, "must be 'rgb_array' or None, got 'human'"),
         ("ALE/Pong-v5", {"clip": True}, "options: the back end atari got an unexpected"),
     ],

@@ -14,6 +14,7 @@ from sobirl.deep.envs.names import unknown_name
 from sobirl.deep.envs.spec import Discrete, EnvSpec
 
 _FRAME_SKIP = 4
+_LEAST = 36  # pixels that the usual networks' convolutions need
 _SCREEN = {"img_height": 210, "img_width": 160, "grayscale": False}
 
 
@@ -79,13 +80,14 @@ def make(
     repeat_action_probability: float = 0.0,
     max_episode_steps: int = 27_000,
     frame_stack: int = 4,
+    screen: int = 84,
     num_threads: int = 0,
     render_mode: str | None = None,
 ) -> AtariEnvironments:
     """Atari games by name, for example `ALE/BeamRider-v5`.
 
-    Observations are single gray frames of 84 × 84 pixels, uint8: an action is repeated for 4
-    frames, of the last two each pixel's brighter value is shown. A game begins with up to 30
+    Observations are single gray frames, of 84 × 84 pixels by default, uint8: an action is repeated
+    for 4 frames, of the last two each pixel's brighter value is shown. A game begins with up to 30
     no-ops. Rewards are the game's own points, never clipped.
 
     Args:
@@ -101,6 +103,7 @@ def make(
         max_episode_steps: the steps of 4 frames after which a game is truncated; half an hour of
             play by default.
         frame_stack: the number of successive frames that the policy should see.
+        screen: height and width of a frame in pixels, at least 36.
         num_threads: of the emulators; 0 for one per core.
         render_mode: "rgb_array" for pictures (210 × 160, in color) of game 0, from one more
             emulator that plays the same.
@@ -110,6 +113,7 @@ def make(
     """
     for label, number in (("num_envs", num_envs), ("max_episode_steps", max_episode_steps)):
         check_number(label, number, "must be at least 1", lambda n: n >= 1)
+    check_number("screen", screen, f"must be at least {_LEAST}", lambda n: n >= _LEAST)
     check_number("num_threads", num_threads, "must not be negative", lambda n: n >= 0)
     check_number(
         "repeat_action_probability",
@@ -123,7 +127,7 @@ def make(
     if name not in games:
         raise unknown_name(name, "Atari", games)
 
-    def games_of(count: int, **screen) -> AtariVectorEnv:
+    def games_of(count: int, **shown) -> AtariVectorEnv:
         return AtariVectorEnv(
             games[name].kwargs["game"],
             count,
@@ -136,10 +140,12 @@ def make(
             life_loss_info=episodic_life,  # its own episodic_life begins a new game with every life
             reward_clipping=False,
             use_fire_reset=use_fire_reset,
-            **screen,
+            **shown,
         )
 
-    vector_env: Any = games_of(num_envs)  # whose types say little of its spaces
+    vector_env: Any = games_of(
+        num_envs, img_height=screen, img_width=screen
+    )  # whose types say little of its spaces
     spec = EnvSpec(
         name=name,
         observation_shape=vector_env.single_observation_space.shape[1:],

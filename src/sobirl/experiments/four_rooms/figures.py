@@ -3,8 +3,8 @@
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
+from sobirl.experiments.grids import draw_cells, draw_moves, mark
 from sobirl.problems.four_rooms import GOALS, MARKED, MOVES, START, cells, is_wall
 
 _FLOW = LinearSegmentedColormap.from_list("flow", ["#ffffff", "#9ecae1", "#08519c"])
@@ -35,15 +35,15 @@ def incentives_and_flow(
             )
     figure.colorbar(image, ax=axes, location="bottom", shrink=0.8, label="penalty, -I(s)")
     for goal in goals:
-        _mark(axes, goal, "G", "#238b45")
+        mark(axes, goal, "G", "#238b45")
 
     norm = PowerNorm(0.4, vmin=0, vmax=max(flow.sum(-1).max() for flow in flows.values()))
     for row, (moment, flow) in enumerate(flows.items()):
         for column, goal in enumerate(goals):
             axes = figure.add_subplot(grid[row, column + 1])
             image = _draw_map(axes, flow[column].sum(-1), _FLOW, norm)
-            _draw_moves(axes, flow[column])
-            _mark(axes, goal, "G", "#238b45")
+            draw_moves(axes, ~is_wall(), flow[column], MOVES, (START, MARKED, *GOALS))
+            mark(axes, goal, "G", "#238b45")
             axes.set_title(f"{moment}, goal {goal}", fontsize=11)
             if column == 0:
                 axes.set_ylabel(f"leader value {leader_values[moment]:.3f}", fontsize=11)
@@ -61,45 +61,10 @@ def incentives_and_flow(
 
 def _draw_map(axes, values: np.ndarray, colours, norm):
     """A heat map of one number a free cell, with the walls, the start and the marked cell."""
-    table = np.full(is_wall().shape, np.nan)
-    table[tuple(np.transpose(cells()))] = values
-    walls = np.where(is_wall(), 1.0, np.nan)
-    axes.imshow(walls, cmap="gray_r", vmin=0, vmax=1.6)
-    image = axes.imshow(table, cmap=colours, norm=norm)
-    axes.set(xticks=[], yticks=[])
-    _mark(axes, START, "S", "black")
-    _mark(axes, MARKED, "+1", "#d94801")
+    image = draw_cells(axes, ~is_wall(), values, cmap=colours, norm=norm)
+    mark(axes, START, "S", "black")
+    mark(axes, MARKED, "+1", "#d94801")
     return image
-
-
-def _mark(axes, cell: tuple[int, int], text: str, colour: str) -> None:
-    """A labelled frame around a cell."""
-    row, column = cell
-    corner = (column - 0.46, row - 0.46)
-    axes.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, ec=colour, lw=2))
-    axes.text(column, row, text, color=colour, ha="center", va="center", weight="bold", fontsize=8)
-
-
-def _draw_moves(axes, flow: np.ndarray) -> None:
-    """An arrow in every visited cell: the mean intended move, longer where more visits are."""
-    visits = flow.sum(-1)
-    down, right = (flow @ np.array(MOVES)).T / np.maximum(visits, 1e-12)
-    length = (visits / visits.max()) ** 0.25
-    seen = visits > 1e-3 * visits.max()
-    seen &= [cell not in (START, MARKED, *GOALS) for cell in cells()]  # these carry a label
-    rows, columns = np.transpose(cells())
-    axes.quiver(
-        columns[seen],
-        rows[seen],
-        (right * length)[seen],
-        (down * length)[seen],
-        angles="xy",
-        scale_units="xy",
-        scale=1.3,
-        width=0.006,
-        color="#252525",
-        pivot="mid",
-    )
 
 
 def starts(leader_values: np.ndarray, best: int, published: dict[str, float] | None) -> Figure:

@@ -22,7 +22,7 @@ def clips(
         InvalidInputError: the environment cannot be drawn here.
     """
     films = []
-    with _stage(settings, learning.loop) as stage:
+    with _stage(settings.resolved(learning.loop.spec), learning.loop) as stage:
         for number in range(settings.clips):
             episode = film(
                 stage,
@@ -45,6 +45,7 @@ def _stage(settings: Settings, loop):
         return contextlib.nullcontext(Stage(loop.evaluation))
     backend = settings.backend or default_backend(settings.env)
     try:
-        return make(settings.env, 1, backend, render_mode="rgb_array")
+        shown = {"screen": settings.screen} if backend == "atari" else {}
+        return make(settings.env, 1, backend, render_mode="rgb_array", **shown)
     except InvalidInputError as error:
         raise InvalidInputError(f"{settings.env}: cannot be drawn: {error}") from error

@@ -1,5 +1,6 @@
 """What the options of `sobirl run rlhf` make of followers, rewards and rounds."""
 
+import dataclasses
 import math
 
 from jax.tree_util import Partial
@@ -155,7 +156,7 @@ def _leading(
         descent=ImplicitDescent(chosen.implicit_momentum, chosen.implicit_ratio),
         start=_first_step(chosen, round_steps),
         fragments=chosen.implicit_fragments,
-        judges=model_of(spec, chosen, chosen.judges) if chosen.judges else None,
+        judges=_judges(spec, chosen) if chosen.judges else None,
     )
 
 
@@ -166,9 +167,36 @@ def model_of(spec: EnvSpec, chosen: Resolved, members: int) -> Partial:
         spec.stacked_shape,
         members=members,
         bound=chosen.reward_bound,
-        architecture=_reward_architecture(spec, chosen),
+        architecture=_restricted(_reward_architecture(spec, chosen), spec, chosen),
         **spec.actions.size,
     )
+
+
+def _judges(spec: EnvSpec, chosen: Resolved) -> Partial:
+    """Makes judges, who say what a restricted reward cannot."""
+    free = dataclasses.replace(chosen, reward_inputs=None, reward_linear=False)
+    return model_of(spec, free, chosen.judges)
+
+
+def _restricted(usual: Architecture, spec: EnvSpec, chosen: Resolved) -> Architecture:
+    """What the reward may be, of what it could be.
+
+    Raises:
+        InvalidInputError: an input that an observation does not have.
+    """
+    inputs = chosen.reward_inputs
+    if inputs is not None:
+        size = spec.stacked_shape[-1]
+        require(
+            "--reward-inputs",
+            " ".join(map(str, inputs)),
+            0 < len(set(inputs)) == len(inputs) and max(inputs) < size,
+            f"must be different numbers from 0 to {size - 1}",
+        )
+        usual = usual._replace(inputs=tuple(inputs))
+    if chosen.reward_linear:
+        usual = Architecture(widths=(), inputs=usual.inputs)
+    return usual
 
 
 def _leader(chosen: Resolved, rewards: RewardLearner) -> PreferenceLeader:

@@ -59,6 +59,11 @@ class RLHFRun(StepwiseOptions, Settings):
         if self.target_entropy is not None and self.temperature not in (None, "auto"):
             require("--temperature", self.temperature, False, "must be auto with --target-entropy")
 
+        if self.reward_linear:
+            for name in ("pooling", "normalization"):
+                value = getattr(self, f"reward_{name}")
+                require(f"--reward-{name}", value, not value, "must be off with --reward-linear")
+
         if self.labels is not None:
             is_learned, has_states = self.method != "ground-truth", self.horizon == 0
             require("--method", self.method, is_learned, "must be another with --labels")

@@ -167,9 +167,11 @@ def _loop(settings: Settings, held: contextlib.ExitStack):
         return environments if compiled else held.enter_context(environments)
 
     chosen = settings.resolved(made(1).spec)
-    learning = {"episodic_life": chosen.episodic_life} if backend == "atari" else {}
-    environments = made(chosen.num_envs, **learning)
-    evaluation = made(chosen.eval_episodes)
+    shown, learning = {}, {}
+    if backend == "atari":
+        shown, learning = {"screen": chosen.screen}, {"episodic_life": chosen.episodic_life}
+    environments = made(chosen.num_envs, **shown, **learning)
+    evaluation = made(chosen.eval_episodes, **shown)
     if isinstance(environments, CompiledEnvironments):
         return CompiledLoop(environments, evaluation)
     return HostLoop(environments, evaluation)

@@ -44,10 +44,10 @@ class Settings:
     alone; ground-truth gives the follower the true reward, which is the ceiling."""
     follower: Annotated[str, Choices(lambda: list(FOLLOWERS))] = "sac"
     """Who learns on the reward; docs/rlhf.md says what each of them is."""
-    preset: Literal["authors", "paper"] | None = None
+    preset: Annotated[str, Choices(lambda: list(_presets().NAMED))] | None = None
     """authors: the implicit term as in the code of Yang et al. (2025); paper: with it, their sizes
-    and rates for --env ALE/BeamRider-v5. Without, a preset for the kind of environment fills what
-    is None below; what you set always counts."""
+    and rates for --env ALE/BeamRider-v5; small-atari: Atari on two cores. Without, a preset for the
+    kind of environment fills what is None below; what you set always counts."""
     steps: Count | None = None
     """Environment steps, for every seed; 300,000 unless a preset says otherwise."""
     seeds: Count = 1
@@ -102,6 +102,12 @@ class Settings:
     reward_pooling: bool | None = None
     """Of every channel of the last convolution, the reward sees only the largest value: what is
     somewhere on a board, and not where."""
+    reward_inputs: tuple[Whole, ...] | None = None
+    """The reward sees these entries of an observation alone, counted from 0: numbers of a vector,
+    channels of a board."""
+    reward_linear: bool = False
+    """The reward is linear in what it sees. --judges are never restricted, neither in this way nor
+    in what they see."""
     reward_learning_rate: Positive | None = None
     """Of AdamW, for the reward."""
     reward_weight_decay: NotNegative | None = None
@@ -183,6 +189,8 @@ class Settings:
     """Environments side by side."""
     episodic_life: bool | None = None
     """Atari: a lost life ends an episode of learning. Evaluations play whole games."""
+    screen: Count | None = None
+    """Atari: height and width of the frames that are seen, in pixels (84)."""
     round_steps: Count | None = None
     """Environment steps between two rounds of questions."""
     random_steps: Whole | None = None
@@ -232,9 +240,9 @@ class Settings:
 
     def resolved(self, spec: "EnvSpec") -> Resolved:
         """With nothing None that a preset decides."""
-        from sobirl.experiments.rlhf.presets import FAMILIES, GENERAL, NAMED, family
-
-        preset = GENERAL | FAMILIES[family(spec)] | (NAMED[self.preset] if self.preset else {})
+        presets = _presets()
+        preset = presets.GENERAL | presets.FAMILIES[presets.family(spec)]
+        preset |= presets.NAMED[self.preset] if self.preset else {}
         if self.labels is not None:
             preset["pairs"] = 0
         if self.target_entropy is not None:
@@ -256,3 +264,10 @@ class Settings:
             tie_within=self.teacher_tie_within,
             clip_rewards=bool(self.teacher_clips),
         )
+
+
+def _presets():
+    """The tables, which import environments: what `--help` can do without."""
+    from sobirl.experiments.rlhf import presets
+
+    return presets
