@@ -6,8 +6,8 @@
     python benchmarks/bench_estimation.py million          100 x 100 x 100 states, simulated
     python benchmarks/bench_estimation.py peer PYTHON      econirl's nested fixed point beside ours
 
-A part writes a line as soon as it knows it. `--samples` makes one smaller; `--discount` picks one of
-the Monte Carlo's.
+`--samples` makes a part smaller, `--first` is the seed to begin with, `--discount` picks one of the
+Monte Carlo's, whose runs are added to `--out`.
 """
 
 import argparse
@@ -67,7 +67,9 @@ def table(_):
                 print(f"    {cov_type:10} {errors.round(4).tolist()}")
         for estimator in ("ccp", "npl"):
             found = buses(discount).fit(data, estimator=estimator)
-            print(f"  {estimator}: {found.values.round(5).tolist()}, {found.found.iterations} steps")
+            print(
+                f"  {estimator}: {found.values.round(5).tolist()}, {found.found.iterations} steps"
+            )
 
 
 def monte_carlo(arguments):
@@ -79,29 +81,49 @@ def monte_carlo(arguments):
         known = sb.Increments(5, reset=["replace"], probabilities=chances / chances.sum())
         simulator = buses(discount, 175, known)
         model = buses(discount, 175, sb.Increments(5, reset=["replace"]))
-        found, converged, seconds, steps = [], 0, [], []
-        for seed in range(arguments.samples or 250):
+        for seed in range(arguments.first, arguments.first + (arguments.samples or 250)):
             data = model.read(simulator.simulate(truth, units=50, periods=120, seed=seed))
             for start in range(5):
+                line = {"discount": discount, "seed": seed, "start": start}
                 first = {"RC": 4.0 + start, "theta": 1.0 + start}
                 clock = time.perf_counter()
                 try:
                     result = model.fit(data, start=first, first_stage="fixed")
                 except (ConvergenceError, sb.InvalidInputError) as error:
-                    print(f"  seed {seed}, start {start}: {error}", flush=True)
-                    continue
-                seconds.append((time.perf_counter() - clock, result.found.newton.run_seconds))
-                converged += bool(result.found.newton.converged)
-                steps.append(result.found.newton.steps)
-            found.append(result.values)
-        found, seconds = np.array(found), np.array(seconds)
-        means, spreads = found.mean(axis=0).round(3), found.std(axis=0, ddof=1).round(3)
+                    line |= {"converged": False, "error": str(error)}
+                else:
+                    newton = result.found.newton
+                    line |= {"converged": bool(newton.converged), "values": result.values.tolist()}
+                    line |= {"log_likelihood": result.log_likelihood, "steps": newton.steps}
+                    line |= {"newton_seconds": newton.run_seconds}
+                line["seconds"] = time.perf_counter() - clock
+                with arguments.out.open("a") as file:
+                    print(json.dumps(line), file=file)
+    summarize(arguments.out)
+
+
+def summarize(path):
+    """The Monte Carlo's table, from all lines so far."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for discount in sorted({line["discount"] for line in lines}):
+        runs = [line for line in lines if line["discount"] == discount]
+        good = [line for line in runs if line["converged"]]
+        best = {}
+        for line in good:
+            known = best.get(line["seed"], line)
+            best[line["seed"]] = max(known, line, key=lambda run: run["log_likelihood"])
+        apart = sum(
+            best[line["seed"]]["log_likelihood"] - line["log_likelihood"] > 1e-6 for line in good
+        )
+        values = np.array([line["values"] for line in best.values()])
         print(
-            f"discount {discount}: {converged} of {5 * len(found)} runs converged; RC, theta "
-            f"{means.tolist()} ({spreads.tolist()}); {np.median(seconds[:, 0]):.3f} s a fit with "
-            f"errors, {np.median(seconds[:, 1]):.3f} s of Newton's method, "
-            f"{np.mean(steps):.1f} steps",
-            flush=True,
+            f"discount {discount}: {len(good)} of {len(runs)} runs of {len(best)} samples "
+            f"converged, {apart} of them below the best; RC, theta "
+            f"{values.mean(axis=0).round(3).tolist()} "
+            f"({values.std(axis=0, ddof=1).round(3).tolist()}); medians "
+            f"{np.median([line['seconds'] for line in good]):.3f} s a fit with its errors, "
+            f"{np.median([line['newton_seconds'] for line in good]):.3f} s of Newton's method, "
+            f"{np.median([line['steps'] for line in good]):.0f} steps"
         )
 
 
@@ -142,7 +164,7 @@ def coverage(arguments):
     for name, (model, law, unknown, truth, periods) in models.items():
         inside = {kind: [] for kind in ("hessian", "opg", "sandwich", "cluster", "fixed")}
         values = np.array(list(truth.values()))
-        for seed in range(arguments.samples or 200):
+        for seed in range(arguments.first, arguments.first + (arguments.samples or 200)):
             simulator = sb.DiscreteChoice(**model, transitions=law)
             data = simulator.simulate(truth, units=100, periods=periods, seed=seed)
             result = sb.DiscreteChoice(**model, transitions=unknown).fit(data)
@@ -242,6 +264,8 @@ if __name__ == "__main__":
     parser.add_argument("part", choices=PARTS, nargs="?", default="table")
     parser.add_argument("python", nargs="?", help="that of an environment with econirl")
     parser.add_argument("--samples", type=int)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first sample")
+    parser.add_argument("--out", type=Path, default=Path("monte_carlo.jsonl"))
     parser.add_argument("--discount", type=float)
     parser.add_argument("--size", type=int, default=100)
     arguments = parser.parse_args()
