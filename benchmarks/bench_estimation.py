@@ -17,14 +17,13 @@ import time
 from pathlib import Path
 
 import jax
-
-jax.config.update("jax_enable_x64", True)
-
 import numpy as np
 
 import sobirl as sb
 from sobirl.core.errors import ConvergenceError
 from sobirl.problems import rust_bus
+
+jax.config.update("jax_enable_x64", True)
 
 GROUP4 = Path(rust_bus.__file__).parent / "data" / "rust1987_group4.csv"
 
@@ -205,8 +204,8 @@ def million(arguments):
     print(result.summary())
     z = (result.values - list(truth.values())) / result.standard_errors
     print(
-        f"truth {truth}, z-scores {z.round(2).tolist()}; fit {time.perf_counter() - clock:.1f} s, of "
-        f"which Newton's method {newton.run_seconds:.1f} s in {newton.steps} steps"
+        f"truth {truth}, z-scores {z.round(2).tolist()}; fit {time.perf_counter() - clock:.1f} s, "
+        f"of which Newton's method {newton.run_seconds:.1f} s in {newton.steps} steps"
     )
 
 
