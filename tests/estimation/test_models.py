@@ -115,7 +115,10 @@ def test_finite_horizon(finite):
     assert outcome.policy.value.shape == (10, 6, 2)
     np.testing.assert_allclose(outcome.distribution.value.sum(axis=-1), 1, rtol=1e-12)
     with pytest.raises(sb.InvalidInputError, match="column period: 10 is outside the horizon"):
-        finite.read({**sample, "period": sample["period"] + 1}, first_period=1 - 1)
+        finite.read({**sample, "period": sample["period"] + 1}, first_period=0)
+    later = finite.read(sample, first_period=4)
+    assert later.panel.period.min() == 4
+    assert len(later.panel) == 400 * 6
 
 
 def test_pseudo_likelihood_of_a_finite_horizon(finite):

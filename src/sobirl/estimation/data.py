@@ -30,6 +30,18 @@ class Table:
     def __getitem__(self, column: str) -> np.ndarray:
         return self.columns[column]
 
+    def from_period(self, period: str, first: int) -> "Table":
+        """The rows of that period and later ones.
+
+        Raises:
+            InvalidInputError: there are none, or a period is no whole number.
+        """
+        rows = np.flatnonzero(as_whole_numbers(period, self[period], self.where) >= first)
+        if not len(rows):
+            raise InvalidInputError(f"first_period: no row has period {first} or a later one")
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return Table(columns, lambda i: self.where(int(rows[i])))
+
 
 @dataclasses.dataclass(frozen=True)
 class Panel:

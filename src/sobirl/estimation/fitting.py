@@ -155,6 +155,7 @@ def gather_evidence(
         scores=np.asarray(slopes)[cell],
         first=first,
         log_probability=np.asarray(table)[cell],
+        table=np.asarray(table),
         slopes=np.asarray(slopes),
     )
 

@@ -186,7 +186,8 @@ class DiscreteChoice:
             unit, period, action: the names of these columns.
             state: the name of the state's column, where `states` does not name it.
             gaps: what to do where a unit lacks periods: "error", or "split".
-            first_period: the period in which a finite horizon begins; the first one by default.
+            first_period: rows of earlier periods are left out, and a finite horizon begins with
+                it; by default the first one of the data.
 
         Raises:
             InvalidInputError: bad data: one sentence with the row.
@@ -199,6 +200,8 @@ class DiscreteChoice:
             for column in spec.columns()
         ]
         table = read_columns(data, [unit, period, action, *name.values(), *self._kinds, *extra])
+        if first_period is not None:
+            table = table.from_period(period, first_period)
         spaces = resolve(
             {name[c]: s for c, s in self._spaces.items()}, table, {v: v for v in name.values()}
         )
@@ -220,7 +223,7 @@ class DiscreteChoice:
             begin = panel.period.min() if first_period is None else first_period
             since = panel.period - begin
             refuse_first(
-                (since < 0) | (since >= self.horizon),
+                since >= self.horizon,
                 lambda i: (
                     f"{panel.where(i)}, column {period}: {panel.period[i]} is outside the "
                     f"horizon, {begin} to {begin + self.horizon - 1}"

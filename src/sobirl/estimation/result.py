@@ -31,13 +31,15 @@ class Evidence:
         scores: ∂log π of every decision (N,n).
         first: what the first stage adds to them (N,n); None where it does not count.
         log_probability: log π of every decision (N,).
-        slopes: ∂log π where somebody chose (C,p,A,n).
+        table: log π where somebody chose (C,p,A); `result.index` says where each decision was.
+        slopes: its derivatives (C,p,A,n).
     """
 
     information: Float[np.ndarray, "n n"]
     scores: Float[np.ndarray, "N n"]
     first: Float[np.ndarray, "N n"] | None
     log_probability: Float[np.ndarray, "N"]
+    table: Float[np.ndarray, "C p A"]
     slopes: Float[np.ndarray, "C p A n"]
 
 
