@@ -271,6 +271,15 @@ class DiscreteChoice:
             horizon=self.horizon,
         )
 
+    def known_agent(self) -> Agent:
+        """The follower, of a model whose transitions are given.
+
+        Raises:
+            InvalidInputError: they are to be estimated.
+        """
+        spaces, kinds = self._known_spaces(STATE)
+        return self.agent(self._given_law(spaces, size(kinds)), spaces, kinds)
+
     def first_values(self, spaces: dict[str, Space], kinds: dict[str, Space]) -> dict[str, Any]:
         """Where estimation starts: as given, or at 0."""
         given = {name: np.asarray(v, np.float64) for name, v in (self.parameters or {}).items()}

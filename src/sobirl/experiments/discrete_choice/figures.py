@@ -20,6 +20,7 @@ def estimates(result: ChoiceResult) -> Figure:
     axes.axvline(0, color=_GREY, lw=0.8)
     labels = [f"{name} = {value:.4g}" for name, value in zip(names, result.values, strict=True)]
     axes.set_yticks(rows, labels)
+    axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlabel("estimate in standard errors, with its 95 % interval")
     axes.grid(alpha=0.25, axis="x")
     axes.spines[["top", "right"]].set_visible(False)
@@ -52,7 +53,10 @@ def choices(result: ChoiceResult) -> Figure:
                      label=f"{labels[place]}, observed")  # fmt: skip
     axes.set_xlabel(column)
     axes.set_ylabel("share of decisions")
-    axes.set_ylim(bottom=0)
+    often = there & (total >= 20)  # a share of few decisions may leave the frame
+    high = [predicted[there, start:].max(axis=1) / total[there]]
+    high += [seen[often, start:].max(axis=1) / total[often]]
+    axes.set_ylim(0, min(1.02, 1.25 * np.concatenate(high).max()))
     axes.legend(frameon=False)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
