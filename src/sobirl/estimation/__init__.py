@@ -3,6 +3,7 @@
 from sobirl.estimation.estimators import CCP, NPL, Estimator, MaximumLikelihood
 from sobirl.estimation.first_stage import Frequencies, Increments
 from sobirl.estimation.levels import Bins, Quantiles
+from sobirl.estimation.mixture import MixtureResult, fit_mixture
 from sobirl.estimation.model import DiscreteChoice
 from sobirl.estimation.result import ChoiceResult
 
@@ -16,5 +17,7 @@ __all__ = [
     "Frequencies",
     "Increments",
     "MaximumLikelihood",
+    "MixtureResult",
     "Quantiles",
+    "fit_mixture",
 ]

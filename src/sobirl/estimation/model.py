@@ -360,6 +360,12 @@ class DiscreteChoice:
 
         return fit(self, data, **options)
 
+    def fit_mixture(self, data: Any, **options: Any):
+        """With types that nobody sees; see `sobirl.estimation.fit_mixture`."""
+        from sobirl.estimation.mixture import fit_mixture
+
+        return fit_mixture(self, data, **options)
+
     def _known_spaces(self, state: str) -> tuple[dict[str, Space], dict[str, Space]]:
         found = []
         for spaces in (self._spaces, self._kinds):

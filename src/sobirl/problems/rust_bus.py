@@ -92,12 +92,12 @@ def model(cost: str = "linear", discount: float = DISCOUNT, probabilities=None) 
     replace[:, REPLACE] = -1.0
     keep = np.zeros((STATES, 2, len(basis)))
     keep[:, KEEP] = -basis.T
-    given = {"column": "usage"} if probabilities is None else {"probabilities": probabilities}
+    column = "usage" if probabilities is None else None
     return DiscreteChoice(
         states={"state": STATES},
         actions=("keep", "replace"),
         features={"replacement_cost": replace, "theta": keep},
-        transitions=Increments(INCREMENTS, reset=["replace"], **given),
+        transitions=Increments(INCREMENTS, ["replace"], column, probabilities=probabilities),
         discount=discount,
     )
 

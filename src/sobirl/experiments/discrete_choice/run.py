@@ -1,6 +1,7 @@
 """`sobirl run discrete-choice`: an estimate, its table, and what it predicts."""
 
 import numpy as np
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -35,7 +36,7 @@ def run(options: DiscreteChoiceRun) -> Outcome:
         for psi in result.transition_probabilities
         if psi is None or psi.size <= 1000
     ]
-    report = [Text(result.summary())]
+    report: list[RenderableType] = [Text(result.summary(), no_wrap=True)]
     if drawn is not None:
         report.append(_bootstrapped(result, drawn))
     if not newton.converged:
