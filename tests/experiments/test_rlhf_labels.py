@@ -272,6 +272,10 @@ def test_a_store_for_the_command_line(tmp_path):
     code, printed, _ = sobirl("export-labels", tmp_path / "store", path, "--env", "CartPole-v1")
     assert code == 0 and "1 labelled pairs" in printed
     assert [one.environment for one in read_labels(path)] == ["CartPole-v1"]
+    code, printed, _ = sobirl("import-labels", path, tmp_path / "again")
+    assert code == 0 and "added 1 pairs" in printed and "1 answers" in printed
+    assert sobirl("export-labels", tmp_path / "again", tmp_path / "again.jsonl")[0] == 0
+    assert (tmp_path / "again.jsonl").read_bytes() == path.read_bytes()
     code, _, error = sobirl("export-labels", tmp_path, tmp_path / "other.jsonl")
     assert code == 2 and "is neither a run nor a store of preferences" in error
 

@@ -51,7 +51,7 @@ def main(folder, kills, seed):
     rng = random.Random(seed)
     history, num_pairs, acknowledged = [], 0, 0
     for kill in range(kills):
-        said = until_killed(folder, kill, rng.uniform(0, 0.15))
+        said = until_killed(folder, kill, rng.uniform(0.02, 0.3))
         acknowledged += len(said)
         for kind, ticket, *value in said:
             if kind == "pair":

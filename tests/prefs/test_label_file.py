@@ -1,5 +1,6 @@
 """Files of labelled pairs: what is written comes back, and what is none is refused in a line."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,7 +12,14 @@ from hypothesis import strategies as st
 from fuzzing import mutated_bytes
 from sobirl.core import InvalidInputError
 from sobirl.experience import Fragment
-from sobirl.prefs import LabelledPair, PreferenceStore, labels_of_store, read_labels, write_labels
+from sobirl.prefs import (
+    LabelledPair,
+    PreferenceStore,
+    labels_into_store,
+    labels_of_store,
+    read_labels,
+    write_labels,
+)
 from sobirl.prefs.label_file import LONG_AGO, filled
 
 ARRAYS = ("observation", "action", "reward", "log_prob", "mask", "taken_at")
@@ -85,17 +93,34 @@ def test_a_store_becomes_a_file(tmp_path, path):
     with PreferenceStore(tmp_path / "store") as store:
         for one in SOME:
             store.add(one.pair)
-        store.label(2, 0.25)
-        store.label(1, None)
+        store.label(2, 0.25, "ann", "it stands <still>")
+        store.label(2, 1, "bob")
+        store.label(1, None, "ann")
         exported = labels_of_store(store, "Game-v0")
     write_labels(path, exported)
     found = read_labels(path)
-    assert [one.label for one in found] == [None, 0.25]
+    said = [(one.label, one.labeller, one.reason) for one in found]
+    assert said == [(None, "ann", None), (0.25, "ann", "it stands <still>"), (1, "bob", None)]
     assert_alike(found, exported)
-    assert_alike(
-        found,
-        [LabelledPair(SOME[1].pair, None, "Game-v0"), LabelledPair(SOME[2].pair, 0.25, "Game-v0")],
-    )
+    assert found[1].pair.observation.tobytes() == SOME[2].pair.observation.tobytes()
+
+
+def test_a_file_becomes_a_store(tmp_path, path):
+    """Exported and imported, a store says the same."""
+    write_labels(path, SOME)
+    with PreferenceStore(tmp_path / "store") as store:
+        for one in SOME[:2]:
+            store.add(one.pair)
+        store.label(0, 1, "ann", "why")
+        store.label(0, 0, "bob")
+        store.label(1, None, "bob")
+        write_labels(path, labels_of_store(store, "Game-v0"))
+    with PreferenceStore(tmp_path / "other") as other:
+        labels_into_store(other, read_labels(path))
+        assert len(other) == 2 and other.settings() == {"environment": "Game-v0"}
+        assert_alike(labels_of_store(other, "Game-v0"), read_labels(path))
+        with pytest.raises(InvalidInputError, match="of several environments, Game-v0, Other-v0"):
+            labels_into_store(other, [dataclasses.replace(SOME[0], environment="Other-v0")])
 
 
 def line(**changes):

@@ -12,6 +12,7 @@ from sobirl.runs.cache import keep_compiled_programs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sobirl.prefs import LabelledPair
     from sobirl.runs.engine import Finished
     from sobirl.runs.options import RunOptions
     from sobirl.sweeps.cells import Cell
@@ -85,7 +86,8 @@ def show(run: Path) -> None:
 def export_labels(source: Path, file: Path, env: str | None, force: bool) -> None:
     """Write the labelled pairs of a run, or of a store of preferences, to a file."""
     from sobirl.experiments.registry import kind_of
-    from sobirl.prefs import PreferenceStore, labels_of_store, write_labels
+    from sobirl.prefs import is_store, write_labels
+    from sobirl.prefs.store import LABELS
     from sobirl.runs.configuration import options_of
     from sobirl.runs.saved import SavedRun, is_run
 
@@ -98,16 +100,37 @@ def export_labels(source: Path, file: Path, env: str | None, force: bool) -> Non
         options = options_of(saved, kind_of(saved))
         if not hasattr(options, "labelled"):
             raise InvalidInputError(f"{source}: is a run of {saved.problem}, which has no labels")
-        pairs = options.labelled(saved)
-    elif not (source / "store.json").exists():
+        if is_store(source / LABELS):
+            pairs = _pairs_in_store(source / LABELS, None)
+        else:
+            pairs = options.labelled(saved)
+    elif not is_store(source):
         raise InvalidInputError(f"{source}: is neither a run nor a store of preferences")
-    elif env is None:
-        raise InvalidInputError("--env must say which environment the pairs of the store are of")
     else:
-        with PreferenceStore(source) as store:
-            pairs = labels_of_store(store, env)
+        pairs = _pairs_in_store(source, env)
     write_labels(file, pairs)
     print(f"wrote {file}: {len(pairs)} labelled pairs")
+
+
+def _pairs_in_store(path: Path, env: str | None) -> "list[LabelledPair]":
+    from sobirl.prefs import PreferenceStore, labels_of_store
+
+    with PreferenceStore(path) as store:
+        env = env or store.settings().get("environment")
+        if env is None:
+            raise InvalidInputError("--env must say which environment the store's pairs are of")
+        return labels_of_store(store, env)
+
+
+def import_labels(file: Path, store: Path) -> None:
+    """Add the labelled pairs of a file to a store of preferences."""
+    from sobirl.prefs import PreferenceStore, labels_into_store, read_labels
+
+    pairs = read_labels(file)
+    with PreferenceStore(store) as opened:
+        before = len(opened)
+        labels_into_store(opened, pairs)
+        print(f"added {len(opened) - before} pairs to {store}, {len(pairs)} answers")
 
 
 def report(runs: tuple[Path, ...], out: Path | None, force: bool) -> None:
@@ -179,6 +202,52 @@ def sweep(
     for name, error in swept.failures.items():
         print(f"failed: {name}: {error}", file=sys.stderr)
     if swept.failures:
+        sys.exit(1)
+
+
+def bench(
+    names: "Sequence[str]",
+    methods: "Sequence[str]",
+    out: Path | None,
+    *,
+    seeds: int,
+    full: bool,
+    environment_steps: int | None,
+    seconds: float | None,
+    workers: int | None,
+    dry_run: bool,
+    quiet: bool,
+    cache: bool,
+) -> None:
+    """Carry out a benchmark, or what is missing of one; exit code 1 if runs failed."""
+    from rich.console import Console
+
+    from sobirl.bench import Budget, cells_of, run_bench
+    from sobirl.bench.tables import planned, tables
+    from sobirl.runs.engine import shown
+    from sobirl.sweeps.local import LocalEngine
+
+    budget = Budget(full, environment_steps, seconds)
+    folder = out or Path("bench-full" if full else "bench")
+    if dry_run:
+        Console().print(planned(cells_of(names, methods, seeds, budget), folder))
+        return
+    board = run_bench(
+        names,
+        methods,
+        seeds=seeds,
+        budget=budget,
+        out=folder,
+        engine=LocalEngine(workers, batch=None if seconds is None else 1),
+        cache=cache,
+        progress=False if quiet else None,
+    )
+    for part in tables(board):
+        Console().print(part, soft_wrap=isinstance(part, str))
+    print(f"wrote {shown(board.path)}: leaderboard.md, leaderboard.csv, figures/, cells/")
+    for name, error in board.failures.items():
+        print(f"failed: {name}: {error}", file=sys.stderr)
+    if board.failures:
         sys.exit(1)
 
 

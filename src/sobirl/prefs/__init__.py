@@ -15,9 +15,11 @@ from sobirl.prefs.bradley_terry import (
     win_probability,
 )
 from sobirl.prefs.calibration import calibration_error
+from sobirl.prefs.desk import Desk, Question, StaleError
 from sobirl.prefs.label_file import (
     LabelledPair,
     labelled_pairs,
+    labels_into_store,
     labels_of_store,
     read_labels,
     write_labels,
@@ -34,20 +36,24 @@ from sobirl.prefs.selection import (
     select_pairs,
     uniform,
 )
-from sobirl.prefs.store import PreferenceStore
+from sobirl.prefs.store import PreferenceStore, Showing, is_store
 from sobirl.prefs.teachers import Oracle, OracleTeacher, StoredTeacher, Teacher
 
 __all__ = [
     "SCHEDULES",
     "SELECTIONS",
     "Answers",
+    "Desk",
     "Labelled",
     "LabelledPair",
     "Oracle",
     "OracleTeacher",
     "PairQueue",
     "PreferenceStore",
+    "Question",
     "Questions",
+    "Showing",
+    "StaleError",
     "StoredTeacher",
     "Teacher",
     "calibration_error",
@@ -58,7 +64,9 @@ __all__ = [
     "fragment_return",
     "hyperbolic",
     "information",
+    "is_store",
     "labelled_pairs",
+    "labels_into_store",
     "labels_of_store",
     "pairs_per_round",
     "preference_entropy",

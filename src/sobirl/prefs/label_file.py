@@ -6,6 +6,7 @@ and perhaps labeller, reason and time. docs/rlhf.md has the schema.
 
 import dataclasses
 import datetime
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -99,17 +100,52 @@ def write_labels(path: Path | str, pairs: Iterable[LabelledPair]) -> None:
 
 
 def labels_of_store(store: "PreferenceStore", environment: str) -> list[LabelledPair]:
-    """What people said of the pairs of a store, by ticket; skipped pairs too.
+    """What people said of the pairs of a store, by ticket; one entry an answer.
 
     Args:
         store: pairs and labels.
         environment: that they are of.
     """
-    labels = store.labels()
     return [
-        LabelledPair(jax.tree.map(lambda leaf: leaf[0], store.pairs([ticket])), label, environment)
-        for ticket, label in labels.items()
+        LabelledPair(
+            jax.tree.map(lambda leaf: leaf[0], store.pairs([answer.ticket])),
+            answer.value,
+            environment,
+            labeller=answer.labeller or None,
+            reason=answer.reason,
+            time=datetime.datetime.fromtimestamp(answer.time, datetime.UTC).isoformat(
+                "T", "seconds"
+            ),
+        )
+        for answer in store.answers()
     ]
+
+
+def labels_into_store(store: "PreferenceStore", pairs: Iterable[LabelledPair]) -> None:
+    """Add pairs and what people said of them; a pair that several people judged is added once.
+
+    Raises:
+        InvalidInputError: they are of several environments, or not of the store's.
+    """
+    pairs, tickets = list(pairs), dict[bytes, int]()
+    names = {pair.environment for pair in pairs}
+    if "environment" in store.settings():
+        names.add(store.settings()["environment"])
+    if len(names) > 1:
+        raise InvalidInputError(f"pairs: are of several environments, {', '.join(sorted(names))}")
+    store.set(environment=names.pop())
+    for labelled in pairs:
+        leaves = jax.tree.leaves(labelled.pair)
+        digest = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in leaves)).digest()
+        if digest not in tickets:
+            tickets[digest] = store.add(labelled.pair)
+        store.label(
+            tickets[digest],
+            labelled.label,
+            labelled.labeller or "",
+            labelled.reason,
+            datetime.datetime.fromisoformat(labelled.time).timestamp() if labelled.time else None,
+        )
 
 
 def labelled_pairs(
@@ -233,6 +269,10 @@ def filled(pair: Fragment, length: int) -> Fragment:
         **{name: np.stack([clip[name] for clip in clips]) for name in names},
         taken_at=pair.taken_at,
     )
+
+
+def _iso(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def _check_time(time: str | None) -> None:
