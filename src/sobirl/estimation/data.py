@@ -154,8 +154,11 @@ def as_panel(
 
     Args:
         table: the columns.
-        unit, period, action: the names of these columns.
-        states, kinds: column -> levels, of the states and of the units' types.
+        unit: the column of units.
+        period: that of periods.
+        action: that of choices.
+        states: column -> levels, of the states.
+        kinds: the same of the units' types.
         actions: the levels of the action.
         extra: further columns that are kept.
         gaps: whether a unit may lack periods: "error", or "split" for no transition over a gap.

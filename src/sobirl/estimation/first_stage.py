@@ -88,7 +88,8 @@ class Seen:
 
     Attributes:
         observation: the row of the panel that each belongs to (n,), for scores and units.
-        row, place: which probability ψ[row, place] it had (n,).
+        row: the row of ψ that it was drawn from (n,).
+        place: which of its entries it was (n,).
         prior: pseudo-observations (R,K).
     """
 

@@ -74,7 +74,8 @@ class Agent(eqx.Module):
     Attributes:
         utility: (parameters, type) -> u.
         law: type -> P.
-        discount, scale: γ and the scale of the shocks.
+        discount: γ.
+        scale: τ, that of the shocks.
         available: weights of the actions (S,A), 0 where there is none; None for all.
         horizon: T, or None for ever.
     """

@@ -183,7 +183,9 @@ class DiscreteChoice:
 
         Args:
             data: a pandas or polars frame, a mapping from columns to arrays, or a CSV file.
-            unit, period, action: the names of these columns.
+            unit: the name of the column that says whose row it is.
+            period: that of the periods, whole numbers.
+            action: that of what was chosen.
             state: the name of the state's column, where `states` does not name it.
             gaps: what to do where a unit lacks periods: "error", or "split".
             first_period: rows of earlier periods are left out, and a finite horizon begins with
@@ -317,7 +319,10 @@ class DiscreteChoice:
             periods: how many each; T at most with a horizon.
             seed: the same seed gives the same panel.
             initial: the first state's number, or a distribution (S,) of it.
-            unit, period, state, action: names of the columns.
+            unit: the name of the column of agents.
+            period: that of the periods.
+            state: that of the state, where `states` does not name it.
+            action: that of the choices.
 
         Raises:
             InvalidInputError: transitions that are not given, or a count below 1.
