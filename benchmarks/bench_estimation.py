@@ -5,6 +5,8 @@
     python benchmarks/bench_estimation.py coverage         intervals of 200 samples
     python benchmarks/bench_estimation.py million          100 x 100 x 100 states, simulated
     python benchmarks/bench_estimation.py peer PYTHON      econirl's nested fixed point beside ours
+    python benchmarks/bench_estimation.py supermarket CSV  Aguirregabiria's (1999) panel, as econirl
+                                                           has it: datasets/supermarket_data.csv
 
 `--samples` makes a part smaller, `--first` is the seed to begin with, `--discount` picks one of the
 Monte Carlo's, whose runs are added to `--out`.
@@ -232,7 +234,7 @@ print(json.dumps({"params": {k: float(v) for k, v in found.params_.items()},
 def peer(arguments):
     """econirl in an environment of its own, then ours, on the same rows."""
     out = subprocess.run(
-        [arguments.python, "-c", _ECONIRL, str(GROUP4)], capture_output=True, text=True
+        [arguments.argument, "-c", _ECONIRL, str(GROUP4)], capture_output=True, text=True
     )
     if out.returncode:
         print(out.stderr[-2000:])
@@ -250,18 +252,50 @@ def peer(arguments):
     )
 
 
+def supermarket(arguments):
+    """A supermarket's orders and promotions: 534 products, 26 months.
+
+    Aguirregabiria, The dynamics of markups and inventories in retailing firms, Review of Economic
+    Studies 66 (1999). econirl (MIT) has the panel with inventories in five bins; it is read there.
+    """
+    orders, promotions = ("order", "promotion, order"), ("promotion", "promotion, order")
+    every = ("nothing", "order", "promotion", "promotion, order")
+    features = {
+        "order": dict.fromkeys(orders, -1.0),
+        "promotion": dict.fromkeys(promotions, -1.0),
+        "new promotion": dict.fromkeys(promotions, lambda stock, before: -1.0 * (before == 0)),
+        "holding": dict.fromkeys(every, lambda stock, before: -stock / 4),
+        "stockout": {a: lambda stock, before: -1.0 * (stock == 0) for a in every if a not in orders},
+    }
+    model = sb.DiscreteChoice(
+        states={"inventory_bin": 5, "lagged_promotion": 2},
+        actions=every,
+        features=features,
+        transitions=sb.Frequencies(smoothing=1.0),
+        discount=0.95,
+    )
+    result = model.fit(
+        arguments.argument, unit="product_id", cov_type="cluster", gaps="split"
+    )
+    print(result.summary())
+    cheaper = result.counterfactual(order=lambda p: 0.5 * p["order"])
+    print("shares with half the parameter of an order:", cheaper.shares)
+    print("at the estimate:", cheaper.baseline.shares)
+
+
 PARTS = {
     "table": table,
     "monte-carlo": monte_carlo,
     "coverage": coverage,
     "million": million,
     "peer": peer,
+    "supermarket": supermarket,
 }
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=PARTS, nargs="?", default="table")
-    parser.add_argument("python", nargs="?", help="that of an environment with econirl")
+    parser.add_argument("argument", nargs="?", help="of `peer` and `supermarket`, see above")
     parser.add_argument("--samples", type=int)
     parser.add_argument("--first", type=int, default=0, help="seed of the first sample")
     parser.add_argument("--out", type=Path, default=Path("monte_carlo.jsonl"))
