@@ -265,7 +265,9 @@ def supermarket(arguments):
         "promotion": dict.fromkeys(promotions, -1.0),
         "new promotion": dict.fromkeys(promotions, lambda stock, before: -1.0 * (before == 0)),
         "holding": dict.fromkeys(every, lambda stock, before: -stock / 4),
-        "stockout": {a: lambda stock, before: -1.0 * (stock == 0) for a in every if a not in orders},
+        "stockout": {
+            a: lambda stock, before: -1.0 * (stock == 0) for a in every if a not in orders
+        },
     }
     model = sb.DiscreteChoice(
         states={"inventory_bin": 5, "lagged_promotion": 2},
@@ -274,9 +276,7 @@ def supermarket(arguments):
         transitions=sb.Frequencies(smoothing=1.0),
         discount=0.95,
     )
-    result = model.fit(
-        arguments.argument, unit="product_id", cov_type="cluster", gaps="split"
-    )
+    result = model.fit(arguments.argument, unit="product_id", cov_type="cluster", gaps="split")
     print(result.summary())
     cheaper = result.counterfactual(order=lambda p: 0.5 * p["order"])
     print("shares with half the parameter of an order:", cheaper.shares)

@@ -79,6 +79,8 @@ _PUBLIC = {
         "Auto",
         "AutoLinear",
         "DenseLU",
+        "EntropyLQR",
+        "GaussianResponse",
         "Implicit",
         "Kronecker",
         "Krylov",
