@@ -67,11 +67,11 @@ class Law(eqx.Module):
         return len(self.components) == 1 and self.actions == own
 
     @property
-    def psi(self) -> tuple[Float[Array | np.ndarray, "R K"] | None, ...]:
+    def psi(self) -> tuple[Float[Array | np.ndarray, "..."] | None, ...]:
         """The probabilities of all components."""
         return tuple(component.psi for component in self.components)
 
-    def with_psi(self, psi: Sequence[Float[Array | np.ndarray, "R K"] | None]) -> "Law":
+    def with_psi(self, psi: Sequence[Float[Array | np.ndarray, "..."] | None]) -> "Law":
         """The same law with other probabilities."""
         return Law(
             tuple(

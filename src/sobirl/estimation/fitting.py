@@ -213,7 +213,7 @@ def _cross_derivatives(problem, law, unflatten, vector):
 
 def cross_derivatives(
     problem: "BilevelProblem", law: "Law", layout: Layout, x: Mapping[str, Any]
-) -> list[Float[np.ndarray, "n R K"] | None]:
+) -> list[Float[np.ndarray, "..."] | None]:
     """∂²(-log L)/∂θ∂ψ of every component."""
     vector = jnp.asarray(layout.vector(x))
     found = iter(_cross_derivatives(problem, law, Unflatten.of(layout), vector))

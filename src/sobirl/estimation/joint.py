@@ -35,7 +35,7 @@ class Logits(eqx.Module):
         free: rows and places of the free ones, a component.
     """
 
-    base: tuple[Float[Array, "R K"] | None, ...]
+    base: tuple[Float[Array, "..."] | None, ...]
     free: tuple[tuple[Array | np.ndarray, Array | np.ndarray] | None, ...]
 
     @classmethod
@@ -66,7 +66,7 @@ class Logits(eqx.Module):
             )
         return cls(tuple(base), tuple(free)), logits
 
-    def __call__(self, logits: Float[Array, "m"]) -> tuple[Float[Array, "R K"] | None, ...]:
+    def __call__(self, logits: Float[Array, "m"]) -> tuple[Float[Array, "..."] | None, ...]:
         """log ψ."""
         found, place = [], 0
         for base, free in zip(self.base, self.free, strict=True):
@@ -99,7 +99,7 @@ class JointChoices(eqx.Module):
 
     choices: Choices
     logits: Logits
-    counts: tuple[Float[Array, "R K"] | None, ...]
+    counts: tuple[Float[Array, "..."] | None, ...]
     kinds: int = eqx.field(static=True)
 
     def __call__(self, x, response, kind=0):

@@ -57,7 +57,7 @@ class Data:
         return size(self.kinds)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class DiscreteChoice:
     """A dynamic discrete-choice model: utilities with unknown parameters, states that move.
 
@@ -76,17 +76,17 @@ class DiscreteChoice:
         features: parameter -> what it multiplies: a mapping from actions to a number or a
             function of the columns (0 for actions that are left out), or a table (S,A), (S,A,k)
             for k parameters of one name.
+        discount: γ in [0, 1); up to 1 with a horizon.
+        scale: τ, the unit of utilities.
+        transitions: `Increments`, `Frequencies`, a mapping from columns to these where the columns
+            move independently, or a law that is known: an operator or a table (S,A,S).
         cost: instead of features any JAX function (parameters, *columns) -> (S,A), the utility's
             negative.
         parameters: the first values of θ, by name; for a cost they say which there are.
-        discount: γ in [0, 1); up to 1 with a horizon.
-        transitions: `Increments`, `Frequencies`, a mapping from columns to these where the columns
-            move independently, or a law that is known: an operator or a table (S,A,S).
         types: columns of what never changes for a unit and is seen; each combination is a type
             with utilities (functions get these columns last) and transitions of its own.
         horizon: the number of periods T; None for ever. Functions that have an argument `period`
             get the periods 0, ..., T - 1 as (T,1), and give (T,S).
-        scale: τ, the unit of utilities.
         available: which actions there are (S,A), or a mapping from actions to functions of the
             columns; all by default.
 
@@ -100,13 +100,13 @@ class DiscreteChoice:
     states: Any
     actions: Any
     features: Mapping[str, Any] | None = None
+    discount: float | int = 0.95
+    scale: float | int = 1.0
+    transitions: Any = dataclasses.field(default_factory=Frequencies)
     cost: Callable[..., Any] | None = None
     parameters: Mapping[str, Any] | None = None
-    discount: float | int = 0.95
-    transitions: Any = dataclasses.field(default_factory=Frequencies)
     types: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     horizon: int | None = None
-    scale: float | int = 1.0
     available: Any = None
 
     def __post_init__(self):

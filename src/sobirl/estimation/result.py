@@ -213,7 +213,7 @@ class ChoiceResult:
         return -2 * self.log_likelihood + np.log(self.num_observations) * self.num_free
 
     @property
-    def transition_probabilities(self) -> tuple[Float[np.ndarray, "R K"] | None, ...]:
+    def transition_probabilities(self) -> tuple[Float[np.ndarray, "..."] | None, ...]:
         """ψ of every part of the state; None where it is given."""
         return tuple(None if psi is None else np.asarray(psi) for psi in self._law.psi)
 
