@@ -7,8 +7,9 @@ import sys
 
 import jax
 import numpy as np
-from bench_estimation import buses, group4
 from matplotlib.figure import Figure
+
+from bench_estimation import buses, group4
 
 BLUE, ORANGE, GREY = "#08519c", "#d94801", "#636363"
 NORMAL_95 = 1.959964
