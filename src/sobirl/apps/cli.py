@@ -136,8 +136,7 @@ def _app(started: float) -> App:
         host: str = "127.0.0.1",
         port: Port = 8765,
         overlap: Overlap | None = None,
-        repeats: Annotated[float, Parameter(validator=validators.Number(gte=0, lt=1))]
-        | None = None,
+        repeats: Repeats | None = None,
     ) -> None:
         """Serve a page on which people compare the clips of a run with --teacher human.
 

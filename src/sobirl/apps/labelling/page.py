@@ -115,6 +115,7 @@ class Page:
             name=name,
             question=question,
             clips=clips,
+            longest_clip=max((clip["count"] for clip in clips), default=0),
             speeds=_SPEEDS,
             number=secrets.token_hex(16),
             notice=_NOTICES.get(request.query_params.get("said", "")),

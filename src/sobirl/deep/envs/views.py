@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
-from jaxtyping import Num, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from sobirl.deep.envs.pictures import board, camera_for, without_display
 from sobirl.deep.envs.spec import EnvSpec
 
-Pictures = list[UInt8[np.ndarray, "H W 3"]]
+Pictures = list[np.ndarray]  # (H,W,3) each, of bytes
 
 # Coordinates of the body that MuJoCo's observations leave out at their beginning.
 _UNSEEN = {
@@ -72,7 +71,7 @@ def _screen(frame: np.ndarray) -> np.ndarray:
     return frame[..., :3]
 
 
-def _camera_of(spec: EnvSpec) -> tuple[Callable, float] | None:
+def _camera_of(spec: EnvSpec) -> tuple[Callable, float | int] | None:
     """A way to draw, and its pace; None where observations do not tell the state.
 
     Raises:
@@ -107,7 +106,7 @@ def _camera_of(spec: EnvSpec) -> tuple[Callable, float] | None:
     return _drawn(camera, set_body)
 
 
-def _drawn(camera: Any, put: Callable[[np.ndarray, bool], None]) -> tuple[Callable, float]:
+def _drawn(camera: Any, put: Callable[[np.ndarray, bool], None]) -> tuple[Callable, float | int]:
     def draw(fragments):
         pictures = []
         for frames in fragments:
@@ -137,7 +136,7 @@ _CONTROL: dict[str, Callable[[np.ndarray], Any]] = {
 }
 
 
-def _curves(fragments: Sequence[Num[np.ndarray, "L *obs"]]) -> list[Pictures]:
+def _curves(fragments: Sequence[np.ndarray]) -> list[Pictures]:
     """Two numbers as a path in a plane, others as curves over time, with a dot for now."""
     tables = [np.reshape(frames, (len(frames), -1))[:, :_CURVES] for frames in fragments]
     low, high = (
