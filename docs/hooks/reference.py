@@ -33,6 +33,7 @@ FURTHER = {
     "runs": "Run directories",
     "experiments": "Experiments",
     "sweeps": "Sweeps",
+    "bench": "The benchmark",
     "testing": "Conformance suites",
 }
 

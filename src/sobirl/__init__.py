@@ -71,6 +71,8 @@ _PUBLIC = {
         "Auto",
         "AutoLinear",
         "DenseLU",
+        "EntropyLQR",
+        "GaussianResponse",
         "Implicit",
         "Kronecker",
         "Krylov",

@@ -141,7 +141,7 @@ def test_help(capsys, args):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ("frobnicate", "Available commands: run, resume, show, report, export-labels, sweep, list"),
+        ("frobnicate", "Available commands: run, resume, show, report"),
         ("run no-such-problem", "Available commands: " + ", ".join(EXPERIMENTS)[:40]),
         ("run four-rooms --no-such-option 3", "Unknown option: --no-such-option"),
         ("run four-rooms --temp 3", "Did you mean --temperature?"),

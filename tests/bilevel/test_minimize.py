@@ -282,6 +282,22 @@ def test_bad_arguments(changes, message):
         sb.minimize(one_state_problem(), **arguments)
 
 
+def test_a_limit_of_time(tmp_path):
+    """The run ends at the first look at the clock; it has ended for good."""
+    problem, x0 = one_state_problem(), jnp.array(0.0)
+    options = {"num_steps": 100, "chunk_size": 3}
+    path = tmp_path / "run.npz"
+    result = sb.minimize(problem, x0, recorder=sb.Checkpoint(path, time_limit=0.0), **options)
+    assert result.steps == 1 and not result.interrupted
+    again = sb.minimize(problem, x0, recorder=sb.Checkpoint(path, time_limit=0.0), **options)
+    assert again.steps == 1 and again.final_x == result.final_x
+    whole = sb.minimize(problem, x0, recorder=sb.Checkpoint(path, time_limit=1e9), **options)
+    assert whole.steps == 100
+    np.testing.assert_array_equal(
+        whole.history["objective"], sb.minimize(problem, x0, **options).history["objective"]
+    )
+
+
 class CtrlC:
     """A recorder that presses Ctrl-C after some steps."""
 

@@ -174,8 +174,9 @@ def run_page(page: Path, small: bool = False) -> None:
                     match words:
                         case ["sobirl", "run", problem, *options] if small:
                             run_small(problem, options, due=bool(READERS.search(block.code)))
-                        case ["sobirl", "sweep", *_, "ray"] if small:
-                            run_command([*words, "--dry-run"])  # no cluster for a page
+                        # No cluster and no hour for a page.
+                        case ["sobirl", "sweep", *_, "ray"] | ["sobirl", "bench", *_] if small:
+                            run_command([*(w for w in words if w != "--dry-run"), "--dry-run"])
                         case _:
                             run_command(words)
                 except BaseException as error:

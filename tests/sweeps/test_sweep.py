@@ -73,6 +73,8 @@ def test_the_table(diary, engine, tmp_path):
         "metrics.more.thrice": 6,
         "metrics.final_objective": None,
         "metrics.best_objective": None,
+        "metrics.exact_objective": None,
+        "metrics.exact_objective_at_first": None,
     }
     found = SavedRun.load(swept.path / "cells" / cells[2].id).summary
     assert rows[2]["method"] == "exact"

@@ -250,12 +250,70 @@ def _app(started: float) -> App:
             cache=cache,
         )
 
+    def bench(
+        *tasks: str,
+        methods: list[str] | None = None,
+        seeds: int = 5,
+        full: bool = False,
+        environment_steps: int | None = None,
+        seconds: float | None = None,
+        out: Path | None = None,
+        workers: int | None = None,
+        dry_run: bool = False,
+        quiet: bool = False,
+        cache: Cache = True,
+    ) -> None:
+        """Compare methods on problems, within one budget, and write a leaderboard.
+
+        sobirl bench --dry-run shows the runs; sobirl bench four-rooms --methods exact hpgd makes
+        ten of them. The same command again does what is missing.
+
+        Parameters
+        ----------
+        tasks
+            Some of the problems; by default all that declare what is compared.
+        methods
+            Of each task those that it has; by default all.
+        seeds
+            Runs of a method on a task, with the seeds 0, 1, ...
+        full
+            The published budgets, instead of those that end in minutes.
+        environment_steps
+            What a run may simulate in all; methods that read the model take none.
+        seconds
+            What the steps of a run may take, without compilation, in the place of a number of
+            steps.
+        out
+            Folder; the same one again goes on. By default bench, or bench-full with --full.
+        workers
+            Worker processes; by default one a processor.
+        dry_run
+            Check everything and show the runs; start nothing.
+        quiet
+            Show no progress.
+        cache
+            Keep compiled programs, so that the next run need not compile them again.
+        """
+        commands.bench(
+            tasks,
+            methods or (),
+            out,
+            seeds=seeds,
+            full=full,
+            environment_steps=environment_steps,
+            seconds=seconds,
+            workers=workers,
+            dry_run=dry_run,
+            quiet=quiet,
+            cache=cache,
+        )
+
     app = new_app(name="sobirl", help=_DESCRIPTION, version=__version__)
     run = new_app(name="run", help="Carry out a new run of a problem; sobirl list names them.")
     for name, kind in EXPERIMENTS.items():
         run.command(command_for(kind, carry_out), name=name)
     app.command(run)
-    for command in (resume, show, report, label, export_labels, import_labels, sweep):
+    for command in (resume, show, report, label, export_labels, import_labels, sweep, bench):
         app.command(command)
     app.command(commands.list_all, name="list")
     return app

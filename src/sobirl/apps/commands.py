@@ -222,6 +222,52 @@ def sweep(
         sys.exit(1)
 
 
+def bench(
+    names: "Sequence[str]",
+    methods: "Sequence[str]",
+    out: Path | None,
+    *,
+    seeds: int,
+    full: bool,
+    environment_steps: int | None,
+    seconds: float | None,
+    workers: int | None,
+    dry_run: bool,
+    quiet: bool,
+    cache: bool,
+) -> None:
+    """Carry out a benchmark, or what is missing of one; exit code 1 if runs failed."""
+    from rich.console import Console
+
+    from sobirl.bench import Budget, cells_of, run_bench
+    from sobirl.bench.tables import planned, tables
+    from sobirl.runs.engine import shown
+    from sobirl.sweeps.local import LocalEngine
+
+    budget = Budget(full, environment_steps, seconds)
+    folder = out or Path("bench-full" if full else "bench")
+    if dry_run:
+        Console().print(planned(cells_of(names, methods, seeds, budget), folder))
+        return
+    board = run_bench(
+        names,
+        methods,
+        seeds=seeds,
+        budget=budget,
+        out=folder,
+        engine=LocalEngine(workers, batch=None if seconds is None else 1),
+        cache=cache,
+        progress=False if quiet else None,
+    )
+    for part in tables(board):
+        Console().print(part, soft_wrap=isinstance(part, str))
+    print(f"wrote {shown(board.path)}: leaderboard.md, leaderboard.csv, figures/, cells/")
+    for name, error in board.failures.items():
+        print(f"failed: {name}: {error}", file=sys.stderr)
+    if board.failures:
+        sys.exit(1)
+
+
 def _print_cells(cells: "Sequence[Cell]", folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table

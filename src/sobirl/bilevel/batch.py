@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import time
 import warnings
 from collections.abc import Sequence
@@ -138,6 +139,8 @@ class _Each:
 
     def __init__(self, recorders: Sequence[Recorder | None]):
         self._recorders = [(n, r) for n, r in enumerate(recorders) if r is not None]
+        # What is left to each alone is left to all together.
+        self.time_limit = sum(getattr(recorder, "time_limit", math.inf) for recorder in recorders)
 
     def restore(self, like: PyTree) -> None:
         """Begin; there is nothing to go on from."""

@@ -1,6 +1,7 @@
 """Checkpoints: the whole state of a run in one `.npz`, from which it goes on bit for bit."""
 
 import io
+import math
 import operator
 import time
 from pathlib import Path
@@ -30,10 +31,18 @@ class Checkpoint:
         path: the file, an `.npz`.
         seconds: the least time from one save to the next.
         fingerprint: of what is run; a file with another one is refused.
+        time_limit: the seconds of steps after which the run ends; compilation does not count.
     """
 
-    def __init__(self, path: Path | str, seconds: float | int = 10.0, fingerprint: str = ""):
+    def __init__(
+        self,
+        path: Path | str,
+        seconds: float | int = 10.0,
+        fingerprint: str = "",
+        time_limit: float = math.inf,
+    ):
         self.path, self.seconds, self.fingerprint = Path(path), seconds, fingerprint
+        self.time_limit = time_limit
         self._begin([])
 
     def restore(self, like: PyTree) -> tuple[PyTree, Records, float] | None:

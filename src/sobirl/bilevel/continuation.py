@@ -17,7 +17,7 @@ class GeometricContinuation(eqx.Module):
         cooling_steps: steps until the own temperature is reached; one a start if (n,).
     """
 
-    factor: float | Float[Array | np.ndarray, "..."] = 1.0
+    factor: float | int | Num[Array | np.ndarray, "..."] = 1.0
     cooling_steps: int | Num[Array | np.ndarray, "..."] = 1
 
     def __call__(self, step: Int[Array, ""]) -> Float[Array, ""]:

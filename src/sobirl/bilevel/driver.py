@@ -1,6 +1,7 @@
 """The loop around compiled steps, for every run: progress, Ctrl-C, early stopping, recording."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -57,7 +58,7 @@ def drive(
     label: str = "minimizing",
     describe: Callable[[Records], str],
 ) -> Drive[State]:
-    """Take steps until there are `num_steps`, all starts have converged, or Ctrl-C.
+    """Take steps until there are `num_steps`, all starts have converged, time is up, or Ctrl-C.
 
     Args:
         advance: (state, count) -> the state after `count` steps and their rows; at most
@@ -67,7 +68,7 @@ def drive(
         num_steps: steps in all, those that the recorder already has included.
         chunk_size: steps after which convergence is looked at; calls take no more.
         has_converged: whether the last row says that there is nothing left to do.
-        recorder: is told of every chunk.
+        recorder: is told of every chunk, and has a limit of time if there is one.
         revive: makes a state that steps can be taken from of one read back from a file.
         progress: whether to show a bar; None for on a terminal only.
         label: what the bar says is being done.
@@ -94,10 +95,15 @@ def drive(
     def seconds():
         return before + time.perf_counter() - clock
 
+    limit = getattr(recorder, "time_limit", math.inf)
+
     def finished():
-        # At fixed steps only, so that the speed of the machine has no say in where a run ends.
+        # At fixed steps only, so that the speed of the machine has no say in where a run ends, but
+        # where a limit of time asks for that.
         looked_at = has_converged is not None and done and done % chunk_size == 0
-        return done >= num_steps or (looked_at and has_converged(chunks[-1]))
+        if done >= num_steps or (looked_at and has_converged(chunks[-1])):
+            return True
+        return bool(done) and seconds() >= limit
 
     count = 1
     with deferred_interrupt() as interrupt, progress_bar(progress, label, num_steps) as show:
@@ -112,7 +118,8 @@ def drive(
             if recorder is not None:
                 recorder.record(state, rows, seconds())
             show(done, describe(rows))
-            count = max(1, int(min(_CHUNK_SECONDS / max(a_step, 1e-9), chunk_size)))
+            left = min(_CHUNK_SECONDS, limit - seconds())
+            count = max(1, int(min(left / max(a_step, 1e-9), chunk_size)))
         if recorder is not None and done > resumed_at:
             recorder.save()
         interrupted = not finished()

@@ -13,6 +13,9 @@ class Recorder(Protocol):
     """The contract of `minimize(..., recorder=)`; `sobirl.Checkpoint` is one.
 
     Records are those of the method: row k holds the norms, the metrics and the objective at x_k.
+
+    A recorder may have a `time_limit`: the seconds of steps after which the run ends, as if it had
+    been asked for no more.
     """
 
     def restore(self, like: PyTree) -> tuple[PyTree, Records, float] | None:

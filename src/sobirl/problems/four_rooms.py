@@ -50,6 +50,7 @@ BUDGET = 0.2
 
 # Mean leader value over 10 seeds, the last 1000 of 10,000 outer iterations, best step size of a
 # grid: Thoma et al. (2024), Table 1. Keys are (temperature, cost weight).
+SOURCE = "Thoma et al. (2024)"
 PUBLISHED: dict[tuple[float, float], dict[str, float]] = {
     (0.001, 1): {"HPGD": 0.91, "AMD": 0.58, "zero-order": 0.59},
     (0.001, 3): {"HPGD": 0.51, "AMD": 0.51, "zero-order": 0.50},

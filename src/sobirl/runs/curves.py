@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,6 +96,11 @@ def draw_curves(problem: str, curves: Sequence[Curve], runs: dict[str, Columns])
     return figure
 
 
+def style(number: int) -> dict[str, Any]:
+    """How the line of that number is drawn, for `Axes.plot`."""
+    return {"color": _COLORS[number % len(_COLORS)], "ls": _STYLES[number // len(_COLORS) % 4]}
+
+
 def draw_history(curves: Sequence[Curve], name: str, history: Columns) -> "Figure":
     """The curves of one run, whose rows are those of steps 1, 2, ..."""
     import numpy as np
@@ -110,14 +115,14 @@ def _draw_panel(axes: "Axes", curve: Curve, runs: dict[str, Columns]) -> None:
 
     lengths = []
     for number, (name, metrics) in enumerate(runs.items()):
-        color, style = _COLORS[number % len(_COLORS)], _STYLES[number // len(_COLORS) % 4]
+        how = style(number)
         x, mean, error = curve.of(metrics) or (np.zeros(0),) * 3
         if curve.log:
             mean = np.where(mean > 0, mean, np.nan)
         marker = "o" if len(x) < 20 else None
-        axes.plot(x, mean, color=color, ls=style, marker=marker, ms=3, label=name)
+        axes.plot(x, mean, marker=marker, ms=3, label=name, **how)
         if np.any(error > 0):
-            axes.fill_between(x, mean - error, mean + error, color=color, alpha=0.2, lw=0)
+            axes.fill_between(x, mean - error, mean + error, color=how["color"], alpha=0.2, lw=0)
         lengths += [x[-1]] if len(x) else []
     axes.set(xlabel=curve.x.replace("_", " "), ylabel=curve.label)
     if lengths and max(lengths) > _UNLIKE * min(lengths) > 0:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import os
 import shutil
 import tempfile
@@ -88,6 +89,7 @@ class RunDirectory:
             self.options.checkpoint_seconds,
             streams,
             fingerprint(self.options, read_config(self.path)),
+            math.inf if self.options.time_limit is None else self.options.time_limit,
         )
 
     @property

@@ -1,5 +1,6 @@
 """The journal of a run directory: a checkpoint, and the metrics beside it for people to watch."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class Journal(Checkpoint):
         seconds: the least time from one checkpoint to the next.
         streams: where the rows go.
         fingerprint: of what is run.
+        time_limit: the seconds of steps after which the run ends.
     """
 
     def __init__(
@@ -29,8 +31,9 @@ class Journal(Checkpoint):
         seconds: float | int,
         streams: Sequence[MetricsStream],
         fingerprint: str = "",
+        time_limit: float = math.inf,
     ):
-        super().__init__(path, seconds, fingerprint)
+        super().__init__(path, seconds, fingerprint, time_limit)
         self.streams = streams
         self._streamed: int | None = None  # rows so far; None before the first
 

@@ -9,14 +9,16 @@ import dataclasses
 import inspect
 import math
 import sys
+import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Lt
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.runs.arguments import to_arguments
+from sobirl.runs.benchmark import Benchmark
 from sobirl.runs.curves import Curve
 from sobirl.runs.decoding import check_fields, encode, typed
 from sobirl.runs.metrics import require_tensorboard
@@ -57,6 +59,8 @@ class RunOptions(abc.ABC):
     values: ClassVar[Sequence[str]] = ()
     """The metrics of `summary.json` that a report shows; all of them by default."""
 
+    benchmarks: ClassVar[Sequence[Benchmark]] = ()
+    """What `sobirl bench` compares of such runs."""
     batched: ClassVar[Sequence[str]] = ()
     """The options in which runs may differ that `run_batch` computes in one program."""
 
@@ -143,6 +147,9 @@ class RunOptions(abc.ABC):
 class StepwiseOptions(RunOptions):
     """Options of the runs that take many steps: they are recorded and can be resumed."""
 
+    time_limit: Positive | None = None
+    """End after so many seconds of steps, whatever is done by then; compilation does not count. How
+    far a run comes then depends on the machine."""
     tensorboard: bool = aside(False)
     """Write the metrics as TensorBoard events too, into the folder tensorboard of the run."""
     checkpoint_seconds: NotNegative = aside(10.0)
@@ -186,6 +193,15 @@ class Choices:
             return value
 
         return core_schema.no_info_after_validator_function(check, core_schema.str_schema())
+
+
+def choices_of(kind: type[RunOptions], option: str) -> tuple[str, ...]:
+    """The names that an option may have, from its type; none where it may be anything."""
+    hint = typing.get_type_hints(kind, include_extras=True)[option]
+    if typing.get_origin(hint) is Literal:
+        return typing.get_args(hint)
+    found = [part for part in typing.get_args(hint) if isinstance(part, Choices)]
+    return tuple(found[0].names()) if found else ()
 
 
 def require(name: str, value: Any, holds: bool, requirement: str) -> None:

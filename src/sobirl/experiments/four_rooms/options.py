@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from sobirl.hypergrad.methods import methods_for
+from sobirl.runs.benchmark import Benchmark, Published
 from sobirl.runs.options import (
     Choices,
     Count,
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from sobirl.bilevel import Recorder
     from sobirl.runs.outcome import Outcome
     from sobirl.runs.saved import SavedRun
+
+
+def _published() -> list[Published]:
+    """Those of the first cell of the table."""
+    from sobirl.problems.four_rooms import SOURCE, FourRooms
+
+    values = FourRooms().published() or {}
+    return [Published(method, value, SOURCE) for method, value in values.items()]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,6 +42,17 @@ class FourRoomsRun(StepwiseOptions):
         "leader_value_mean",
         "leader_value_worst",
         "leader_value_without_incentives",
+    )
+
+    benchmarks = (
+        Benchmark(
+            measure="leader_value",
+            first="leader_value_without_incentives",
+            label="the designer's value",
+            options={"starts": 1, "rounds": 1, "num_steps": 60},
+            full={"num_steps": 10_000},
+            published=_published,
+        ),
     )
 
     temperature: Positive = 0.001

@@ -18,7 +18,7 @@ from sobirl.experiments.evaluation import evaluate
 from sobirl.experiments.four_rooms import figures
 from sobirl.experiments.four_rooms.options import FourRoomsRun
 from sobirl.hypergrad.budget import with_budget
-from sobirl.problems.four_rooms import GOALS, FourRooms, cells, incentive, random_start
+from sobirl.problems.four_rooms import GOALS, SOURCE, FourRooms, cells, incentive, random_start
 from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
 from sobirl.solvers import PolicyIteration
 
@@ -122,7 +122,7 @@ def _minimize(options: FourRoomsRun, design: FourRooms, recorder: Recorder | Non
 
 
 def _source(options: FourRoomsRun) -> str:
-    return "Thoma et al. (2024)" if options.goals == 2 else "Kudo et al. (2026), read off figures"
+    return SOURCE if options.goals == 2 else "Kudo et al. (2026), read off figures"
 
 
 def _table(options: FourRoomsRun, metrics: dict) -> Table:

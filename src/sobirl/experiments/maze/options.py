@@ -8,6 +8,7 @@ from annotated_types import Ge, Lt
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.hypergrad.methods import methods_for
+from sobirl.runs.benchmark import Benchmark
 from sobirl.runs.options import Choices, Count, Discount, Positive, StepwiseOptions
 
 if TYPE_CHECKING:
@@ -31,6 +32,16 @@ class MazeRun(StepwiseOptions):
 
     problem = "maze"
     values = ("share_without_tolls", "share_with_even_tolls", "share")
+    benchmarks = (
+        Benchmark(
+            measure="share",
+            first="share_without_tolls",
+            label="the share of walkers in the quiet quarter",
+            options={"num_steps": 60},
+            full={"num_steps": 500},
+            larger_is_better=False,
+        ),
+    )
 
     size: Annotated[int, Ge(4), Lt(2**15)] = 20
     """Cells on a side; 1000 is a big one."""

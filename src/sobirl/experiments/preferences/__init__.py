@@ -9,6 +9,7 @@ from annotated_types import Ge
 from sobirl.core.errors import InvalidInputError
 from sobirl.experiments.descent import DescentOptions
 from sobirl.hypergrad.methods import methods_for
+from sobirl.runs.benchmark import Benchmark
 from sobirl.runs.options import Choices, Count, NotNegative, Positive, require
 
 if TYPE_CHECKING:
@@ -29,6 +30,16 @@ class PreferencesRun(DescentOptions):
 
     problem = "preferences"
     objective_label = "objective on 20,000 fresh pairs"
+    benchmarks = (
+        Benchmark(
+            measure="objective",
+            first="objective_at_first",
+            label="the cross-entropy of preferences",
+            options={"num_steps": 100},
+            full={"num_steps": 2000},
+            larger_is_better=False,
+        ),
+    )
 
     states: Annotated[int, Ge(2)] = 6
     """Number of states S."""

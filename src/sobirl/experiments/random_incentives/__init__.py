@@ -7,6 +7,7 @@ from annotated_types import Ge
 
 from sobirl.experiments.descent import DescentOptions
 from sobirl.hypergrad.methods import methods_for
+from sobirl.runs.benchmark import Benchmark
 from sobirl.runs.options import Choices, Count
 
 if TYPE_CHECKING:
@@ -22,6 +23,16 @@ class RandomIncentivesRun(DescentOptions):
 
     problem = "random-incentives"
     objective_label = "minus the leader's return"
+    benchmarks = (
+        Benchmark(
+            measure="objective",
+            first="objective_at_first",
+            label="minus the leader's return",
+            options={"num_steps": 100},
+            full={"num_steps": 2000},
+            larger_is_better=False,
+        ),
+    )
 
     states: Annotated[int, Ge(2)] = 6
     """Number of states S."""

@@ -8,6 +8,7 @@ from annotated_types import Ge
 
 from sobirl.experiments.descent import OneDescentOptions
 from sobirl.hypergrad.methods import methods_for
+from sobirl.runs.benchmark import Benchmark
 from sobirl.runs.options import Choices, Count, Positive, require
 
 if TYPE_CHECKING:
@@ -25,6 +26,16 @@ class RandomMDPRun(OneDescentOptions):
     """
 
     problem = "random-mdp"
+    benchmarks = (
+        Benchmark(
+            measure="exact_objective",
+            first="exact_objective_at_first",
+            label="the paper's objective",
+            options={"num_steps": 300},
+            full={"num_steps": 3000},
+            larger_is_better=False,
+        ),
+    )
 
     instance: Path | None = None
     """An .npz that holds an instance of the paper's problem; otherwise one is drawn."""

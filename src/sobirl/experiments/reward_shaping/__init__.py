@@ -5,6 +5,7 @@ import functools
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from sobirl.hypergrad.methods import methods_for
+from sobirl.runs.benchmark import Benchmark
 from sobirl.runs.options import Choices, Count, Discount, Positive, StepwiseOptions
 
 if TYPE_CHECKING:
@@ -23,6 +24,15 @@ class RewardShapingRun(StepwiseOptions):
 
     problem = "reward-shaping"
     values = ("leader_return_without_hints", "leader_return", "best_leader_return")
+    benchmarks = (
+        Benchmark(
+            measure="leader_return",
+            first="leader_return_without_hints",
+            label="the leader's return",
+            options={"num_steps": 60, "learning_rate": 0.05},
+            full={"num_steps": 500},
+        ),
+    )
 
     form: Literal["free", "potential", "own"] = "potential"
     """What cells pay, a potential with the leader's discount, or one with the walker's own."""

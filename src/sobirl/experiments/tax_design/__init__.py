@@ -8,6 +8,7 @@ from annotated_types import Ge, Le
 
 from sobirl.experiments.descent import DescentOptions
 from sobirl.hypergrad.methods import methods_for
+from sobirl.runs.benchmark import Benchmark
 from sobirl.runs.options import Choices, Count, Positive
 
 if TYPE_CHECKING:
@@ -26,6 +27,15 @@ class TaxDesignRun(DescentOptions):
     problem = "tax-design"
     objective_label = "minus the social welfare"
     values = ("welfare", "welfare_at_first", "welfare_simulated", "seconds_a_step")
+    benchmarks = (
+        Benchmark(
+            measure="welfare",
+            first="welfare_at_first",
+            label="the social welfare",
+            options={"points": 41, "walkers": 100, "num_steps": 40},
+            full={"points": 161, "num_steps": 400},
+        ),
+    )
 
     temperature: Positive = 0.1
     """The households' entropy weight; published: 0.1, 0.2, 0.3."""
