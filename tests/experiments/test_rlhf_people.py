@@ -19,7 +19,7 @@ from sobirl.prefs import PreferenceStore, read_labels
 
 pytestmark = pytest.mark.usefixtures("unrendered")
 
-HUMAN = [*SMALL.split(), "--method", "drlhf", "--teacher", "human"]
+HUMAN = [*SMALL.split(), "--teacher", "human"]
 
 
 def judge(path, done, wanted, value=1.0):
@@ -83,14 +83,14 @@ def test_force_does_not_remove_what_people_said(run):
 
 def test_a_run_goes_on_without_labels(tmp_path):
     """Nothing is learned from nothing, and no number is spoiled by it."""
-    words = [word if word != "drlhf" else "sobirl" for word in HUMAN]
-    assert sobirl(*words, "--out", tmp_path / "run")[0] == 0
+    assert sobirl(*HUMAN, "--out", tmp_path / "run")[0] == 0
     rows = rows_of(tmp_path / "run")
     assert [(row["pairs"], row["waiting"]) for row in rows] == [("0", "2"), ("0", "8"), ("0", "12")]
     assert all(np.isfinite(float(row["temperature"])) for row in rows)
     assert np.isfinite(float(rows[-1]["entropy"]))
 
 
+@pytest.mark.slow  # a run in a process of its own
 def test_a_killed_run_loses_and_doubles_nothing(tmp_path):
     """Killed while it waits for its second round; resumed, it asks and learns as if it had not."""
     run = tmp_path / "run"
