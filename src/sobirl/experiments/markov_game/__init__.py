@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def _published() -> list[Published]:
     from sobirl.problems.markov_game import PUBLISHED
 
-    values = zip(("BC-HG", "naive"), PUBLISHED["r1"], strict=True)
+    values = PUBLISHED["r1"].items()
     return [Published(name, value, "Kudo et al. (2026)") for name, value in values]
 
 
@@ -34,9 +34,9 @@ class MarkovGameRun(DescentOptions):
     values = ("leader_return", "leader_return_undiscounted", "leader_return_at_first")
     benchmarks = (
         Benchmark(
-            measure="leader_return_undiscounted",
-            first="leader_return_undiscounted_at_first",
-            label="the leader's undiscounted return",
+            measure="leader_return",
+            first="leader_return_at_first",
+            label="the leader's return",
             options={"num_steps": 100},
             full={"num_steps": 1000},
             published=_published,

@@ -48,6 +48,7 @@ def policies(moments: dict[str, Policies]) -> Figure:
             axes.bar(range(6), chance, 0.7, bottom=bottom, color=color, label=move)
             bottom = bottom + chance
         axes.set_xticks(range(6), labels)
+        axes.set_ylim(0, 1)
         axes.set_xlabel("state, leader's action")
         axes.set_title(f"Follower's answer, {moment}", fontsize=11)
     answers[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -73,10 +74,13 @@ def courses(moments: dict[str, Course]) -> Figure:
             band = {"color": _COLORS[moment], "alpha": 0.25, "lw": 0}
             axes.fill_between(range(len(mean)), mean - wide, mean + wide, **band)
         axes.set_title(f"$x_{i + 1}$, mean and deviation", fontsize=11)
+        axes.margins(y=0.2)
     for moment, course in moments.items():
         reward.plot(course.rewards, ".", color=_COLORS[moment])
     reward.set_title("Leader's expected reward", fontsize=11)
-    places[0].legend(frameon=False, fontsize=8)
+    places[0].legend(
+        frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 0.9)
+    )
     for axes in figure.axes:
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)

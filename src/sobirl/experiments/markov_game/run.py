@@ -19,14 +19,13 @@ def outcome(options: MarkovGameRun, found: Outcome, result: Result) -> Outcome:
     game, x = options.played, jnp.asarray(found.x)
     moments = {"before": game.x0(), "after": x}
     returns = {moment: [float(v) for v in game.returns(at)] for moment, at in moments.items()}
-    published = dict(zip(("BC-HG", "naive"), PUBLISHED[options.game], strict=True))
     metrics = {
         "leader_return": returns["after"][0],
         "leader_return_undiscounted": returns["after"][1],
         "leader_return_at_first": returns["before"][0],
         "leader_return_undiscounted_at_first": returns["before"][1],
         "policy": np.asarray(x if options.game == "lqr" else jax.nn.softmax(x, -1)).tolist(),
-        "published_undiscounted": published,
+        "published": PUBLISHED[options.game],
     }
 
     def picture():
@@ -39,7 +38,7 @@ def outcome(options: MarkovGameRun, found: Outcome, result: Result) -> Outcome:
     return dataclasses.replace(
         found,
         summary={**found.summary, "metrics": told},
-        report=[_table(options, returns, published), *found.report[1:]],
+        report=[_table(options, returns), *found.report[1:]],
         figures={"game": picture, **found.figures},
     )
 
@@ -58,7 +57,7 @@ def _course(game: RegulatorGame, x) -> figures.Course:
     return figures.Course(*map(np.asarray, (mean, deviation, rewards)))
 
 
-def _table(options: MarkovGameRun, returns, published) -> Table:
+def _table(options: MarkovGameRun, returns) -> Table:
     table = Table(title=f"Markov game {options.game}, {options.method}")
     table.add_column("leader's return")
     for column in ("discounted", "undiscounted"):
@@ -66,6 +65,7 @@ def _table(options: MarkovGameRun, returns, published) -> Table:
     table.add_row("first policy", *(f"{value:.4g}" for value in returns["before"]))
     last = (f"[bold]{value:.4f}[/bold]" for value in returns["after"])
     table.add_row(f"after {options.num_steps} steps", *last, end_section=True)
-    for name, value in published.items():
-        table.add_row(f"published: {name}", "", f"{value:g}")
+    for name, value in PUBLISHED[options.game].items():
+        columns = (f"{value:g}", "") if options.game == "r1" else ("", f"{value:g}")
+        table.add_row(f"published: {name}", *columns)
     return table
