@@ -79,7 +79,7 @@ def courses(moments: dict[str, Course]) -> Figure:
         reward.plot(course.rewards, ".", color=_COLORS[moment])
     reward.set_title("Leader's expected reward", fontsize=11)
     places[0].legend(
-        frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 0.9)
+        frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.0)
     )
     for axes in figure.axes:
         axes.set_xlabel("step")
