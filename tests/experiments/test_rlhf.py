@@ -27,7 +27,7 @@ from sobirl.deep.host_loop import HostLoop
 from sobirl.deep.leaders.preference_loss import PreferenceLoss
 from sobirl.deep.leaders.win_rate import WinRate
 from sobirl.experiments.rlhf import RLHFRun
-from sobirl.experiments.rlhf.learning import learning_of
+from sobirl.experiments.rlhf.learning import follower_of, learning_of
 from sobirl.experiments.rlhf.rounds import Rounds
 from sobirl.experiments.rlhf.settings import Settings
 from sobirl.prefs import SELECTIONS
@@ -39,7 +39,7 @@ SMALL += " --batch 8 --replay 200 --pairs 12 --steps 120 --epochs 1 --first-epoc
 SMALL += " --held-out 0.2 --reward-deviation 0.5 --crop 0.3"
 SMALL += " --eval-episodes 2 --eval-steps 9 --eval-every 2 --checkpoint-seconds 0 --clips 0"
 ALWAYS = "step objective hypergradient_norm seed eval_return environment_steps episodes true_return"
-ALWAYS += " episode_length critic_loss entropy q temperature"
+ALWAYS += " eval_error episode_length critic_loss entropy q temperature"
 OF_REWARDS = "pairs asked implicit_ratio implicit_cosine preference_accuracy passes"
 OF_REWARDS += " implicit_agreement held_out_loss held_out_accuracy held_out_calibration"
 
@@ -164,6 +164,7 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(whole, tmp_path, mo
         "--objective win-rate --judges 1 --reward-linear --reward-inputs 0 2",
         "--objective win-rate --reference uniform --random-steps 28",
         "--objective kl --members 2 --horizon 1",
+        "--objective mrn",
         "--preset authors --implicit-from 50",
     ],
 )
@@ -276,6 +277,14 @@ def test_the_settings_of_the_authors():
     assert follower.default_target_entropy() == pytest.approx(0.89 * np.log(2))
     fresh = learning_of(Settings(preset="paper", implicit_data="fresh", steps=40_000), loop)
     assert fresh.leading is not None and fresh.rewards.implicit is None
+
+
+def test_small_atari_sees_signs():
+    """A tenth of the sign of points, which are whole numbers; smaller rewards are as learned."""
+    spec = EnvSpec("ALE/Krull-v5", (48, 48), np.dtype(np.uint8), Discrete(18), "atari", 4)
+    chosen = Settings(env="ALE/Krull-v5", preset="small-atari").resolved(spec)
+    seen = follower_of(spec, chosen).seen(jnp.array([-200.0, 0.0, 1.0, 50.0, 0.05]))
+    np.testing.assert_allclose(seen, [-0.1, 0, 0.1, 0.1, 0.05], rtol=1e-6)
 
 
 @pytest.mark.usefixtures("single")

@@ -11,11 +11,12 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.wrappers import FlattenObservation
 from jaxtyping import Shaped
 
 from sobirl.core.checks import check_number
 from sobirl.core.errors import InvalidInputError
-from sobirl.deep.envs import restore
+from sobirl.deep.envs import dm_control_suite, restore
 from sobirl.deep.envs.failures import current_folder, failing_as, import_module_of
 from sobirl.deep.envs.host import HostEnvironments
 from sobirl.deep.envs.names import unknown_name
@@ -106,7 +107,8 @@ def make(
 
     Args:
         name: a name that Gymnasium has, or `module:name` for one that a module registers, which is
-            looked for in the current folder first, as Python does for a script.
+            looked for in the current folder first, as Python does for a script. What begins with
+            `dm_control/` is of the DeepMind Control Suite, its observations one vector.
         num_envs: the number of environments.
         vectorization_mode: "sync" steps them one after another, "async" in a process each (scripts
             then need the guard `if __name__ == "__main__":`), "vector_entry_point" through the
@@ -131,6 +133,9 @@ def make(
     # What is None is not said: environments need not have such arguments.
     limits = {"max_episode_steps": max_episode_steps, "render_mode": render_mode}
     options |= {option: value for option, value in limits.items() if value is not None}
+    if name.startswith(dm_control_suite.PREFIX):
+        dm_control_suite.register(name)
+        options["wrappers"] = [FlattenObservation, *options.get("wrappers", ())]
     with current_folder(), failing_as(name, "__init__"):
         import_module_of(name)
         vector_env = _made(

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.follower import FollowerView
 from sobirl.deep.leaders.descent import DescentState, ImplicitDescent
+from sobirl.deep.leaders.meta_reward import MetaReward
 from sobirl.deep.leaders.preferences import PreferenceLeader, PreferenceState
 from sobirl.deep.leaders.win_rate import WinRate
 from sobirl.deep.reward_learning import RewardLearner, RewardState
@@ -49,7 +50,7 @@ class Leading(eqx.Module):
         InvalidInputError: a number out of its range.
     """
 
-    leader: PreferenceLeader
+    leader: PreferenceLeader | MetaReward
     descent: ImplicitDescent = ImplicitDescent()
     start: int = 0
     fragments: int = eqx.field(default=512, static=True)

@@ -17,10 +17,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Key, Num
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.deep.follower import Follower, FollowerView
+from sobirl.deep.follower import ActionFunction, Follower, FollowerView
 from sobirl.deep.losses import weighted_mean
 from sobirl.deep.normalized_reward import NormalizedReward
 from sobirl.deep.policy_score import PolicyScore
@@ -110,7 +110,9 @@ class PreferenceLeader(eqx.Module):
         streams, each = fragments.mask.shape[:2]
         if streams < 4:
             raise InvalidInputError(f"fragments: four streams are needed, got {streams}")
-        explicit = jax.grad(self._cross_entropy)(state.reward.model, state.labelled)
+        explicit = jax.grad(cross_entropy, argnums=1)(
+            self.rewards, state.reward.model, state.labelled
+        )
         half = streams // 2
         halves = jax.tree.map(
             lambda leaf: leaf[: 2 * half].reshape(2, half, *leaf.shape[1:]), fragments
@@ -133,7 +135,7 @@ class PreferenceLeader(eqx.Module):
         weight, others = jax.lax.stop_gradient((self.weight * weight, others))
 
         def estimates(model):
-            reward = _Seen(eqx.tree_at(lambda r: r.model, state.reward, model), view.follower)
+            reward = Seen(eqx.tree_at(lambda r: r.model, state.reward, model), view.follower)
             scores = self.score.scores(reward, view, every, key)
             found = weight @ scores.rewards
             if view.follower.keeps_entropy:
@@ -183,24 +185,29 @@ class PreferenceLeader(eqx.Module):
             label = (jnp.sum(label, axis=0) - label) / (len(label) - 1)
         return logit, label
 
-    def _cross_entropy(self, model: RewardModel, batch: Labelled) -> Float[Array, ""]:
-        """Its mean over labelled pairs and the members."""
-        logits = self.rewards.logits(model, batch.pair)
-        loss = jax.vmap(lambda logit: preference_loss(logit, batch.label, self.rewards.noise))
-        weight = (batch.number >= 0).astype(batch.label.dtype)
-        return weighted_mean(jnp.mean(loss(logits), axis=0), weight)
+
+def cross_entropy(rewards: RewardLearner, model: RewardModel, batch: Labelled) -> Float[Array, ""]:
+    """Its mean over labelled pairs and the members."""
+    logits = rewards.logits(model, batch.pair)
+    loss = jax.vmap(lambda logit: preference_loss(logit, batch.label, rewards.noise))
+    weight = (batch.number >= 0).astype(batch.label.dtype)
+    return weighted_mean(jnp.mean(loss(logits), axis=0), weight)
 
 
-class _Seen(eqx.Module):
+class Seen(eqx.Module):
     """A reward as the critics of a follower see it."""
 
     reward: NormalizedReward
     follower: Follower
 
-    def __call__(self, observation, action):
+    def __call__(
+        self, observation: Num[Array, "B *obs"], action: Num[Array, "B *d"]
+    ) -> Float[Array, "B"]:
+        """The reward of every pair of observation and action."""
         return self.follower.seen(self.reward(observation, action))
 
-    def at(self, observation):
+    def at(self, observation: Num[Array, "B *obs"]) -> ActionFunction:
+        """The same as a function of actions alone."""
         reward = self.reward.at(observation)
         return lambda action: self.follower.seen(reward(action))
 

@@ -15,6 +15,7 @@ from sobirl.deep.host_loop import HostLoop
 from sobirl.deep.implicit import ImplicitTerm
 from sobirl.deep.leaders.descent import ImplicitDescent
 from sobirl.deep.leaders.leading import Leading
+from sobirl.deep.leaders.meta_reward import MetaReward
 from sobirl.deep.leaders.preference_loss import PreferenceLoss
 from sobirl.deep.leaders.preferences import PreferenceLeader
 from sobirl.deep.leaders.win_rate import WinRate
@@ -199,8 +200,12 @@ def _restricted(usual: Architecture, spec: EnvSpec, chosen: Resolved) -> Archite
     return usual
 
 
-def _leader(chosen: Resolved, rewards: RewardLearner) -> PreferenceLeader:
+def _leader(chosen: Resolved, rewards: RewardLearner) -> PreferenceLeader | MetaReward:
     """The objective whose implicit term is estimated from fresh fragments."""
+    if chosen.objective == "mrn":
+        has_critics = chosen.follower == "sac"
+        require("--follower", chosen.follower, has_critics, "must be sac with --objective mrn")
+        return MetaReward(rewards, chosen.implicit_weight)
     usual = {
         "rewards": rewards,
         "score": PolicyScore(chosen.horizon, chosen.implicit_actions),

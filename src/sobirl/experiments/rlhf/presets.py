@@ -177,7 +177,7 @@ NAMED: dict[str, dict[str, Any]] = {
     # An hour on two cores: a third of the pixels, an update a call of the environments.
     "small-atari": {
         "screen": 48,
-        "steps": 60_000,
+        "steps": 40_000,
         "pairs": 400,
         "num_envs": 8,
         "round_steps": 5000,
@@ -187,16 +187,18 @@ NAMED: dict[str, dict[str, Any]] = {
         "updates_per_step": 0.125,
         "learning_rate": 5e-4,
         "target_rate": 0.02,
-        "initial_temperature": 0.1,
+        "initial_temperature": 0.05,
         "target_entropy": 1.0,
         "widths": (256,),
+        "reward_clip": 0.1,  # of points, which are whole numbers, a tenth of their signs
         "teacher_clips": True,
         "fragment_length": 15,
         "reward_batch": 16,
         "reward_learning_rate": 1e-3,
-        "reward_deviation": 0.1,
+        "reward_deviation": 0.05,  # nearly that of such signs
         "epochs": 3,
-        "eval_every": 5,
+        "eval_every": 4,
+        "eval_episodes": 32,
     },
 }
 

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 from sobirl.deep.actor_learner import from_environment
 from sobirl.deep.compiled_loop import CompiledLoop
@@ -92,14 +92,16 @@ class Rounds:
         questions = Questions(OracleTeacher(self.settings.oracle, teacher_key))
         learning, metrics = self.learning.round(learning, questions)
         is_last = at == self.rounds_per_seed - 1
-        value = math.nan
+        value = error = math.nan
         if is_last or at % self.settings.eval_every == self.settings.eval_every - 1:
-            value = self._evaluate(learning, evaluation_key)
+            returns = self._evaluate(learning, evaluation_key)
+            value, error = float(np.mean(returns)), standard_error(returns)
         row = {
             "objective": metrics.pop("preference_loss", math.nan),
             "hypergradient_norm": metrics.pop("hypergradient_norm", math.nan),
             "seed": float(self.seed + number),
             "eval_return": value,
+            "eval_error": error,
             **metrics,
         }
         return RoundState(state.step + 1, learning), row
@@ -134,13 +136,12 @@ class Rounds:
         """For what is drawn at the end."""
         return jax.random.fold_in(self._key(self.settings.seeds - 1), self.rounds_per_seed)
 
-    def _evaluate(self, learning: LearningState, key) -> float:
+    def _evaluate(self, learning: LearningState, key) -> Float[Array | np.ndarray, "E"]:
         loop, spec = self.learning.loop, self.learning.loop.spec
         follower = self.learning.learner.follower
         most = self.settings.eval_steps or spec.max_episode_steps or _SLOWEST_EPISODE
         greedy = self.settings.eval_greedy
-        returns = loop.evaluate(follower, learning.loop[0].follower, key, most, greedy)
-        return float(np.mean(returns))
+        return loop.evaluate(follower, learning.loop[0].follower, key, most, greedy)
 
     def _fresh(self, number: int) -> LearningState:
         state = self.learning.init(self._key(number))
@@ -156,6 +157,11 @@ class Rounds:
 
     def _key(self, number: int):
         return jax.random.key(self.seed + number)
+
+
+def standard_error(values: Num[Array | np.ndarray, "n"]) -> float:
+    """Of the mean; 0 for a single value, of which nothing is known."""
+    return float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
 
 
 def _loop(settings: Settings, held: contextlib.ExitStack):

@@ -15,7 +15,7 @@ from sobirl.experiments.rlhf import figures
 from sobirl.experiments.rlhf.learned import files as files_of
 from sobirl.experiments.rlhf.learned import plain
 from sobirl.experiments.rlhf.options import RLHFRun
-from sobirl.experiments.rlhf.rounds import Rounds, RoundState
+from sobirl.experiments.rlhf.rounds import Rounds, RoundState, standard_error
 from sobirl.experiments.rlhf.settings import Settings
 from sobirl.runs.outcome import Outcome, summarize
 
@@ -122,7 +122,7 @@ def _outcome(
     finals = _last_evaluations(history)
     metrics = {
         "true_return": float(np.mean(finals)),
-        "true_return_error": _standard_error(finals),
+        "true_return_error": standard_error(finals),
         "true_returns": finals.tolist(),
         "best_evaluation": float(np.nanmax(history["eval_return"])),
         "preference_accuracy": _last(history, "preference_accuracy"),
@@ -192,10 +192,6 @@ def _last_evaluations(history: History) -> np.ndarray:
 def _steps_of_seeds(history: History) -> list[float]:
     seeds, steps = history["seed"], history["environment_steps"]
     return [float(steps[seeds == seed].max()) for seed in np.unique(seeds)]
-
-
-def _standard_error(values: np.ndarray) -> float:
-    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 def _last(history: History, name: str) -> float:

@@ -134,10 +134,11 @@ class Settings:
     label_noise: float = 0.0
     """The share of labels that the loss takes to be chance."""
 
-    objective: Literal["loss", "kl", "win-rate"] = "loss"
+    objective: Literal["loss", "kl", "win-rate", "mrn"] = "loss"
     """What sobirl's implicit term lowers: the cross-entropy of the preferences between the policy's
-    fragments, as in the paper; that without the teacher's own uncertainty; or how likely the
-    teacher prefers another policy's fragments to this one's."""
+    fragments, as in the paper; that without the teacher's own uncertainty; how likely the teacher
+    prefers another policy's fragments to this one's; or the cross-entropy of the answers by the
+    critics' values (Meta-Reward-Net)."""
     reference: Literal["earlier", "uniform"] = "earlier"
     """That other policy: the one of the round before, or random actions."""
     horizon: Literal["full"] | Whole = 0
