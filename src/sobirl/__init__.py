@@ -46,6 +46,7 @@ _PUBLIC = {
         "Increments",
         "Quantiles",
     ),
+    "sobirl.experiments.incentives.designing": ("DesignedIncentives", "design_incentives"),
     "sobirl.experiments.loading": ("LoadedRun", "load_run"),
     "sobirl.hypergrad": (
         "HypergradMethod",
@@ -105,6 +106,8 @@ if TYPE_CHECKING:
     from sobirl.core.protocols import LowerLevel as LowerLevel
     from sobirl.core.protocols import Method as Method
     from sobirl.estimation import *
+    from sobirl.experiments.incentives.designing import DesignedIncentives as DesignedIncentives
+    from sobirl.experiments.incentives.designing import design_incentives as design_incentives
     from sobirl.experiments.loading import LoadedRun as LoadedRun
     from sobirl.experiments.loading import load_run as load_run
     from sobirl.hypergrad import *
