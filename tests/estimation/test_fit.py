@@ -215,7 +215,7 @@ def test_frames_mappings_and_files_say_the_same(result, panel, tmp_path):
         np.testing.assert_allclose(found.values, result.values, rtol=1e-9)
 
 
-@pytest.mark.slow  # 200 samples of each: half a minute
+@pytest.mark.slow  # 200 samples: two minutes
 def test_intervals_cover():
     inside = []
     for seed in range(200):
