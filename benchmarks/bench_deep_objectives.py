@@ -8,7 +8,8 @@ objectives have the same labels and the same environment steps, the frozen ones 
 term is estimated from among them, and followers that keep the same entropy. At the end φ is
 reckoned on fresh fragments of the final policy, with the teacher's true probabilities. Results are
 appended to a file, a JSON line a run, and what is there is not run again; `--table` prints what is
-there, `--figure FILE` draws it.
+there, `--figure FILE` draws it. Other `--methods` than the four tell why: with more answers, with
+the teacher's probabilities known, or with nothing but an estimate's noise.
 """
 
 import argparse
@@ -28,10 +29,14 @@ from bench_rlhf import described
 from machine import header
 from sobirl.deep.compiled_loop import CompiledLoop
 from sobirl.deep.envs import CompiledEnvironments, Discrete, EnvSpec, make
+from sobirl.deep.leaders.preference_loss import PreferenceLoss
+from sobirl.deep.leaders.win_rate import WinRate
 from sobirl.deep.on_policy import on_policy_fit
+from sobirl.deep.preference_learning import PreferenceLearning
 from sobirl.deep.reward_learning import RewardLearner
 from sobirl.experiments.rlhf.rounds import Rounds
 from sobirl.experiments.rlhf.settings import Settings
+from sobirl.prefs import fragment_return, preference_probability
 
 LENGTH, FRAGMENTS, ROUND = 10, 256, 2048
 ROUNDS = 30  # of SoBiRL, whose frozen steps the others take as further rounds
@@ -56,7 +61,7 @@ COMMON: dict[str, Any] = {
     "implicit_fragments": FRAGMENTS,
     "eval_every": 5,
 }
-ENTROPY = 0.4
+ENTROPY, NARROW = 0.4, -3.0  # at which returns are compared, of discrete and continuous actions
 DISCRETE = {"learning_rate": 3e-3, "target_rate": 0.05, "target_entropy": ENTROPY}
 # Environment and options by task; the misspecified ones have judges without that restriction.
 TASKS = {
@@ -76,21 +81,23 @@ METHODS = {
     "SoBiRL (loss)": {"method": "sobirl", "objective": "loss"},
     "SoBiRL (win-rate)": {"method": "sobirl", "objective": "win-rate"},
 }
-# What is behind a difference: the frozen steps of these, and all beyond 256 fragments, are free.
+# What is behind a difference, with answers enough to know the reward by: the same rounds and passes
+# for all, so that frozen steps are free.
+MANY = {"pairs": 2000, "implicit_fragments": 2048}
 LOSS, WIN_RATE = METHODS["SoBiRL (loss)"], METHODS["SoBiRL (win-rate)"]
-ALONE = "DRLHF, as many rounds as SoBiRL"
-CHANGES = {
-    "2048 fragments": {"implicit_fragments": 2048},
-    "2048 fragments, horizon 10": {"implicit_fragments": 2048, "horizon": 10},
-    "weight 10": {"implicit_fragments": 2048, "implicit_weight": 10.0, "implicit_ratio": 10.0},
-    "2000 pairs": {"implicit_fragments": 2048, "pairs": 2000},
-}
 VARIANTS = METHODS | {
-    ALONE: METHODS["DRLHF"],
+    "DRLHF, as many rounds as SoBiRL": METHODS["DRLHF"],
     "DRLHF, 2000 pairs": {"method": "drlhf", "pairs": 2000},
+    "SoBiRL (loss), 2000 pairs": LOSS | MANY,
+    "SoBiRL (win-rate), 2000 pairs": WIN_RATE | MANY,
 }
-VARIANTS |= {f"SoBiRL (loss), {name}": LOSS | more for name, more in CHANGES.items()}
-VARIANTS |= {f"SoBiRL (win-rate), {name}": WIN_RATE | more for name, more in CHANGES.items()}
+LABELS_KNOWN, NOISE = "the teacher's probabilities known", "noise alone"
+for _what in (LABELS_KNOWN, NOISE):
+    VARIANTS[f"SoBiRL (loss), {_what}"] = LOSS | MANY | {"correction": 0.0}
+    VARIANTS[f"SoBiRL (win-rate), {_what}"] = WIN_RATE | MANY | {"correction": 0.0}
+TO_THE_END = f"{LABELS_KNOWN}, horizon 30"
+VARIANTS[f"SoBiRL (loss), {TO_THE_END}"] = LOSS | MANY | {"correction": 0.0, "horizon": 30}
+VARIANTS[f"SoBiRL (win-rate), {TO_THE_END}"] = WIN_RATE | MANY | {"correction": 0.0, "horizon": 30}
 STREAMS, EACH = 256, 4  # of the fragments that φ is measured on
 
 
@@ -120,6 +127,63 @@ class Hills(eqx.Module):
         reward = height @ jnp.exp(-jnp.sum((place - tops) ** 2, axis=1) / (2 * 0.3**2))
         never, count = jnp.zeros((), bool), count + 1
         return (place, count), place, reward, never, count >= 30
+
+
+class KnownWinRate(WinRate):
+    """Has the teacher's own returns of fragments, in units of its temperature."""
+
+    temperature: float = 1.0
+
+    def returns(self, model, fragments):
+        """Whatever the model is."""
+        return fragment_return(fragments.reward, fragments.mask)[None] / self.temperature
+
+
+class KnownLoss(PreferenceLoss):
+    """Has the teacher's own probabilities for labels."""
+
+    temperature: float = 1.0
+
+    def labelled(self, state, fragments, pairs):
+        """Logits of the reward, labels of the teacher."""
+        truth = fragment_return(fragments.reward, fragments.mask)[None] / self.temperature
+        logit = pairs(self.returns(state.reward.model, fragments)) / self.rewards.temperature
+        label = preference_probability(pairs(truth), self.rewards.noise)
+        return logit, jnp.broadcast_to(label, logit.shape)
+
+
+class NoisyWinRate(WinRate):
+    """Every stream has the weights of another one: noise as before, around 0."""
+
+    def weights(self, state, fragments):
+        """Half of the streams further on."""
+        return _rolled(super().weights(state, fragments))
+
+
+class NoisyLoss(PreferenceLoss):
+    """The same."""
+
+    def weights(self, state, fragments):
+        """Half of the streams further on."""
+        return _rolled(super().weights(state, fragments))
+
+
+def _rolled(weights):
+    return jnp.roll(weights, len(weights) // 2, axis=0)
+
+
+def led_by(learning: PreferenceLearning, method: str, temperature: float) -> PreferenceLearning:
+    """The same with another leader, if the method's name asks for one."""
+    if LABELS_KNOWN not in method and NOISE not in method:
+        return learning
+    known = LABELS_KNOWN in method
+    leader = learning.leading.leader
+    kinds = (KnownLoss, KnownWinRate) if known else (NoisyLoss, NoisyWinRate)
+    fields = {field.name: getattr(leader, field.name) for field in dataclasses.fields(leader)}
+    fields |= {"temperature": temperature} if known else {}
+    other = kinds[isinstance(leader, WinRate)](**fields)
+    leading = dataclasses.replace(learning.leading, leader=other)
+    return dataclasses.replace(learning, leading=leading)
 
 
 def main() -> None:
@@ -192,6 +256,7 @@ def run(task: str, method: str, seed: int) -> dict:
     with jax.enable_x64(False):
         settings = settings_of(task, method)
         rounds = Rounds(settings, seed, loop_of(settings.env))
+        rounds.learning = led_by(rounds.learning, method, settings.teacher_temperature)
         state, history, frozen = rounds.begin(), [], 0
         learning = rounds.learning
         for _ in range(rounds.total):
@@ -224,15 +289,17 @@ def measured(rounds: Rounds, state, seed: int) -> dict:
     found = _fit(rewards, model, rounds.settings.oracle, fragments)
     result = {name: float(value) for name, value in found.items()}
     result["entropy"] = entropy_of(fragments)
-    if isinstance(learning.loop.spec.actions, Discrete):
-        # The actor's logits times the number that gives every method's policy the same entropy.
-        low, high = -4.0, 4.0
-        for _ in range(12):
-            middle = (low + high) / 2
-            entropy = entropy_of(made(learning, sharpened(agent, np.exp(middle)), keys[1]))
-            low, high = (middle, high) if entropy > ENTROPY else (low, middle)
-        agent = sharpened(agent, np.exp(middle))
-        result |= {"sharpened": float(np.exp(middle)), "controlled_entropy": entropy}
+    # By what every method's policy gets the same entropy. A Gaussian in a tanh has less, too, where
+    # it is wide: the same has to be narrow enough.
+    is_discrete = isinstance(learning.loop.spec.actions, Discrete)
+    sharpened, wanted, low = (cooled, ENTROPY, -4.0) if is_discrete else (narrowed, NARROW, 0.0)
+    high = 4.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        entropy = entropy_of(made(learning, sharpened(agent, middle), keys[1]))
+        low, high = (middle, high) if entropy > wanted else (low, middle)
+    agent = sharpened(agent, middle)
+    result |= {"sharpened": middle, "controlled_entropy": entropy}
     follower, most = learning.learner.follower, learning.loop.spec.max_episode_steps
     returns = learning.loop.evaluate(follower, agent, keys[2], most)
     result["controlled_return"] = float(np.mean(returns))
@@ -256,14 +323,21 @@ def entropy_of(fragments) -> float:
     return -float(jnp.sum(jnp.where(fragments.mask, fragments.log_prob, 0)) / fragments.mask.sum())
 
 
-def sharpened(agent, factor: float):
-    """The policy π^factor, normalized."""
-    head = agent.actor.head
+def cooled(agent, by: float):
+    """The policy π^exp(by), normalized."""
+    head, factor = agent.actor.head, np.exp(by)
     return eqx.tree_at(
         lambda it: (it.actor.head.weight, it.actor.head.bias),
         agent,
         (factor * head.weight, factor * head.bias),
     )
+
+
+def narrowed(agent, by: float):
+    """A Gaussian policy of smaller deviations, the means as they are."""
+    bias = agent.actor.head.bias
+    bias = bias.at[len(bias) // 2 :].add(-by)
+    return eqx.tree_at(lambda it: it.actor.head.bias, agent, bias)
 
 
 _fit = eqx.filter_jit(on_policy_fit)
@@ -280,21 +354,32 @@ def difference(results: dict, task: str, method: str, other: str, name: str) -> 
     return np.array([first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())])
 
 
+# Rows of the figure that tell why, with 2000 answers: who labels the implicit term's fragments.
+WHY = {"labels of judges": "2000 pairs", "labels of the teacher": LABELS_KNOWN, NOISE: NOISE}
+
+
 def compared(results: dict) -> tuple[dict, dict]:
-    """For the figure: changes against DRLHF by quantity, method and task, and headings."""
+    """For the figure: changes against DRLHF by quantity, method and row, and the rows' headings."""
+    rows = {task: (task, "", "DRLHF") for task in TASKS}
+    rows |= {row: ("Hills, linear", f", {w}", "DRLHF, 2000 pairs") for row, w in WHY.items()}
     changes = {}
     for name in ("cross_entropy", "controlled_return"):
         for method in list(METHODS)[2:]:
-            for task in TASKS:
-                gap = difference(results, task, method, "DRLHF", name)
+            for row, (task, what, other) in rows.items():
+                gap = difference(results, task, method + what, other, name)
+                if len(gap) < 2:
+                    continue
                 if name != "cross_entropy":
                     truth = list(values(results, task, "true reward", name).values())
                     gap = 100 * gap / (np.mean(truth) - RANDOM[task.split(",")[0]])
-                if len(gap) > 1:
-                    changes[name, method, task] = gap.mean(), 2 * error_of(gap)
+                changes[name, method, row] = gap.mean(), 2 * error_of(gap)
     restricted = list(RESTRICTIONS)
     usual = [task for task in TASKS if task not in restricted]
-    return changes, {"the usual networks": usual, "rewards that cannot be right": restricted}
+    return changes, {
+        "the usual networks": usual,
+        "rewards that cannot be right": restricted,
+        "Hills, linear, 2000 answers": list(WHY),
+    }
 
 
 def error_of(gap: np.ndarray) -> float:
@@ -317,7 +402,7 @@ def print_tables(results: dict) -> None:
         "teacher_entropy": "the teacher's entropy, the part of φ that only the policy can lower",
         "calibration": "calibration there",
     }
-    shown = [m for m in VARIANTS if any(method == m for _, method, _ in results)]
+    shown = list(METHODS)
     for name, title in names.items():
         print(f"\n{title}\n\n| task | seeds | " + " | ".join(shown) + " |")
         print("|---|" + "---|" * (len(shown) + 1))
@@ -333,6 +418,19 @@ def print_tables(results: dict) -> None:
                 seeds = max(seeds, len(found))
             if seeds:
                 print(f"| {task} | {seeds} | " + " | ".join(cells) + " |")
+    print(
+        "\nAgainst DRLHF with 2000 pairs\n\n| task | method | seeds | φ | return, equal entropy |"
+    )
+    print("|---|---|---|---|---|")
+    for task, method in ((task, method) for task in TASKS for method in list(VARIANTS)[4:]):
+        cells = []
+        for name in ("cross_entropy", "controlled_return"):
+            found = np.array(list(values(results, task, method, name).values()))
+            gap = difference(results, task, method, "DRLHF, 2000 pairs", name)
+            if len(gap) > 1:
+                cells.append(f"{described(found)} ({gap.mean():+.2g} ± {error_of(gap):.2g})")
+        if cells:
+            print(f"| {task} | {method} | {len(gap)} | " + " | ".join(cells) + " |")
     led = [r for r in results.values() if "implicit_agreement" in r]
     print("\n| task | method | ratio | agreement | cosine | steps | frozen | CPU s |")
     print("|---|---|---|---|---|---|---|---|")

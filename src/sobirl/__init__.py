@@ -38,6 +38,14 @@ _PUBLIC = {
     ),
     "sobirl.core": ("ConvergenceError", "InvalidInputError", "Response", "SobirlError", "Status"),
     "sobirl.core.protocols": ("LowerLevel", "Method"),
+    "sobirl.estimation": (
+        "Bins",
+        "ChoiceResult",
+        "DiscreteChoice",
+        "Frequencies",
+        "Increments",
+        "Quantiles",
+    ),
     "sobirl.experiments.loading": ("LoadedRun", "load_run"),
     "sobirl.hypergrad": (
         "HypergradMethod",
@@ -71,6 +79,8 @@ _PUBLIC = {
         "Auto",
         "AutoLinear",
         "DenseLU",
+        "EntropyLQR",
+        "GaussianResponse",
         "Implicit",
         "Kronecker",
         "Krylov",
@@ -94,6 +104,7 @@ if TYPE_CHECKING:
     from sobirl.core import *
     from sobirl.core.protocols import LowerLevel as LowerLevel
     from sobirl.core.protocols import Method as Method
+    from sobirl.estimation import *
     from sobirl.experiments.loading import LoadedRun as LoadedRun
     from sobirl.experiments.loading import load_run as load_run
     from sobirl.hypergrad import *

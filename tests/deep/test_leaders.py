@@ -30,9 +30,9 @@ from estimators import assert_mean, assert_not_mean, compiled
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.discrete_sac import DiscreteSAC
 from sobirl.deep.follower import FollowerView
-from sobirl.deep.leaders.descent import ImplicitDescent
 from sobirl.deep.leaders.leader import Leader
 from sobirl.deep.leaders.leading import Leading
+from sobirl.deep.leaders.moving_mean import MovingMean
 from sobirl.deep.leaders.preference_loss import PreferenceLoss
 from sobirl.deep.leaders.preferences import PreferenceState
 from sobirl.deep.leaders.win_rate import WinRate
@@ -378,32 +378,14 @@ def test_win_rate_finds_its_known_optimum():
     assert unaware == pytest.approx(naive, abs=0.1)
 
 
-def test_the_moving_mean_is_shortened_and_not_what_goes_into_it():
-    descent = ImplicitDescent(momentum=0.5, largest_ratio=1.0)
-    rewards = RewardLearner(learning_rate=0.1)
-    reward = rewards.init(model())
-    ones = jax.tree.map(jnp.ones_like, reward.optimizer)
-    reward = eqx.tree_at(lambda s: (s.optimizer, s.updates), reward, (ones, jnp.int32(10**5)))
-    state = descent.init(reward.model)
-    once = jax.tree.map(jnp.ones_like, reward.model)
-    state, mean = descent.average(state, jax.tree.map(lambda leaf: 3 * leaf, once))
-    np.testing.assert_allclose(mean.ensemble.members[0].head.weight, 3.0, rtol=1e-6)
-    state, mean = descent.average(state, jax.tree.map(jnp.negative, once))
-    head = mean.ensemble.members[0].head
-    np.testing.assert_allclose(head.weight, (3 - 2) / 3, rtol=1e-6)
-    assert state.steps == 2
-    size = np.sqrt(head.weight.size + head.bias.size)
-    for length, moved in ((9.0, 1 / 3), (size / 6, 1 / 6)):  # free, and half of its length
-        after = descent.step(reward, mean, jnp.float32(length), jnp.float32(0.1))
-        step = (
-            reward.model.ensemble.members[0].head.weight
-            - after.model.ensemble.members[0].head.weight
-        )
-        np.testing.assert_allclose(step, 0.1 * moved, rtol=1e-3)
-    far = jax.tree.map(lambda leaf: 1e6 * leaf, once)
-    after = descent.step(reward, far, jnp.float32(1e9), jnp.float32(0.1))
-    step = reward.model.ensemble.members[0].head.bias - after.model.ensemble.members[0].head.bias
-    np.testing.assert_allclose(step, 0.1, rtol=1e-3)  # no further than Adam goes
+def test_the_first_of_a_moving_mean_is_not_held_back():
+    average = MovingMean(momentum=0.5)
+    once = {"x": jnp.ones(2)}
+    state, mean = average.update(average.init(once), {"x": jnp.full(2, 3.0)})
+    np.testing.assert_allclose(mean["x"], 3.0, rtol=1e-6)
+    state, mean = average.update(state, jax.tree.map(jnp.negative, once))
+    np.testing.assert_allclose(mean["x"], (3 - 2) / 3, rtol=1e-6)
+    assert state.count == 2
 
 
 def test_leaders_keep_the_contract():
@@ -419,8 +401,7 @@ def test_leaders_keep_the_contract():
         (lambda: WinRate(reference="later"), "reference"),
         (lambda: PolicyScore("long"), "horizon"),
         (lambda: PolicyScore(actions=0), "actions: must be positive, got 0"),
-        (lambda: ImplicitDescent(momentum=1.0), r"momentum: must be in \[0, 1\), got 1.0"),
-        (lambda: ImplicitDescent(largest_ratio=0.0), "largest_ratio: must be positive, got 0.0"),
+        (lambda: MovingMean(momentum=1.0), r"momentum: must be in \[0, 1\), got 1.0"),
         (lambda: Leading(PreferenceLoss(), fragments=3), "fragments: must be at least 4, got 3"),
         (lambda: Leading(PreferenceLoss(), start=-1), "start: must not be negative, got -1"),
         (lambda: terms(WinRate(), view(), batches=1), "reference: there are no reference"),

@@ -194,6 +194,32 @@ def test_a_reward_that_only_held_out_pairs_can_tell_wrong():
     assert close(judge(EAGER, kept.model, held_out), {n: all_told[n] for n in before})
 
 
+def test_an_implicit_term_is_followed_in_the_last_pass():
+    queue, held_out, state = by_chance(24), by_chance(40, seed=1), begun(EAGER, small_model())
+
+    def fitted(passes, implicit):
+        return fit(EAGER, state, queue, jnp.int32(passes), view(), KEY, held_out, implicit)
+
+    none = jax.tree.map(jnp.zeros_like, state.model)
+    plain, nothing = fitted(2, none)
+    assert bool(
+        eqx.tree_equal(plain, fit(EAGER, state, queue, jnp.int32(2), view(), KEY, held_out)[0])
+    )
+    assert nothing["implicit_ratio"] == 0
+    term = jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.01), state.model)
+    led, told = fitted(3, term)
+    assert told["passes"] == 3 and told["implicit_ratio"] > 0
+    # After the best of two plain passes a third is made, and kept.
+    by_hand, ratios = plain, []
+    for number in (4, 5):
+        sample_key, update_key = jax.random.split(jax.random.fold_in(KEY, number))
+        batch = queue.sample(sample_key, 16)
+        by_hand, metrics = update(EAGER, by_hand, batch, view(), update_key, term)
+        ratios.append(metrics["implicit_ratio"])
+    assert close(led, by_hand, rtol=1e-4, atol=1e-6)
+    assert told["implicit_ratio"] == pytest.approx(np.mean(ratios), rel=1e-4)
+
+
 def test_nothing_is_learned_from_held_out_pairs():
     """With as few as do not stop a fit, they do not matter at all."""
     queue, state = by_chance(24), begun(EAGER, small_model())

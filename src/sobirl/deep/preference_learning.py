@@ -77,7 +77,7 @@ class PreferenceLearning:
         exploring_rounds: in the first so many rounds the follower's reward is `Novelty`; then its
             critics begin anew (PEBBLE).
         neighbors: of `Novelty`.
-        leading: an objective whose implicit term moves the reward once a round, which makes the
+        leading: an objective whose implicit term the reward follows too, which makes the
             method SoBiRL; without one, and without such a term in `rewards`, it is DRLHF.
 
     Raises:
@@ -182,10 +182,7 @@ class PreferenceLearning:
             )
             leading, mean, told = self._lead(state, loop, queue, view, leader_key)
             fit = queue, jnp.int32(passes), view, fit_key, answers.held_out
-            reward, fitted = _fit(self.rewards, reward, *fit)
-            if self.leading is not None and mean is not None:
-                length = fitted["hypergradient_norm"]
-                reward, fitted["implicit_ratio"] = _step(self.leading, reward, queue, mean, length)
+            reward, fitted = _fit(self.rewards, reward, *fit, mean)
             if self.leading is not None and leading is not None and leading.judges is not None:
                 judges, _ = _fit(self.leading.fit, leading.judges, *fit)
                 leading = eqx.tree_at(lambda s: s.judges, leading, judges)
@@ -198,7 +195,7 @@ class PreferenceLearning:
         return after, metrics
 
     def _lead(self, state, loop, queue, view, key):
-        """The leader's state, the mean of its implicit term if there is one yet, and metrics.
+        """The leader's state, the mean of its implicit term, 0 if there is none yet, and metrics.
 
         Nothing has been fitted yet to what was answered in this round.
         """
@@ -218,7 +215,7 @@ class PreferenceLearning:
             )
             leading = eqx.tree_at(lambda s: s.reference, leading, random)
         if int(view.steps) < leader.start:
-            return leading, None, {"implicit_agreement": 0.0}
+            return leading, leading.mean.mean, {"implicit_agreement": 0.0}
         new = queue.added - state.answers.queue.added
         most = min(power_of_two(self._usual), queue.capacity)
         fragments = self._made(loop, made_key)
@@ -361,7 +358,6 @@ _novelty = eqx.filter_jit(Novelty.of_replay)
 _fit = eqx.filter_jit(RewardLearner.fit)
 _begin_leading = eqx.filter_jit(Leading.init)
 _estimate = eqx.filter_jit(Leading.estimate)
-_step = eqx.filter_jit(Leading.step)
 
 
 def _means(sums: dict[str, Array]) -> Metrics:

@@ -171,7 +171,12 @@ class RewardLearner(eqx.Module):
         return explicit, term, trained, metrics
 
     def update(
-        self, state: RewardState, batch: Labelled, view: FollowerView, key: Key[Array, ""]
+        self,
+        state: RewardState,
+        batch: Labelled,
+        view: FollowerView,
+        key: Key[Array, ""],
+        implicit: RewardModel | None = None,
     ) -> tuple[RewardState, dict[str, Array]]:
         """One step on a batch of labelled pairs.
 
@@ -180,6 +185,7 @@ class RewardLearner(eqx.Module):
             batch: as of `terms`, and so are ...
             view: ... this and ...
             key: ... this.
+            implicit: the implicit term, if it is known from elsewhere.
 
         Returns:
             the next state, and metrics: those of `terms`, the `implicit_ratio`, the norm of the
@@ -187,6 +193,7 @@ class RewardLearner(eqx.Module):
             the `hypergradient_norm` of both together.
         """
         gradient, term, trained, metrics = self.terms(state.model, batch, view, key)
+        term = implicit if term is None else term
         ratio = cosine = jnp.zeros(())
         if term is not None:
             length = jnp.maximum(optax.tree.norm(gradient), 1e-12)
@@ -213,11 +220,14 @@ class RewardLearner(eqx.Module):
         view: FollowerView,
         key: Key[Array, ""],
         held_out: PairQueue | None = None,
+        implicit: RewardModel | None = None,
     ) -> tuple[RewardState, dict[str, Array]]:
         """Some passes over a queue, fewer if pairs that are held out say that these are enough.
 
         The state that predicts the held-out pairs best is kept, the one before the first pass
-        included, once there are 16 such pairs; with fewer all passes are made.
+        included, once there are 16 such pairs; with fewer all passes are made. An implicit term is
+        followed in the last of the passes, which is then made and kept whatever those pairs say:
+        they know of the explicit one alone.
 
         Args:
             state: the reward so far.
@@ -226,6 +236,7 @@ class RewardLearner(eqx.Module):
             view: as of `terms`.
             key: for the draws, and as of `terms`.
             held_out: pairs from which nothing is learned.
+            implicit: the implicit term, the same in all updates; none where it is 0.
 
         Returns:
             the next state, and metrics: means over the updates, how many `passes` were made, and
@@ -233,13 +244,17 @@ class RewardLearner(eqx.Module):
         """
         batches = -(-queue.size // self.batch_size)
         enough = jnp.asarray(False) if held_out is None else held_out.size >= _ENOUGH
+        led = 0 if implicit is None else jnp.minimum(optax.tree.norm(implicit) > 0, passes)
 
-        def update(number, carry):
-            state, sums = carry
-            sample_key, update_key = jax.random.split(jax.random.fold_in(key, number))
-            batch = queue.sample(sample_key, self.batch_size)
-            state, metrics = self.update(state, batch, view, update_key)
-            return state, jax.tree.map(jnp.add, sums, metrics)
+        def follow(term, first, last, carry):
+            def update(number, carry):
+                state, sums = carry
+                sample_key, update_key = jax.random.split(jax.random.fold_in(key, number))
+                batch = queue.sample(sample_key, self.batch_size)
+                state, metrics = self.update(state, batch, view, update_key, term)
+                return state, jax.tree.map(jnp.add, sums, metrics)
+
+            return jax.lax.fori_loop(first * batches, last * batches, update, carry)
 
         def loss_of(state):
             if held_out is None:
@@ -252,12 +267,11 @@ class RewardLearner(eqx.Module):
 
         def goes_on(carry):
             made, since = carry[0], carry[1]
-            return (made < passes) & (~enough | (since < self.patience))
+            return (made < passes - led) & (~enough | (since < self.patience))
 
         def one_pass(carry):
             made, since, state, sums, best, least = carry
-            first = made * batches
-            state, sums = jax.lax.fori_loop(first, first + batches, update, (state, sums))
+            state, sums = follow(None, made, made + 1, (state, sums))
             loss = loss_of(state)
             better = ~enough | (loss < least)
             best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state, best)
@@ -268,8 +282,15 @@ class RewardLearner(eqx.Module):
         nothing = {name: jnp.zeros(()) for name in METRICS}
         carry = none, none, state, nothing, state, loss_of(state)
         made, _, _, sums, best, _ = jax.lax.while_loop(goes_on, one_pass, carry)
+        if implicit is not None:
+            best, sums = follow(implicit, made, made + led, (best, sums))
+            made += led
         # With no updates there is nothing to tell: 0/0.
         metrics = {name: total / (made * batches) for name, total in sums.items()}
+        if implicit is not None:
+            # Means over the last pass, for in the others there is no term.
+            for name in ("implicit_ratio", "implicit_cosine"):
+                metrics[name] *= made / jnp.maximum(led, 1)
         metrics["passes"] = made
         if held_out is not None:
             metrics |= self.judge(best.model, held_out)

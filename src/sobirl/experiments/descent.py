@@ -10,6 +10,7 @@ from sobirl.runs.options import Count, Positive, StepwiseOptions
 if TYPE_CHECKING:
     from sobirl.bilevel import BilevelProblem, Recorder, Result
     from sobirl.bilevel.batch import Descent
+    from sobirl.core.protocols import Method
     from sobirl.runs.outcome import Outcome
     from sobirl.runs.saved import SavedRun
 
@@ -80,15 +81,20 @@ class DescentOptions(OneDescentOptions):
         """What else is told of an x, by name."""
         return {}
 
+    def made(self, problem: "BilevelProblem") -> "tuple[Method, BilevelProblem]":
+        """The method, and the problem as it takes it."""
+        from sobirl.hypergrad.budget import with_budget
+
+        return with_budget(self.method, problem, self.environment_steps)
+
     def descent(self) -> "Descent":
         """From the first x, by the method."""
         import optax
 
         from sobirl.bilevel.batch import Descent
-        from sobirl.hypergrad.budget import with_budget
 
         problem, x0 = self.instance()
-        method, judged = with_budget(self.method, problem, self.environment_steps)
+        method, judged = self.made(problem)
         return Descent(
             problem=judged,
             x0=x0,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
-from sobirl.core.protocols import Problem
+from sobirl.core.protocols import LowerLevel, Problem
 from sobirl.core.response import Response
 from sobirl.core.status import Status
 from sobirl.hypergrad.leader_return import LeaderReturn
@@ -37,7 +37,16 @@ class ContextProblem(NamedTuple):
         """The follower's soft MDP at x; another lower level is refused."""
         return soft_mdp(self.method, self.problem, x, self.context)
 
-    def upper(self, x: PyTree, response: Response) -> Float[Array, ""]:
+    def lower(self, x: PyTree) -> PyTree:
+        """The lower level at x, of whatever kind."""
+        return self.problem.lower(x, self.context)
+
+    def solves_itself(self, x: PyTree) -> bool:
+        """Whether that is of another kind than a soft MDP, with a `solve` of its own."""
+        lower = self.lower(x)
+        return isinstance(lower, LowerLevel) and not isinstance(lower, SoftMDP)
+
+    def upper(self, x: PyTree, response: Response | PyTree) -> Float[Array, ""]:
         """f at a response."""
         return self.problem.upper(x, response, self.context)
 

@@ -20,7 +20,7 @@ class Exact(HypergradMethod):
     With g = ∂f/∂π: solve (I - γP_π)ᵀ w = b, b(s') = Σ_{s,a} (1[s=s'] - γP(s'|s,a)) π(a|s) g(s,a);
     then μ = (π∘g - w π)/τ. Where x enters the transitions, the discount, the temperature or the
     reference policy, their cotangents join in. Each lower level starts from the last one's value,
-    factors and adjoint.
+    factors and adjoint. A lower level of another kind is differentiated through its own `solve`.
 
     Args:
         solver: solves the lower level to its own tolerance.
@@ -39,14 +39,18 @@ class Exact(HypergradMethod):
     needs: ClassVar[Needs] = METHODS["exact"].needs
     objective_is_exact: ClassVar[bool] = True
 
-    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""]) -> WarmStart:
-        """Zero values, from which the first lower level is solved."""
+    def begin(self, problem: ContextProblem, x: PyTree, key: Key[Array, ""]) -> WarmStart | None:
+        """Zero values, from which the first lower level is solved; nothing for another kind."""
+        if problem.solves_itself(x):
+            return None
         return WarmStart.cold(problem.mdp(x), self.solver)
 
     def estimate_one(
-        self, problem: ContextProblem, x: PyTree, state: WarmStart, key: Key[Array, ""]
-    ) -> tuple[Float[Array, ""], PyTree, WarmStart, dict[str, Array]]:
+        self, problem: ContextProblem, x: PyTree, state: WarmStart | None, key: Key[Array, ""]
+    ) -> tuple[Float[Array, ""], PyTree, WarmStart | None, dict[str, Array]]:
         """The hyper-gradient at x, to the tolerances of the solver and of the adjoint."""
+        if state is None:
+            return _through_solve(problem, x)
         mdp, pull_follower = eqx.filter_vjp(problem.mdp, x)
         solution, start = state.solve(mdp, self.solver)
         response = solution.response
@@ -67,3 +71,17 @@ class Exact(HypergradMethod):
             "status": jnp.maximum(solution.status_code, adjoint_status),
         }
         return objective, jax.tree.map(jnp.add, explicit, implicit), start, metrics
+
+
+def _through_solve(
+    problem: ContextProblem, x: PyTree
+) -> tuple[Float[Array, ""], PyTree, None, dict[str, Array]]:
+    """The estimate where the lower level knows its own derivative."""
+
+    def value(x):
+        response = problem.lower(x).solve(throw=False)
+        status = getattr(response, "status_code", jnp.int32(Status.CONVERGED))
+        return problem.upper(x, response), status
+
+    (objective, status), hypergradient = jax.value_and_grad(value, has_aux=True)(x)
+    return objective, hypergradient, None, {"status": status}

@@ -2,6 +2,7 @@
 
 from sobirl.solvers.adjoint import Adjoint, Implicit, Pullback, Unrolled, pull_back
 from sobirl.solvers.choice import as_solver
+from sobirl.solvers.entropy_lqr import EntropyLQR, GaussianResponse
 from sobirl.solvers.evaluation import occupancy, policy_return, policy_value
 from sobirl.solvers.linear import (
     AutoLinear,
@@ -21,6 +22,8 @@ __all__ = [
     "Auto",
     "AutoLinear",
     "DenseLU",
+    "EntropyLQR",
+    "GaussianResponse",
     "Implicit",
     "Kronecker",
     "Krylov",

@@ -9,8 +9,8 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.follower import FollowerView
-from sobirl.deep.leaders.descent import DescentState, ImplicitDescent
 from sobirl.deep.leaders.meta_reward import MetaReward
+from sobirl.deep.leaders.moving_mean import MeanState, MovingMean
 from sobirl.deep.leaders.preferences import PreferenceLeader, PreferenceState
 from sobirl.deep.leaders.win_rate import WinRate
 from sobirl.deep.reward_learning import RewardLearner, RewardState
@@ -24,13 +24,13 @@ class LeadingState(eqx.Module):
     """What the next round depends on beside reward and answers.
 
     Attributes:
-        descent: the moving mean of the implicit term.
+        mean: of the implicit term.
         reference: fragments of another policy (R,), without steps at first; None for leaders that
             do not compare with them.
         judges: rewards that label fresh fragments; None where the reward does so itself.
     """
 
-    descent: DescentState
+    mean: MeanState
     reference: Fragment | None
     judges: RewardState | None
 
@@ -40,7 +40,7 @@ class Leading(eqx.Module):
 
     Args:
         leader: the objective, and how the implicit term is estimated.
-        descent: the steps along that.
+        average: of the estimates, which the reward follows.
         start: environment steps before which there are no estimates.
         fragments: fresh fragments for an estimate, at least.
         judges: makes fresh judges from a key, see `PreferenceState`; they are fitted like the
@@ -51,7 +51,7 @@ class Leading(eqx.Module):
     """
 
     leader: PreferenceLeader | MetaReward
-    descent: ImplicitDescent = ImplicitDescent()
+    average: MovingMean = MovingMean()
     start: int = 0
     fragments: int = eqx.field(default=512, static=True)
     judges: Partial | None = None
@@ -91,7 +91,7 @@ class Leading(eqx.Module):
                 like,
             )
         judges = None if self.judges is None else self.fit.init(self.judges(key=key))
-        return LeadingState(self.descent.init(reward.model), reference, judges)
+        return LeadingState(self.average.init(reward.model), reference, judges)
 
     def estimate(
         self,
@@ -127,31 +127,11 @@ class Leading(eqx.Module):
             judges=None if state.judges is None else state.judges.model,
         )
         explicit, implicit, told = self.leader.terms(known, view, fragments, term_key)
-        descent, mean = self.descent.average(state.descent, implicit)
+        average, mean = self.average.update(state.mean, implicit)
         lengths = optax.tree.norm(explicit) * optax.tree.norm(mean)
         cosine = optax.tree.vdot(explicit, mean) / jnp.maximum(lengths, _TINY)
         reference = state.reference
         if self.reference == "earlier":
             reference = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), fragments)
-        after = LeadingState(descent, reference, state.judges)
+        after = LeadingState(average, reference, state.judges)
         return after, mean, {"implicit_cosine": cosine, **told}
-
-    def step(
-        self,
-        reward: RewardState,
-        queue: PairQueue,
-        mean: PyTree,
-        length: Float[Array, ""],
-    ) -> tuple[RewardState, Float[Array, ""]]:
-        """The reward after a step, and how long the mean is beside the explicit term.
-
-        Args:
-            reward: after its fit ...
-            queue: ... to these answers.
-            mean: of the implicit term.
-            length: of the explicit term.
-        """
-        rewards = self.leader.rewards
-        updates = -(-queue.size // rewards.batch_size)
-        after = self.descent.step(reward, mean, length, updates * rewards.learning_rate)
-        return after, optax.tree.norm(mean) / jnp.maximum(length, _TINY)

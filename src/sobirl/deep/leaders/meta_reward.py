@@ -30,7 +30,7 @@ class MetaReward(eqx.Module):
     A reward is raised where higher values would explain the answers better. L is the cross-entropy
     of σ((Q(d_1) - Q(d_2))/T), Q(d) the sum of the critics' mean over the fragment's steps; the
     expectation is over fresh fragments. ∂L/∂θ is that before the step, which is as good to first
-    order. How long the step is, is left to `ImplicitDescent`.
+    order. How far x follows it, is left to `RewardLearner`.
 
     Args:
         rewards: the loss, and how it is fitted.

@@ -13,9 +13,9 @@ from sobirl.deep.follower import Follower
 from sobirl.deep.followers import make_follower
 from sobirl.deep.host_loop import HostLoop
 from sobirl.deep.implicit import ImplicitTerm
-from sobirl.deep.leaders.descent import ImplicitDescent
 from sobirl.deep.leaders.leading import Leading
 from sobirl.deep.leaders.meta_reward import MetaReward
+from sobirl.deep.leaders.moving_mean import MovingMean
 from sobirl.deep.leaders.preference_loss import PreferenceLoss
 from sobirl.deep.leaders.preferences import PreferenceLeader
 from sobirl.deep.leaders.win_rate import WinRate
@@ -154,7 +154,7 @@ def _leading(
         )
     return Leading(
         leader=_leader(chosen, rewards),
-        descent=ImplicitDescent(chosen.implicit_momentum, chosen.implicit_ratio),
+        average=MovingMean(chosen.implicit_momentum),
         start=_first_step(chosen, round_steps),
         fragments=chosen.implicit_fragments,
         judges=_judges(spec, chosen) if chosen.judges else None,

@@ -145,8 +145,8 @@ class Settings:
     """Steps after each step of a fragment that the implicit term looks at; 0, as in the authors'
     code, or with environments of gymnax a number or "full"."""
     implicit_data: Literal["fresh", "queue"] | None = None
-    """What the implicit term is estimated from: fragments that the present policy makes for it, for
-    one step a round, or as in the authors' code every batch of answered pairs."""
+    """What the implicit term is estimated from: fragments that the present policy makes for it,
+    once a round, or as in the authors' code every batch of answered pairs."""
     implicit_fragments: Count | None = None
     """Fresh fragments for an estimate, at least (512)."""
     implicit_momentum: Discount = 0.9
