@@ -3,7 +3,7 @@
 from sobirl.experiments.registry import EXPERIMENTS
 
 MARK = "<!-- the table of problems -->"
-_ELSEWHERE = {"rlhf": "rlhf.md"}  # with a place of its own in the menu
+_ELSEWHERE = {"incentives": "incentives.md", "rlhf": "rlhf.md"}  # with places of their own
 
 
 def on_config(config, **_):

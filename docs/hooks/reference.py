@@ -22,6 +22,7 @@ TITLES = {
     "hypergrad": "Methods",
     "mdp": "Soft MDPs",
     "solvers": "Solving and evaluating",
+    "estimation": "Discrete choice",
     "problems": "Published problems",
     "core": "Responses and errors",
 }

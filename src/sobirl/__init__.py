@@ -38,6 +38,15 @@ _PUBLIC = {
     ),
     "sobirl.core": ("ConvergenceError", "InvalidInputError", "Response", "SobirlError", "Status"),
     "sobirl.core.protocols": ("LowerLevel", "Method"),
+    "sobirl.estimation": (
+        "Bins",
+        "ChoiceResult",
+        "DiscreteChoice",
+        "Frequencies",
+        "Increments",
+        "Quantiles",
+    ),
+    "sobirl.experiments.incentives.designing": ("DesignedIncentives", "design_incentives"),
     "sobirl.experiments.loading": ("LoadedRun", "load_run"),
     "sobirl.hypergrad": (
         "HypergradMethod",
@@ -96,6 +105,9 @@ if TYPE_CHECKING:
     from sobirl.core import *
     from sobirl.core.protocols import LowerLevel as LowerLevel
     from sobirl.core.protocols import Method as Method
+    from sobirl.estimation import *
+    from sobirl.experiments.incentives.designing import DesignedIncentives as DesignedIncentives
+    from sobirl.experiments.incentives.designing import design_incentives as design_incentives
     from sobirl.experiments.loading import LoadedRun as LoadedRun
     from sobirl.experiments.loading import load_run as load_run
     from sobirl.hypergrad import *

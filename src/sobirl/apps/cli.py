@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, validators
 
 from sobirl.apps import commands
 from sobirl.apps.parameters import command_for, new_app
@@ -27,6 +27,9 @@ an environment so that the policy an agent learns in response does what you want
 
 Start with: sobirl list, then: sobirl run four-rooms"""
 
+Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
+Overlap = Annotated[int, Parameter(validator=validators.Number(gte=1))]
+Repeats = Annotated[float, Parameter(validator=validators.Number(gte=0, lt=1))]
 Cache = Annotated[bool, Parameter(negative="--no-cache")]
 
 
@@ -125,6 +128,34 @@ def _app(started: float) -> App:
             Replace the file that is already there.
         """
         commands.export_labels(source, file, env, force)
+
+    def label(
+        run: Path,
+        /,
+        *,
+        host: str = "127.0.0.1",
+        port: Port = 8765,
+        overlap: Overlap | None = None,
+        repeats: Repeats | None = None,
+    ) -> None:
+        """Serve a page on which people compare the clips of a run with --teacher human.
+
+        The run may be going on, wait, or be stopped. Ctrl-C ends the page.
+
+        Parameters
+        ----------
+        run
+            The run's directory.
+        host
+            Where the page is served; 0.0.0.0 for other machines too.
+        port
+            Its port; 0 for any that is free.
+        overlap
+            How many people are asked about every pair (1).
+        repeats
+            The share of answers after which someone is asked the same again (0.05).
+        """
+        commands.label(run, host, port, overlap, repeats)
 
     def import_labels(file: Path, store: Path, /) -> None:
         """Add labelled pairs from a file to a store of preferences, which is made if need be.
@@ -282,7 +313,7 @@ def _app(started: float) -> App:
     for name, kind in EXPERIMENTS.items():
         run.command(command_for(kind, carry_out), name=name)
     app.command(run)
-    for command in (resume, show, report, export_labels, import_labels, sweep, bench):
+    for command in (resume, show, report, label, export_labels, import_labels, sweep, bench):
         app.command(command)
     app.command(commands.list_all, name="list")
     return app

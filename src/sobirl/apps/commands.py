@@ -87,9 +87,8 @@ def export_labels(source: Path, file: Path, env: str | None, force: bool) -> Non
     """Write the labelled pairs of a run, or of a store of preferences, to a file."""
     from sobirl.experiments.registry import kind_of
     from sobirl.prefs import is_store, write_labels
-    from sobirl.prefs.store import LABELS
     from sobirl.runs.configuration import options_of
-    from sobirl.runs.saved import SavedRun, is_run
+    from sobirl.runs.saved import LABELS, SavedRun, is_run
 
     if file.exists() and not force:
         raise InvalidInputError(f"{file}: exists; choose another or add --force")
@@ -120,6 +119,24 @@ def _pairs_in_store(path: Path, env: str | None) -> "list[LabelledPair]":
         if env is None:
             raise InvalidInputError("--env must say which environment the store's pairs are of")
         return labels_of_store(store, env)
+
+
+def label(run: Path, host: str, port: int, overlap: int | None, repeats: float | None) -> None:
+    """Serve the page on which people compare the clips of a run."""
+    from sobirl.runs.saved import LABELS, SavedRun
+
+    saved = SavedRun.load(run)
+    if not (run / LABELS).is_dir():
+        raise InvalidInputError(
+            f"{run}: has nobody to ask; begin a run with sobirl run rlhf --teacher human"
+        )
+    try:
+        from sobirl.apps.labelling.server import serve
+    except ImportError as error:
+        raise InvalidInputError(
+            f"sobirl label needs further packages ({error}): pip install 'sobirl[label]'"
+        ) from error
+    serve(saved, host, port, overlap, repeats)
 
 
 def import_labels(file: Path, store: Path) -> None:

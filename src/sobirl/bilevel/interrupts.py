@@ -4,10 +4,11 @@ import contextlib
 import dataclasses
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Interrupt:
     """Whether Ctrl-C was pressed, or the process was asked to end."""
 
@@ -23,6 +24,7 @@ def deferred_interrupt() -> Iterator[Interrupt]:
     changed.
     """
     interrupt = Interrupt()
+    _deferred.append(interrupt)
 
     def on_signal(number, frame):
         if interrupt.requested:
@@ -30,11 +32,26 @@ def deferred_interrupt() -> Iterator[Interrupt]:
         interrupt.requested = True
 
     with contextlib.ExitStack() as held:
+        held.callback(_deferred.remove, interrupt)
         for number, raises in ((signal.SIGINT, signal.default_int_handler), (_TERM, _raise)):
             if _in_main_thread() and signal.getsignal(number) is raises:
                 signal.signal(number, on_signal)
                 held.callback(signal.signal, number, raises)
         yield interrupt
+
+
+def pause(seconds: float | int) -> None:
+    """Do nothing for a while: where nothing is done, Ctrl-C need not wait.
+
+    Raises:
+        KeyboardInterrupt: also for one that `deferred_interrupt` has put off until now.
+    """
+    if any(interrupt.requested for interrupt in _deferred):
+        raise KeyboardInterrupt
+    time.sleep(seconds)
+
+
+_deferred: list[Interrupt] = []
 
 
 @contextlib.contextmanager

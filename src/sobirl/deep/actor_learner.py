@@ -57,6 +57,7 @@ class ActorLearner(eqx.Module):
             step of all N environments must be a whole number, or one over a whole number.
         keep_states: keep the state of the environment before every step too, to walk on from
             there; only environments in JAX have one to give.
+        keep_leader_rewards: keep what every step is worth to a leader, which environments must say.
 
     Raises:
         InvalidInputError: numbers that cannot be.
@@ -67,6 +68,7 @@ class ActorLearner(eqx.Module):
     random_steps: int = eqx.field(default=1000, static=True)
     updates_per_step: float = eqx.field(default=1.0, static=True)
     keep_states: bool = eqx.field(default=False, static=True)
+    keep_leader_rewards: bool = eqx.field(default=False, static=True)
 
     def __check_init__(self):
         if self.updates_per_step <= 0:
@@ -107,6 +109,7 @@ class ActorLearner(eqx.Module):
             live=flags,
             log_prob=log_prob[:, None],
             state=self._kept(environment),
+            leader_reward=jnp.zeros((count, 1)) if self.keep_leader_rewards else None,
         )
         return LearnerState(
             follower=follower,
@@ -207,6 +210,7 @@ class ActorLearner(eqx.Module):
             live=live[:, None],
             log_prob=log_prob[:, None],
             state=self._kept(environment),
+            leader_reward=self._leader_reward(step),
         )
 
     def learn(
@@ -243,6 +247,16 @@ class ActorLearner(eqx.Module):
         due = (state.steps >= self.random_steps) & ((state.vector_steps - 1) % period == 0) & filled
         follower, metrics = jax.lax.cond(due, learn, lambda f: (f, nothing), state.follower)
         return eqx.tree_at(lambda s: s.follower, state, follower), metrics
+
+    def _leader_reward(self, step: Step) -> Float[Array, "N 1"] | None:
+        """What a record keeps of what a step was worth to a leader."""
+        if not self.keep_leader_rewards:
+            return None
+        if step.leader_reward is None:
+            raise InvalidInputError(
+                "keep_leader_rewards: the environments do not say what a step is worth to a leader"
+            )
+        return jnp.asarray(step.leader_reward)[:, None]
 
     def _kept(self, environment: PyTree) -> PyTree:
         """What a record keeps of the environments' states (N,1,...)."""

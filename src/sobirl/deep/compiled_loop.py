@@ -17,6 +17,7 @@ from sobirl.deep.actor_learner import (
 from sobirl.deep.envs.compiled import CompiledEnvironments
 from sobirl.deep.envs.spec import EnvSpec
 from sobirl.deep.follower import Follower, RewardFunction
+from sobirl.deep.trajectories import Trajectories
 from sobirl.experience import Fragment, consecutive_fragments, first_frames, next_frames, seen
 
 LoopState = tuple[LearnerState, PyTree]
@@ -87,6 +88,19 @@ class CompiledLoop:
             greedy: take the most likely action instead of drawing one.
         """
         return _evaluate(follower, state, self.evaluation, key, most_steps, greedy)
+
+    def trajectories(
+        self, follower: Follower, state: PyTree, key: Key[Array, ""], steps: int
+    ) -> Trajectories:
+        """One episode in every environment of the evaluation, cut off after so many steps.
+
+        Args:
+            follower: how its state is read.
+            state: what it has learned.
+            key: for all that is random.
+            steps: T.
+        """
+        return _trajectories(follower, state, self.evaluation, key, steps)
 
     def fragments(
         self,
@@ -175,6 +189,27 @@ def _fragments(learner, environments, state, length, copies, each, key):
         now=learning.vector_steps + calls,
         frame_stack=replay.frame_stack,
     )
+
+
+@eqx.filter_jit
+def _trajectories(follower, learned, environments, key, steps):
+    begin_key, *keys = jax.random.split(key, steps + 1)
+    inner, observation = environments.init(begin_key)
+    frames = first_frames(observation, environments.spec.frame_stack)
+
+    def body(carry, key):
+        inner, frames, running = carry
+        act_key, step_key = jax.random.split(key)
+        action, _ = follower.act(learned, seen(frames), act_key)
+        inner, step = environments.step(inner, to_environment(environments.spec, action), step_key)
+        after = next_frames(frames, step.observation)
+        found = seen(frames), action, seen(after), step.reward, running
+        return (inner, after, running & ~(step.terminated | step.truncated)), found
+
+    running = jnp.ones(environments.num_envs, bool)
+    (_, _, running), found = jax.lax.scan(body, (inner, frames, running), jnp.stack(keys))
+    found = (jnp.swapaxes(leaf, 0, 1) for leaf in found)
+    return Trajectories(*found, ended=~running)
 
 
 @eqx.filter_jit

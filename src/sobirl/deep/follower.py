@@ -36,12 +36,12 @@ class Follower(Protocol):
 
     Actions are indices (B,), or d numbers (B,d) from -1 to 1; log-probabilities of the latter are
     densities.
-
-    Attributes:
-        discount: γ.
     """
 
-    discount: float | Float[Array, ""]
+    @property
+    def discount(self) -> float | Float[Array, ""]:
+        """γ."""
+        ...
 
     @property
     def keeps_entropy(self) -> bool:
@@ -112,6 +112,9 @@ class Follower(Protocol):
 
     def temperature_of(self, state: PyTree) -> Float[Array, ""]:
         """τ as it is now."""
+
+    def with_temperature(self, state: PyTree, temperature: Float[Array, ""]) -> PyTree:
+        """The state with another τ; one that is adjusted goes on from there."""
 
     def forget_values(self, state: PyTree, key: Key[Array, ""]) -> PyTree:
         """Ready for another reward: what was learned of the old one's values is gone.

@@ -16,6 +16,7 @@ from sobirl.deep.actor_learner import ActorLearner, LearnerState, to_environment
 from sobirl.deep.envs.host import HostEnvironments
 from sobirl.deep.envs.spec import EnvSpec, Step
 from sobirl.deep.follower import Follower, RewardFunction
+from sobirl.deep.trajectories import Trajectories
 from sobirl.experience import Fragment, consecutive_fragments, first_frames, next_frames, seen
 
 
@@ -102,6 +103,40 @@ class HostLoop:
             if not running.any():
                 break
         return returns
+
+    def trajectories(
+        self, follower: Follower, state: PyTree, key: Key[Array, ""], steps: int
+    ) -> Trajectories:
+        """One episode in every environment of the evaluation, cut off after so many steps.
+
+        See `CompiledLoop.trajectories`.
+        """
+        environments = self.evaluation
+        act = acting_freely(follower, self.spec, state)
+        key, reset_key = jax.random.split(key)
+        observation = environments.reset(seed_of(reset_key))
+        frames = first_frames(observation, self.spec.frame_stack)
+        running = np.ones(environments.num_envs, bool)
+        rows = []
+        for _ in range(steps):
+            key, act_key = jax.random.split(key)
+            action, outside = act(frames, act_key)
+            step = environments.step(np.asarray(outside))
+            after = next_frames(frames, step.observation)
+            shown = (np.asarray(seen(some)) for some in (frames, after))
+            before, following = shown
+            rows.append(
+                (before, np.asarray(action), following, step.reward, running, step.leader_reward)
+            )
+            frames = after
+            running = running & ~(step.terminated | step.truncated)
+            if not running.any():
+                break
+        *columns, leader_reward = zip(*rows, strict=True)
+        found = [_padded(np.stack(column, axis=1), steps) for column in columns]
+        known = leader_reward[0] is not None
+        leader = _padded(np.stack(leader_reward, axis=1), steps) if known else None
+        return Trajectories(*found, ended=~running, leader_reward=leader)
 
     def fragments(
         self,
@@ -277,6 +312,29 @@ def _acting(whole, greedy):
         return to_environment(spec, follower.act(state, observation, key)[0])
 
     return act
+
+
+def acting_freely(follower: Follower, spec: EnvSpec, state: PyTree) -> Callable:
+    """As `acting`, but the actions are given as the follower knows them, too."""
+    arrays, whole = _flattened((follower, spec, state))
+    return functools.partial(_acting_freely(whole), arrays)
+
+
+@functools.cache
+def _acting_freely(whole):
+    @jax.jit
+    def act(arrays, frames, key):
+        follower, spec, state = whole(arrays)
+        action, _ = follower.act(state, seen(frames), key)
+        return action, to_environment(spec, action)
+
+    return act
+
+
+def _padded(column: np.ndarray, steps: int) -> np.ndarray:
+    """A column (N,t,...) as one of so many steps, the rest of it zero."""
+    rest = steps - column.shape[1]
+    return np.pad(column, [(0, 0), (0, rest), *[(0, 0)] * (column.ndim - 2)])
 
 
 def seed_of(key: Key[Array, ""]) -> int:

@@ -24,7 +24,7 @@ from sobirl.deep.novelty import POOL, Novelty
 from sobirl.deep.policy_score import PolicyScore
 from sobirl.deep.reward_learning import RewardLearner, RewardState
 from sobirl.experience import Fragment, sample_fragments, seen
-from sobirl.prefs import Answers, Questions, select_pairs
+from sobirl.prefs import Answers, Dialogue, select_pairs
 from sobirl.prefs.answers import check_share, power_of_two
 
 Metrics = dict[str, int | float]
@@ -145,13 +145,13 @@ class PreferenceLearning:
         return eqx.tree_at(lambda s: s.answers, state, state.answers.add(pairs, labels))
 
     def round(
-        self, state: LearningState, questions: Questions | None = None
+        self, state: LearningState, questions: Dialogue | None = None
     ) -> tuple[LearningState, Metrics]:
         """One round.
 
         Args:
             state: before it.
-            questions: to the teacher; not needed for the true reward.
+            questions: to the teacher, such as `Questions`; not needed for the true reward.
 
         Returns:
             the next state, and metrics of both levels.
@@ -214,7 +214,7 @@ class PreferenceLearning:
                 made_key,
             )
             leading = eqx.tree_at(lambda s: s.reference, leading, random)
-        if int(view.steps) < leader.start:
+        if int(view.steps) < leader.start or not int(queue.added):
             return leading, leading.mean.mean, {"implicit_agreement": 0.0}
         new = queue.added - state.answers.queue.added
         most = min(power_of_two(self._usual), queue.capacity)

@@ -83,6 +83,11 @@ class SoftFollower(eqx.Module):
         """τ as it is now."""
         return jnp.exp(state.log_temperature)
 
+    def with_temperature(self, state: PyTree, temperature: Float[Array, ""]) -> PyTree:
+        """The state with another τ; one that is adjusted goes on from there."""
+        logarithm = jnp.log(temperature).astype(state.log_temperature.dtype)
+        return eqx.tree_at(lambda s: s.log_temperature, state, logarithm)
+
     def _first_log_temperature(self) -> Float[Array, ""]:
         fixed = self.temperature if self.temperature is not None else self.initial_temperature
         return jnp.log(jnp.asarray(fixed, jnp.result_type(float)))

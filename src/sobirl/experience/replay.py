@@ -29,6 +29,7 @@ class Transitions(eqx.Module):
         terminated: whether the episode ended in s', which then has no value.
         next_observation: s', also where the episode was cut off.
         weight: 0 for what is no step (records of final observations), else 1.
+        leader_reward: what it was worth to a leader; None where environments do not say.
     """
 
     observation: Num[Array, "B *obs"]
@@ -37,6 +38,7 @@ class Transitions(eqx.Module):
     terminated: Bool[Array, "B"]
     next_observation: Num[Array, "B *obs"]
     weight: Float[Array, "B"]
+    leader_reward: Float[Array, "B"] | None = None
 
 
 class Replay(eqx.Module):
@@ -92,6 +94,7 @@ class Replay(eqx.Module):
             terminated=window.terminated[:, at],
             next_observation=stacked[:, 1],
             weight=live.astype(window.reward.dtype),
+            leader_reward=None if window.leader_reward is None else window.leader_reward[:, at],
         )
 
     def ring(self, state: ReplayState) -> tuple[Int[Array, ""], Int[Array, ""]]:

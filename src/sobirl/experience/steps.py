@@ -21,6 +21,7 @@ class Steps(eqx.Module):
         log_prob: log-probability of the action under the policy that took it (N,T).
         state: the environment's own state before the step, every leaf (N,T,...); None where the
             environments cannot be set to a state, or nobody asked for it.
+        leader_reward: what the step was worth to a leader (N,T); None where nobody says.
     """
 
     observation: Shaped[Array | np.ndarray, "N T *obs"]
@@ -31,3 +32,4 @@ class Steps(eqx.Module):
     live: Bool[Array | np.ndarray, "N T"]
     log_prob: Float[Array | np.ndarray, "N T"]
     state: PyTree = None
+    leader_reward: Float[Array | np.ndarray, "N T"] | None = None

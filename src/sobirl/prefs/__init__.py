@@ -24,7 +24,7 @@ from sobirl.prefs.label_file import (
     read_labels,
     write_labels,
 )
-from sobirl.prefs.questions import Questions
+from sobirl.prefs.questions import Dialogue, Questions
 from sobirl.prefs.queue import Labelled, PairQueue
 from sobirl.prefs.schedules import SCHEDULES, constant, hyperbolic, pairs_per_round
 from sobirl.prefs.selection import (
@@ -44,6 +44,7 @@ __all__ = [
     "SELECTIONS",
     "Answers",
     "Desk",
+    "Dialogue",
     "Labelled",
     "LabelledPair",
     "Oracle",

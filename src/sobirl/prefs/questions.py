@@ -1,11 +1,24 @@
 """Questions to a teacher, and the pairs whose answers have not come yet."""
 
+from typing import Protocol, runtime_checkable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from sobirl.experience import Fragment
 from sobirl.prefs.teachers import Teacher
+
+
+@runtime_checkable
+class Dialogue(Protocol):
+    """What is asked and answered in a round, whoever the teacher is."""
+
+    def ask(self, pairs: Fragment) -> None:
+        """Ask about M pairs, with leading axes (M,2)."""
+
+    def answers(self) -> tuple[Fragment, np.ndarray] | None:
+        """The pairs (M,2) that were answered since the last call and their labels (M,), if any."""
 
 
 class Questions:

@@ -24,7 +24,6 @@ from sobirl.prefs.reliability import combined, mistake_rates
 from sobirl.prefs.schema import CHOICES, Database
 
 DATABASE = "store.sqlite"
-LABELS = "labels"  # the store of a run, in its directory
 
 _PROGRAM = ""  # the labeller's name where a program gave the label
 

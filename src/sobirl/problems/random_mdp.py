@@ -21,9 +21,9 @@ from jaxtyping import Array, Float
 
 from sobirl.bilevel import BilevelProblem
 from sobirl.core.errors import InvalidInputError
+from sobirl.core.reading import read_arrays
 from sobirl.core.response import Response
 from sobirl.mdp import Dense, SoftMDP
-from sobirl.problems.reading import read_arrays
 
 # What files, whose names are those of the authors' code, call the constants.
 _IN_FILES = {

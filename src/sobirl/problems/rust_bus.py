@@ -20,17 +20,16 @@ Sources: Rust, Optimal Replacement of GMC Bus Engines, Econometrica 55 (1987), t
 Estimating it as a bilevel problem: Yang, Gao, Yuan (2025), section 2.
 """
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from sobirl.bilevel import BilevelProblem
-from sobirl.core.checks import as_float_array, check, check_shape
+from sobirl.core.checks import as_float_array, check_shape
 from sobirl.core.errors import InvalidInputError
-from sobirl.core.response import Response
-from sobirl.mdp import SoftMDP, SuccessorList
+from sobirl.estimation import DiscreteChoice, Increments
+from sobirl.estimation.likelihood import Agent, Choices, as_problem
 from sobirl.problems.rust_costs import COSTS, DISCOUNT, GROUP4_ESTIMATES, STATES, Cost
 from sobirl.problems.rust_data import (
     INCREMENTS,
@@ -55,6 +54,7 @@ __all__ = [
     "check_estimable",
     "group4",
     "load_panel",
+    "model",
     "problem",
     "simulate",
     "to_csv",
@@ -62,40 +62,6 @@ __all__ = [
 
 KEEP, REPLACE = 0, 1
 GROUP4_PROBABILITIES = np.array([1682, 2555, 55]) / 4292
-
-
-class BusFollower(eqx.Module):
-    """`follower(x)`: the replacement problem that a bus company with costs x solves.
-
-    A module instead of a closure, so that all problems of the same number of parameters share
-    one compiled program.
-    """
-
-    basis: Float[Array, "k 90"]
-    transition: SuccessorList
-    discount: Float[Array, ""]
-
-    def __call__(self, x: dict[str, ArrayLike]) -> SoftMDP:
-        """The soft MDP with 90 states and the actions keep (0), replace (1)."""
-        keep = -jnp.asarray(x["theta"]) @ self.basis
-        replace = jnp.broadcast_to(-jnp.asarray(x["replacement_cost"]), keep.shape)
-        return SoftMDP(
-            transition=self.transition,
-            reward=jnp.stack([keep, replace], axis=1),
-            discount=self.discount,
-            temperature=jnp.ones(()),
-            initial=jnp.zeros(STATES).at[0].set(1.0),
-        )
-
-
-class NegativeLogLikelihood(eqx.Module):
-    """`objective(x, response)`: -Σ n(s,a) log π(a|s)."""
-
-    counts: Float[Array, "90 2"]
-
-    def __call__(self, x, response: Response) -> Float[Array, ""]:
-        """-log L of the counted decisions under the follower's policy."""
-        return -jnp.sum(self.counts * response.log_policy)
 
 
 def cost_named(name: str) -> Cost:
@@ -109,28 +75,41 @@ def cost_named(name: str) -> Cost:
     return COSTS[name]
 
 
-def bus_mdp(cost: str, probabilities, discount: float = DISCOUNT) -> BusFollower:
-    """The follower: x = {"replacement_cost": RC, "theta": θ (k,)} -> `SoftMDP`.
+def model(cost: str = "linear", discount: float = DISCOUNT, probabilities=None) -> DiscreteChoice:
+    """Rust's model as a `DiscreteChoice`, to be fitted to a table with the columns of a panel.
 
     Args:
         cost: a name in `COSTS`.
-        probabilities: p (3,) of driving 0, 1 or 2 bins in a period.
         discount: γ in [0, 1).
+        probabilities: p (3,) of driving 0, 1 or 2 bins in a period; by default they are estimated
+            from the column usage.
 
     Raises:
         InvalidInputError: an unknown cost, or probabilities or a discount out of range.
     """
     basis = cost_named(cost).basis
+    replace = np.zeros((STATES, 2))
+    replace[:, REPLACE] = -1.0
+    keep = np.zeros((STATES, 2, len(basis)))
+    keep[:, KEEP] = -basis.T
+    column = "usage" if probabilities is None else None
+    return DiscreteChoice(
+        states={"state": STATES},
+        actions=("keep", "replace"),
+        features={"replacement_cost": replace, "theta": keep},
+        transitions=Increments(INCREMENTS, ["replace"], column, probabilities=probabilities),
+        discount=discount,
+    )
+
+
+def bus_mdp(cost: str, probabilities, discount: float = DISCOUNT) -> Agent:
+    """The follower: x = {"replacement_cost": RC, "theta": θ (k,)} -> `SoftMDP`.
+
+    Arguments and errors as for `model`.
+    """
     p = as_float_array("probabilities", probabilities, "must not be negative", lambda p: p >= 0)
     check_shape("probabilities", p, (INCREMENTS,))
-    check("probabilities", np.sum(p), np.abs(np.sum(p) - 1) <= 1e-5, "must sum to 1")
-    gamma = as_float_array("discount", discount, "must lie in [0, 1)", lambda d: (d >= 0) & (d < 1))
-    mileage, increment = np.arange(STATES)[:, None], np.arange(INCREMENTS)
-    keep = np.minimum(mileage + increment, STATES - 1)
-    replace = np.broadcast_to(increment, keep.shape)
-    successors = np.stack([keep, replace], axis=1)
-    transition = SuccessorList(successors, jnp.broadcast_to(p, successors.shape))
-    return BusFollower(jnp.asarray(basis), transition, gamma)
+    return model(cost, discount, p).known_agent()
 
 
 def problem(
@@ -149,8 +128,8 @@ def problem(
     """
     counts = as_float_array("counts", counts, "must not be negative", lambda n: n >= 0)
     check_shape("counts", counts, (STATES, 2))
-    return BilevelProblem(
-        follower=bus_mdp(cost, probabilities, discount), objective=NegativeLogLikelihood(counts)
+    return as_problem(
+        bus_mdp(cost, probabilities, discount), Choices(jnp.arange(STATES)[None], counts[None]), 1
     )
 
 
@@ -235,5 +214,5 @@ def simulate(
     )
 
 
-def _policy(follower: BusFollower, x) -> Float[Array, "90 2"]:
+def _policy(follower: Agent, x) -> Float[Array, "90 2"]:
     return solve(follower(x)).policy

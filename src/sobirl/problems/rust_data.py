@@ -14,6 +14,7 @@ the new engine's first increment is in `usage` only, or that increment. Period 0
 of a bus begins: only later rows are counted.
 """
 
+import contextlib
 import csv
 import dataclasses
 import importlib.resources
@@ -27,7 +28,7 @@ from jaxtyping import Float, Int, Shaped
 
 from sobirl.core.checks import check, check_shape
 from sobirl.core.errors import InvalidInputError
-from sobirl.problems.reading import read_table, shown
+from sobirl.core.reading import read_table, shown
 from sobirl.problems.rust_costs import STATES
 
 INCREMENTS = 3
@@ -105,9 +106,14 @@ def group4() -> Panel:
 
     Source: Rust (1987), public replication data; shipped as `data/rust1987_group4.csv`.
     """
-    resource = importlib.resources.files("sobirl.problems") / "data" / "rust1987_group4.csv"
-    with importlib.resources.as_file(resource) as path:
+    with shipped("rust1987_group4.csv") as path:
         return load_panel(path)
+
+
+def shipped(name: str) -> contextlib.AbstractContextManager[Path]:
+    """The path of a file that comes with sobirl, while it is used."""
+    resource = importlib.resources.files("sobirl.problems") / "data" / name
+    return importlib.resources.as_file(resource)
 
 
 def load_panel(path: str | Path) -> Panel:

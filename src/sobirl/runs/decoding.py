@@ -17,11 +17,11 @@ else:  # a name that does not exist here is nothing that tests could check
     Options = TypeVar("Options")
 
 
-def check_fields(options: "RunOptions", shown: Callable[[str], str]) -> None:
+def check_fields(options: Any, shown: Callable[[str], str]) -> None:
     """Raise unless every field keeps to its type and constraint.
 
     Args:
-        options: what is checked.
+        options: what is checked, a dataclass.
         shown: an option's name as messages have it.
 
     Raises:

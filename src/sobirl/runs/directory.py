@@ -19,7 +19,17 @@ from sobirl.runs.journal import Journal
 from sobirl.runs.metrics import CsvStream, MetricsStream, TensorBoardStream
 from sobirl.runs.options import RunOptions, StepwiseOptions
 from sobirl.runs.outcome import Outcome
-from sobirl.runs.saved import CHECKPOINT, CONFIG, ERROR, METRICS, SUMMARY, X, is_run, read_config
+from sobirl.runs.saved import (
+    CHECKPOINT,
+    CONFIG,
+    ERROR,
+    LABELS,
+    METRICS,
+    SUMMARY,
+    X,
+    is_run,
+    read_config,
+)
 from sobirl.runs.solution import solution_bytes
 
 _REPLACED = ".replaced"
@@ -86,6 +96,11 @@ class RunDirectory:
     def has_checkpoint(self) -> bool:
         """Whether steps of the run are kept."""
         return (self.path / CHECKPOINT).exists()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is something that would be missed."""
+        return self.has_checkpoint or any((self.path / name).exists() for name in self.options.kept)
 
     @property
     def is_complete(self) -> bool:
@@ -170,6 +185,10 @@ def choose_directory(options: RunOptions) -> Path:
         inputs = (value for value in vars(options).values() if isinstance(value, Path))
         if any(path in value.resolve().parents for value in inputs):
             raise InvalidInputError(f"--out {path} holds an input of this run; choose another")
+        if (path / LABELS).exists():
+            raise InvalidInputError(
+                f"--out {path} holds what people said, which --force does not remove"
+            )
         if is_locked(path):
             raise InvalidInputError(f"--out {path}: another process is working on it")
     return path

@@ -93,7 +93,7 @@ def _carry_out(directory: RunDirectory, clock: Clock, is_new: bool) -> Finished:
             seconds = directory.finish(outcome, clock)
     except BaseException as error:
         with deferred_interrupt():
-            kept = not is_new or directory.has_checkpoint or directory.is_complete
+            kept = not is_new or directory.is_kept or directory.is_complete
             if isinstance(error, SobirlError) and error.details:
                 kept = True
                 directory.write_error(error.details)

@@ -126,6 +126,11 @@ class RunOptions(abc.ABC):
     def run(self, recorder: "Recorder | None" = None) -> "Outcome":
         """Compute everything; write nothing but what the recorder keeps of a run of many steps."""
 
+    @property
+    def kept(self) -> Sequence[str]:
+        """What is kept of the directory although there is no checkpoint yet, if it is there."""
+        return ()
+
     @classmethod
     def run_batch(
         cls, runs: Sequence[Any], recorders: "Sequence[Recorder | None]"

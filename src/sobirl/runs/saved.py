@@ -12,13 +12,14 @@ import numpy as np
 from sobirl.core.errors import InvalidInputError
 from sobirl.runs.configuration import FORMAT
 
-CONFIG, SUMMARY, METRICS, CHECKPOINT, X, ERROR = (
+CONFIG, SUMMARY, METRICS, CHECKPOINT, X, ERROR, LABELS = (
     "config.json",
     "summary.json",
     "metrics.csv",
     "checkpoint.npz",
     "x.npz",
     "error.txt",
+    "labels",  # a folder: what people are asked, and said
 )
 
 

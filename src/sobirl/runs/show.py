@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sobirl.core.locks import is_locked
-from sobirl.runs.saved import SavedRun
+from sobirl.runs.saved import LABELS, SavedRun
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,11 +23,35 @@ def show(run: SavedRun) -> "Iterator[RenderableType]":
     table.add_row("state", Text(state(run)), end_section=True)
     for name, value in facts(run).items():
         table.add_row(Text(name), Text(shown(value)))
+    if (run.path / LABELS).is_dir():
+        table.add_section()
+        for name, value in people(run).items():
+            table.add_row(Text(name), Text(shown(value)))
     paths = [path.relative_to(run.path) for path in run.path.rglob("*") if path.is_file()]
-    files = sorted(str(path) for path in paths if not any(p[0] == "." for p in path.parts))
+    seen = [path for path in paths if not any(p[0] == "." for p in path.parts)]
+    files = sorted({f"{LABELS}/" if path.parts[0] == LABELS else str(path) for path in seen})
     table.add_section()
     table.add_row("files", Text("\n".join(files)))
     yield table
+
+
+def people(run: SavedRun) -> dict:
+    """How many pairs are labelled and wait, and what is known of those who label."""
+    from sobirl.prefs import PreferenceStore
+
+    with PreferenceStore(run.path / LABELS) as store:
+        waiting, rates = len(store.unlabelled()), store.mistake_rates()
+        learned = store.first_seen()
+        return {
+            "pairs labelled": len(store) - waiting,
+            "pairs waiting": waiting,
+            "pairs learned from": f"{len(learned)}, the last in round {max(learned.values()) + 1}"
+            if learned
+            else 0,
+        } | {
+            f"mistakes of {who or 'a program'}": f"{rate:.0%}, estimated"
+            for who, rate in sorted(rates.items())
+        }
 
 
 def state(run: SavedRun) -> str:

@@ -5,13 +5,15 @@ import logging
 import multiprocessing
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.wrappers import FlattenObservation
+from gymnasium.envs.registration import EnvSpec as EntryPoint
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import FlattenObservation, TimeLimit
 from jaxtyping import Shaped
 
 from sobirl.core.checks import check_number
@@ -59,7 +61,9 @@ class GymnasiumEnvironments(HostEnvironments):
         try:
             shape, dtype = _observation(name, self._observations)
             actions = _actions(name, vector_env.single_action_space)
-            spec = EnvSpec(name, shape, dtype, actions, "gymnasium", frame_stack, max_episode_steps)
+            numbered = isinstance(self._observations, spaces.Discrete)
+            limits = frame_stack, max_episode_steps, numbered
+            spec = EnvSpec(name, shape, dtype, actions, "gymnasium", *limits)
         except InvalidInputError:
             vector_env.close()
             raise
@@ -106,9 +110,10 @@ def make(
     """Environments of Gymnasium by name, for example `HalfCheetah-v5`.
 
     Args:
-        name: a name that Gymnasium has, or `module:name` for one that a module registers, which is
-            looked for in the current folder first, as Python does for a script. What begins with
-            `dm_control/` is of the DeepMind Control Suite, its observations one vector.
+        name: a name that Gymnasium has, or `module:name` for one that a module registers or for a
+            class or function of its own that makes one. The module is looked for in the current
+            folder first, as Python does for a script. What begins with `dm_control/` is of the
+            DeepMind Control Suite, its observations one vector.
         num_envs: the number of environments.
         vectorization_mode: "sync" steps them one after another, "async" in a process each (scripts
             then need the guard `if __name__ == "__main__":`), "vector_entry_point" through the
@@ -155,10 +160,47 @@ def make(
     )
 
 
+def make_own(
+    maker: Callable[[], gymnasium.Env], num_envs: int, max_episode_steps: int | None = None
+) -> GymnasiumEnvironments:
+    """Environments of a class or function of one's own, stepped one after another.
+
+    Args:
+        maker: makes one environment.
+        num_envs: the number of environments.
+        max_episode_steps: the time limit, if it has none itself.
+
+    Raises:
+        InvalidInputError: it makes no environment of Gymnasium's, or one whose observations or
+            actions are of a kind that cannot be learned from.
+        EnvironmentFailedError: making it raised an exception.
+    """
+    name = getattr(maker, "__name__", type(maker).__name__)
+
+    def one():
+        env: Any = maker()
+        if not isinstance(env, gymnasium.Env):
+            raise InvalidInputError(
+                f"env: must make an environment of Gymnasium's, and {name} makes a "
+                f"{type(env).__name__}"
+            )
+        return env if max_episode_steps is None else TimeLimit(env, max_episode_steps)
+
+    check_number("num_envs", num_envs, "must be at least 1", lambda n: n >= 1)
+    if not callable(maker):
+        raise InvalidInputError(
+            "env: must be a name, a class or function that makes an environment of Gymnasium's, "
+            f"or an environment in JAX, got a {name}"
+        )
+    with failing_as(name, "__init__"):
+        vector_env = SyncVectorEnv([one] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
+    return GymnasiumEnvironments(vector_env, name, max_episode_steps=max_episode_steps)
+
+
 def _made(name: str, num_envs: int, **options: Any) -> VectorEnv:
     module, _, identifier = name.rpartition(":")
     try:
-        return gymnasium.make_vec(name, num_envs, **options)
+        return gymnasium.make_vec(_class_of(name) or name, num_envs, **options)
     except gymnasium.error.UnregisteredEnv as error:
         hint = f"; {module} was imported and registers none" if module else _HINT
         raise unknown_name(identifier, "Gymnasium", gymnasium.registry, hint) from error
@@ -169,6 +211,15 @@ def _made(name: str, num_envs: int, **options: Any) -> VectorEnv:
         ) from error
     except (gymnasium.error.Error, TypeError, ValueError) as error:
         raise InvalidInputError(f"options: {name} cannot be made with these: {error}") from error
+
+
+def _class_of(name: str) -> EntryPoint | None:
+    """The environment that `module:MyEnv` means, where that is a class or function and no id."""
+    module, colon, identifier = name.rpartition(":")
+    if not colon or identifier in gymnasium.registry:
+        return None
+    entry = getattr(sys.modules.get(module), identifier, None)
+    return EntryPoint(id=identifier, entry_point=entry) if callable(entry) else None
 
 
 def _vector_options(vectorization_mode):

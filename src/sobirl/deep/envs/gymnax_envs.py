@@ -106,6 +106,7 @@ def make(
         backend="gymnax",
         frame_stack=frame_stack,
         max_episode_steps=int(params.max_steps_in_episode),
+        numbered=numbered,
     )
     return CompiledEnvironments(GymnaxEnvironment(env, params, spec), num_envs)
 

@@ -26,12 +26,14 @@ class HostEnvironments(contextlib.AbstractContextManager):
     Attributes:
         num_envs: N.
         can_restore: whether `get_state` and `set_state` allow to go on exactly.
+        leader_from_info: whether steps have the `info["leader_reward"]` of the environments.
 
     Raises:
         InvalidInputError: the vector environment resets at another time than `Step` says.
     """
 
     can_restore = False
+    leader_from_info = False
 
     def __init__(self, vector_env: VectorEnv, spec: EnvSpec):
         mode = vector_env.metadata.get("autoreset_mode")
@@ -78,6 +80,7 @@ class HostEnvironments(contextlib.AbstractContextManager):
         """
         self._check_begun()
         action = self._checked(np.asarray(action))
+        begins = np.asarray(self._ended)
         with failing_as(self.spec.name, "step"):
             observation, reward, terminated, truncated, info = self._step(action)
             step = Step(
@@ -85,6 +88,7 @@ class HostEnvironments(contextlib.AbstractContextManager):
                 np.asarray(reward, np.float32),
                 np.asarray(terminated, bool),
                 np.asarray(truncated, bool),
+                self._leader_reward(info, begins) if self.leader_from_info else None,
             )
         self._ended = np.logical_or(step.terminated, step.truncated)
         return step
@@ -147,6 +151,28 @@ class HostEnvironments(contextlib.AbstractContextManager):
 
     def _frames(self, observation, info):
         return np.asarray(observation, self.spec.observation_dtype)
+
+    def _leader_reward(self, info, begins):
+        """What every step is worth to a leader (N,), 0 where an episode began instead."""
+        value = info.get("leader_reward")
+        given = info.get("_leader_reward", np.full(self.num_envs, value is not None))
+        if not np.all(given | begins):
+            raise InvalidInputError(
+                f"leader_reward: {self.spec.name} does not give info['leader_reward'] with every "
+                "step; let its step return it, or give a function of the leader's"
+            )
+        if value is None:  # every environment has just begun
+            return np.zeros(self.num_envs, np.float32)
+        try:
+            reward = np.where(given & ~begins, np.asarray(value, np.float32), 0)
+        except (TypeError, ValueError) as error:
+            raise InvalidInputError(
+                f"leader_reward: {self.spec.name} must give one number as info['leader_reward'], "
+                f"got {value!r}"
+            ) from error
+        check_shape("leader_reward", reward, (self.num_envs,))
+        check("leader_reward", reward, np.isfinite(reward), "must be finite")
+        return np.asarray(reward, np.float32)
 
     def _render(self):
         if isinstance(self.vector_env, SyncVectorEnv):

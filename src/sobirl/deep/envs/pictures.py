@@ -1,6 +1,7 @@
 """Pictures of environments in JAX: MinAtar's boards, and classic control drawn by Gymnasium."""
 
 import os
+import sys
 from typing import Any
 
 import gymnasium
@@ -56,7 +57,7 @@ class Stage:
         self._step = jax.jit(self._environments.step)
         self._camera: Any = None
         if self.spec.name in _CONTROL:
-            self._camera = _camera(self.spec)
+            self._camera = camera_for(self.spec)
         elif len(self.spec.observation_shape) != 3:
             raise InvalidInputError(f"{self.spec.name}: there is no way to draw it")
 
@@ -83,7 +84,7 @@ class Stage:
     def render_frame(self) -> UInt8[np.ndarray, "H W 3"]:
         """A picture of the environment as it is now."""
         if self._camera is None:
-            return _board(self._shown[0])
+            return board(self._shown[0])
         inner: Any = self._state.inner
         fields = [float(getattr(inner, name)[0]) for name in _CONTROL[self.spec.name]]
         self._camera.state = np.array(fields)
@@ -92,9 +93,13 @@ class Stage:
         return np.asarray(self._camera.render(), np.uint8)
 
 
-def _camera(spec: EnvSpec) -> Any:
-    for driver in ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER"):
-        os.environ.setdefault(driver, "dummy")  # pygame needs neither screen nor sound for this
+def camera_for(spec: EnvSpec) -> Any:
+    """An environment of Gymnasium that draws what its attribute `state` says.
+
+    Raises:
+        InvalidInputError: a package for that is missing.
+    """
+    without_display()
     try:
         camera = gymnasium.make(spec.name, render_mode="rgb_array").unwrapped
         camera.reset(seed=0)
@@ -106,7 +111,15 @@ def _camera(spec: EnvSpec) -> Any:
     return camera
 
 
-def _board(observation: np.ndarray) -> np.ndarray:
+def without_display() -> None:
+    """Let drivers draw into memory, if nothing else was said."""
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame needs neither screen ...
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")  # ... nor sound for this
+    if sys.platform == "linux":
+        os.environ.setdefault("MUJOCO_GL", "egl")
+
+
+def board(observation: np.ndarray) -> np.ndarray:
     """Every cell in the color of its first channel that is there."""
     there = observation != 0
     channel = np.where(there.any(axis=-1), there.argmax(axis=-1) + 1, 0)

@@ -122,6 +122,7 @@ class EnvSpec:
         backend: "gymnax", "gymnasium", "atari" or another word for where it comes from.
         frame_stack: k, the number of successive frames that the policy should see.
         max_episode_steps: the steps after which an episode is truncated; None where it never is.
+        numbered: whether observations are one-hot vectors of states that have numbers.
 
     Raises:
         InvalidInputError: the data type is another, or a number is below 1.
@@ -134,6 +135,7 @@ class EnvSpec:
     backend: str
     frame_stack: int = 1
     max_episode_steps: int | None = None
+    numbered: bool = False
 
     def __post_init__(self):
         if self.observation_dtype not in OBSERVATION_DTYPES:
@@ -162,9 +164,12 @@ class Step(NamedTuple):
         reward: of the step (N,), as the environment gives it.
         terminated: whether the episode reached an end of the environment's own (N,).
         truncated: whether the episode was cut short, by a time limit for example (N,).
+        leader_reward: what the step is worth to a leader (N,), from the environment's
+            `info["leader_reward"]`; None where nobody asked for it.
     """
 
     observation: Shaped[Array | np.ndarray, "N ..."]
     reward: Float32[Array | np.ndarray, "N"]
     terminated: Bool[Array | np.ndarray, "N"]
     truncated: Bool[Array | np.ndarray, "N"]
+    leader_reward: Float32[Array | np.ndarray, "N"] | None = None

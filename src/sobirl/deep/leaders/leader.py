@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Array, Float, Key, PyTree
 
 from sobirl.deep.follower import FollowerView
+from sobirl.deep.trajectories import Trajectories
 from sobirl.experience import Fragment
 
 
@@ -20,7 +21,7 @@ class Leader(Protocol):
         self,
         state: PyTree,
         view: FollowerView,
-        fragments: Fragment,
+        fragments: Fragment | Trajectories,
         key: Key[Array, ""],
     ) -> tuple[PyTree, PyTree, dict[str, Float[Array, ""]]]:
         """The explicit term ∂f/∂x and the implicit one, each like x; their sum estimates ∇φ.
@@ -29,7 +30,7 @@ class Leader(Protocol):
             state: x, and what else the leader knows.
             view: the follower, whose present policy made ...
             fragments: ... N independent streams of M consecutive fragments each, with leading axes
-                (N,M).
+                (N,M); or N whole trajectories, for a leader that follows them from the beginning.
             key: for all that is random.
 
         Returns:

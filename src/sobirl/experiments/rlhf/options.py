@@ -1,12 +1,14 @@
 """Options of `sobirl run rlhf`."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.experiments.rlhf.settings import Settings
 from sobirl.runs.curves import Curve
 from sobirl.runs.options import NotNegative, StepwiseOptions, aside, require
+from sobirl.runs.saved import LABELS
 
 if TYPE_CHECKING:
     from sobirl.bilevel import Recorder
@@ -53,6 +55,11 @@ class RLHFRun(StepwiseOptions, Settings):
 
         return Journal
 
+    @property
+    def kept(self) -> Sequence[str]:
+        """What people said, if they were asked."""
+        return [LABELS] if self.teacher == "human" else []
+
     def validate(self) -> None:
         """Check the options."""
         super().validate()
@@ -68,6 +75,14 @@ class RLHFRun(StepwiseOptions, Settings):
             is_learned, has_states = self.method != "ground-truth", self.horizon == 0
             require("--method", self.method, is_learned, "must be another with --labels")
             require("--horizon", self.horizon, has_states, "must be 0 with --labels")
+
+        if self.teacher == "human":
+            is_learned, has_states = self.method != "ground-truth", self.horizon == 0
+            require("--method", self.method, is_learned, "must be another with --teacher human")
+            require("--horizon", self.horizon, has_states, "must be 0 with --teacher human")
+            require("--seeds", self.seeds, self.seeds == 1, "must be 1 with --teacher human")
+        else:
+            require("--wait-for", self.wait_for, not self.wait_for, "goes with --teacher human")
 
     def labelled(self, saved: "SavedRun") -> "list[LabelledPair]":
         """The labelled pairs of the last seed, as the last checkpoint has them.

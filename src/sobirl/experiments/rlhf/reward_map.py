@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from sobirl.deep.envs import Discrete
+from sobirl.deep.envs import Discrete, EnvSpec
 from sobirl.experience.replay import Transitions
 from sobirl.experiments.rlhf.learned import Learned
 
@@ -64,7 +64,35 @@ def reward_map(learned: Learned, steps: Transitions) -> RewardMap | None:
         return None
     live = np.asarray(steps.weight) > 0
     seen, true_reward = (np.asarray(leaf)[live] for leaf in (steps.observation, steps.reward))
-    plane = _PLANES.get(learned.spec.name) or _of_features(0, 1, "observation 0", "observation 1")
+
+    def mode(observation):
+        return learned.follower.mode(learned.agent, observation)
+
+    return map_of(learned.spec, learned.model, mode, seen, true_reward)
+
+
+def map_of(
+    spec: EnvSpec,
+    reward: Callable,
+    mode: Callable,
+    seen: Float[np.ndarray, "M d"],
+    true_reward: Float[np.ndarray, "M"],
+    features: tuple[int, int] | None = None,
+    actions: dict[str, float] | None = None,
+) -> RewardMap:
+    """The map of any reward.
+
+    Args:
+        spec: of the environment.
+        reward: `reward(observation, action)` (B,).
+        mode: observations -> the policy's likeliest actions.
+        seen: observations of the follower.
+        true_reward: the environment's own reward there.
+        features: the two numbers of an observation that are drawn; by default those that say most
+            of environments that are known, or else the first two.
+        actions: title -> a continuous action of one number that has a panel.
+    """
+    plane = _plane(spec, features)
     visited = plane.place(seen)
     margin = np.where(np.ptp(visited, axis=1) == 0, 0.5, 0.0)  # a number that never changes
     ends = zip(visited.min(axis=1) - margin, visited.max(axis=1) + margin, strict=True)
@@ -73,18 +101,25 @@ def reward_map(learned: Learned, steps: Transitions) -> RewardMap | None:
     rest = np.median(seen, axis=0)
     observation = plane.observation(points[0].ravel(), points[1].ravel(), rest)
     observation = jnp.asarray(observation, jnp.float32)
-    actions, count = learned.spec.actions, len(observation)
-    if isinstance(actions, Discrete) and actions.num <= _MOST_ACTIONS:
-        chosen = {f"action {a}": jnp.full(count, a, jnp.int32) for a in range(actions.num)}
+    count = len(observation)
+    if isinstance(spec.actions, Discrete) and spec.actions.num <= _MOST_ACTIONS:
+        chosen = {f"action {a}": jnp.full(count, a, jnp.int32) for a in range(spec.actions.num)}
+    elif actions is not None:
+        chosen = {title: jnp.full((count, 1), a, jnp.float32) for title, a in actions.items()}
     else:
-        chosen = {
-            "the policy's likeliest action": learned.follower.mode(learned.agent, observation)
-        }
+        chosen = {"the policy's likeliest action": mode(observation)}
     rewards = {
-        title: np.asarray(learned.model(observation, action)).reshape(_SIDE, _SIDE)
+        title: np.asarray(reward(observation, action)).reshape(_SIDE, _SIDE)
         for title, action in chosen.items()
     }
     return RewardMap(plane.labels, (x, y), rewards, visited, true_reward)
+
+
+def _plane(spec: EnvSpec, features: tuple[int, int] | None) -> Plane:
+    if features is None and spec.name in _PLANES:
+        return _PLANES[spec.name]
+    first, second = features or (0, 1)
+    return _of_features(first, second, f"observation {first}", f"observation {second}")
 
 
 def _of_features(first: int, second: int, *labels: str) -> Plane:

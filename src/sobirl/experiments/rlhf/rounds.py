@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -22,9 +23,10 @@ from sobirl.experiments.rlhf.clips import clips
 from sobirl.experiments.rlhf.labels import answered, given, labels_in
 from sobirl.experiments.rlhf.learned import Learned
 from sobirl.experiments.rlhf.learning import learning_of
+from sobirl.experiments.rlhf.people import People, say
 from sobirl.experiments.rlhf.reward_map import RewardMap, reward_map
 from sobirl.experiments.rlhf.settings import Settings
-from sobirl.prefs import LabelledPair, OracleTeacher, Questions
+from sobirl.prefs import Dialogue, LabelledPair, OracleTeacher, PreferenceStore, Questions
 
 _SLOWEST_EPISODE = 10_000  # steps of an evaluation, where episodes have no limit
 _DOTS = 2000  # steps of the replay that a map shows
@@ -49,25 +51,34 @@ class Rounds:
         settings: what is run; an attribute has it with the presets filled in.
         seed: of the first seed.
         loop: the environments.
+        store: where people label, if they are the teachers.
     """
 
-    def __init__(self, settings: Settings, seed: int, loop):
+    def __init__(self, settings: Settings, seed: int, loop, store: PreferenceStore | None = None):
         self.settings, self.seed = settings.resolved(loop.spec), seed
         self._labelled = answered(settings.labels) if settings.labels is not None else []
         self.learning: PreferenceLearning = learning_of(self.settings, loop, len(self._labelled))
         self.rounds_per_seed = len(self.learning.pairs)
         self.total = settings.seeds * self.rounds_per_seed
+        self._people: People | None = None
+        if store is not None:
+            told = (lambda line: None) if getattr(settings, "quiet", False) else say
+            self._people = People(store, loop.spec, settings.wait_for, settings.reliability, told)
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, settings: Settings, seed: int) -> Iterator["Rounds"]:
-        """The rounds, with environments that are closed at the end.
+    def open(cls, settings: Settings, seed: int, store: Path | None = None) -> Iterator["Rounds"]:
+        """The rounds, with environments and a store of labels that are closed at the end.
 
         Raises:
             InvalidInputError: the options do not go together, or there is no such environment.
         """
         with contextlib.ExitStack() as held:
-            yield cls(settings, seed, _loop(settings, held))
+            opened = None
+            if store is not None:
+                opened = held.enter_context(PreferenceStore(store))
+                opened.set(environment=settings.env, instruction=settings.instruction)
+            yield cls(settings, seed, _loop(settings, held), opened)
 
     def begin(self) -> RoundState:
         """Before the first round."""
@@ -88,9 +99,14 @@ class Rounds:
         learning = state.learning if at or not number else self._fresh(number)
         key = jax.random.fold_in(self._key(number), at)
         teacher_key, evaluation_key = jax.random.split(key)
-        # A teacher for every round: what it says depends on seed and round alone.
-        questions = Questions(OracleTeacher(self.settings.oracle, teacher_key))
+        if self._people is None:
+            # A teacher for every round: what it says depends on seed and round alone.
+            questions: Dialogue = Questions(OracleTeacher(self.settings.oracle, teacher_key))
+        else:
+            questions = self._people.questions(int(state.step), learning.reward.model)
         learning, metrics = self.learning.round(learning, questions)
+        if self._people is not None:
+            metrics["waiting"] = len(self._people.store.unlabelled())
         is_last = at == self.rounds_per_seed - 1
         value = error = math.nan
         if is_last or at % self.settings.eval_every == self.settings.eval_every - 1:

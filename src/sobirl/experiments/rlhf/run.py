@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 from rich.table import Table
 
+from sobirl.bilevel.checkpoint import Checkpoint
 from sobirl.bilevel.driver import Drive, drive
 from sobirl.bilevel.recorder import Recorder
+from sobirl.core.errors import InvalidInputError
 from sobirl.deep.film import Film
 from sobirl.experiments.rlhf import figures
 from sobirl.experiments.rlhf.learned import files as files_of
@@ -18,6 +21,7 @@ from sobirl.experiments.rlhf.options import RLHFRun
 from sobirl.experiments.rlhf.rounds import Rounds, RoundState, standard_error
 from sobirl.experiments.rlhf.settings import Settings
 from sobirl.runs.outcome import Outcome, summarize
+from sobirl.runs.saved import LABELS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,11 +43,27 @@ _SHOWN = {
 def run(options: RLHFRun, recorder: Recorder | None = None) -> Outcome:
     """Learn with every seed, one after another."""
     # Networks are in single precision.
-    with jax.enable_x64(False), Rounds.open(options, options.seed) as rounds:
+    with (
+        jax.enable_x64(False),
+        Rounds.open(options, options.seed, _store(options, recorder)) as rounds,
+    ):
         end = _learn(options, rounds, recorder)
         files, episode, notes = _clips(options, rounds, end.state)
         drawn = _figures(options, rounds, end, episode)
         return _outcome(options, rounds, end, files, drawn, notes)
+
+
+def _store(options: RLHFRun, recorder: Recorder | None) -> Path | None:
+    """Where people say what they prefer: beside the checkpoint.
+
+    Raises:
+        InvalidInputError: there are people, but no directory.
+    """
+    if options.teacher != "human":
+        return None
+    if not isinstance(recorder, Checkpoint):
+        raise InvalidInputError("--teacher human: needs the directory of a run, for the labels")
+    return recorder.path.parent / LABELS
 
 
 def _learn(options: RLHFRun, rounds: Rounds, recorder: Recorder | None) -> Drive[RoundState]:

@@ -79,6 +79,16 @@ class Settings:
     queue: Count | None = None
     """Answered pairs that are learned from, the latest (3000)."""
 
+    teacher: Literal["oracle", "human"] = "oracle"
+    """Who compares: one who knows the environment's reward, or people, on the page of
+    sobirl label RUN."""
+    wait_for: Whole = 0
+    """With people: a round goes on only when so many pairs are labelled in all, or as many as were
+    asked about; 0 goes on with the labels there are."""
+    instruction: str = "Which clip is better?"
+    """What people read above the clips."""
+    reliability: bool = True
+    """How often each labeller is estimated to err counts in the loss."""
     teacher_temperature: float = 1.0
     """Of the teacher's choices, in units of the true reward; 0 makes no mistakes."""
     teacher_discount: float = 1.0

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.problems.reading import shown
+from sobirl.core.reading import shown
 
 MAX_ENTRIES = 10**8
 # What the columns of CSV files mean; a feature has another name.

@@ -29,7 +29,7 @@ from jaxtyping import Bool, Float, Int
 
 from sobirl.core.checks import check
 from sobirl.core.errors import InvalidInputError
-from sobirl.problems.reading import about, read_table, shown, suggestion
+from sobirl.core.reading import about, read_table, shown, suggestion
 from sobirl.problems.tabular.checks import (
     RESERVED,
     check_names,

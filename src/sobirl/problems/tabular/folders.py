@@ -20,8 +20,8 @@ import numpy as np
 
 from sobirl.core import array_folder
 from sobirl.core.errors import InvalidInputError
+from sobirl.core.reading import about
 from sobirl.mdp.files import TRANSITION_ARRAYS, read_transition, transition_arrays
-from sobirl.problems.reading import about
 from sobirl.problems.tabular.checks import SCALARS, as_scalar
 from sobirl.problems.tabular.problem import Tabular
 

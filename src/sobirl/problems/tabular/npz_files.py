@@ -20,8 +20,8 @@ from jaxtyping import Bool, Float
 
 from sobirl.core.checks import check
 from sobirl.core.errors import InvalidInputError
+from sobirl.core.reading import about, read_arrays
 from sobirl.mdp import Dense, SuccessorList
-from sobirl.problems.reading import about, read_arrays
 from sobirl.problems.tabular.checks import (
     SCALARS,
     as_scalar,

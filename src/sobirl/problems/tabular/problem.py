@@ -11,9 +11,9 @@ from scipy.sparse.csgraph import breadth_first_order
 from sobirl.bilevel import BilevelProblem
 from sobirl.core.checks import check, check_shape
 from sobirl.core.errors import InvalidInputError
+from sobirl.core.reading import listed, shown, suggestion
 from sobirl.core.response import Response
 from sobirl.mdp import Dense, SoftMDP, SuccessorList
-from sobirl.problems.reading import listed, shown, suggestion
 from sobirl.problems.tabular.checks import RESERVED, SCALARS, as_scalar, check_names, check_size
 from sobirl.solvers import policy_return
 

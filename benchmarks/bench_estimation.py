@@ -1,0 +1,305 @@
+"""Discrete choice: Rust's table, Su and Judd's Monte Carlo, coverage, and a million states.
+
+    python benchmarks/bench_estimation.py table            Rust (1987), table IX, group 4
+    python benchmarks/bench_estimation.py monte-carlo      Su and Judd (2012), 250 samples, 5 starts
+    python benchmarks/bench_estimation.py coverage         intervals of 200 samples
+    python benchmarks/bench_estimation.py million          100 x 100 x 100 states, simulated
+    python benchmarks/bench_estimation.py peer PYTHON      econirl's nested fixed point beside ours
+    python benchmarks/bench_estimation.py supermarket CSV  Aguirregabiria's (1999) panel, as econirl
+                                                           has it: datasets/supermarket_data.csv
+
+`--samples` makes a part smaller, `--first` is the seed to begin with, `--discount` picks one of the
+Monte Carlo's, whose runs are added to `--out`.
+"""
+
+import argparse
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import sobirl as sb
+from sobirl.core.errors import ConvergenceError
+from sobirl.problems import rust_bus
+
+jax.config.update("jax_enable_x64", True)
+
+GROUP4 = Path(rust_bus.__file__).parent / "data" / "rust1987_group4.csv"
+
+# Rust (1987), table IX, group 4, linear cost: RC and its error, θ₁ and its error, joint log L.
+PUBLISHED = {0.9999: (10.0750, 1.582, 2.2930, 0.639, -3304.155), 0.0: (7.6358, 71.5133, -3306.028)}
+
+
+def buses(discount, states=90, transitions=None):
+    """Rust's model with the linear cost."""
+    return sb.DiscreteChoice(
+        states={"state": states},
+        actions=("keep", "replace"),
+        features={"RC": {"replace": -1.0}, "theta": {"keep": lambda s: -0.001 * s}},
+        transitions=transitions or sb.Increments(3, reset=["replace"], column="usage"),
+        discount=discount,
+    )
+
+
+def group4():
+    """The rows that Rust's likelihood uses, as a mapping of columns."""
+    panel = rust_bus.group4()
+    later = panel.period >= 1
+    columns = {"unit": panel.bus, "period": panel.period, "state": panel.state}
+    columns |= {"usage": panel.usage, "action": panel.decision}
+    return {name: values[later] for name, values in columns.items()}
+
+
+def table(_):
+    """Rust's table IX."""
+    data = group4()
+    for discount in (0.9999, 0.0):
+        two_step = buses(discount).fit(data)
+        joint = buses(discount).fit(data, first_stage="joint")
+        print(f"discount {discount}: published {PUBLISHED[discount]}")
+        for name, result in (("Murphy-Topel", two_step), ("joint", joint)):
+            logs = f"log L {result.log_likelihood:.3f}, joint {result.joint_log_likelihood:.4f}"
+            print(f"  {name}: RC, theta = {result.values.round(4).tolist()}; {logs}")
+            for cov_type in ("hessian", "opg", "sandwich", "cluster"):
+                errors = result.with_covariance(cov_type).standard_errors
+                print(f"    {cov_type:10} {errors.round(4).tolist()}")
+        for estimator in ("ccp", "npl"):
+            found = buses(discount).fit(data, estimator=estimator)
+            print(
+                f"  {estimator}: {found.values.round(5).tolist()}, {found.found.iterations} steps"
+            )
+
+
+def monte_carlo(arguments):
+    """Su and Judd (2012), section 5: N = 175, 50 buses, 120 periods."""
+    chances = np.array([0.0937, 0.4475, 0.4459, 0.0127, 0.0002])
+    truth = {"RC": 11.7257, "theta": 2.4569}
+    discounts = [arguments.discount] if arguments.discount else [0.975, 0.985, 0.995]
+    for discount in discounts:
+        known = sb.Increments(5, reset=["replace"], probabilities=chances / chances.sum())
+        simulator = buses(discount, 175, known)
+        model = buses(discount, 175, sb.Increments(5, reset=["replace"]))
+        for seed in range(arguments.first, arguments.first + (arguments.samples or 250)):
+            data = model.read(simulator.simulate(truth, units=50, periods=120, seed=seed))
+            for start in range(5):
+                line = {"discount": discount, "seed": seed, "start": start}
+                first = {"RC": 4.0 + start, "theta": 1.0 + start}
+                clock = time.perf_counter()
+                try:
+                    result = model.fit(data, start=first, first_stage="fixed")
+                except (ConvergenceError, sb.InvalidInputError) as error:
+                    line |= {"converged": False, "error": str(error)}
+                else:
+                    newton = result.found.newton
+                    line |= {"converged": bool(newton.converged), "values": result.values.tolist()}
+                    line |= {"log_likelihood": result.log_likelihood, "steps": newton.steps}
+                    line |= {"newton_seconds": newton.run_seconds}
+                line["seconds"] = time.perf_counter() - clock
+                with arguments.out.open("a") as file:
+                    print(json.dumps(line), file=file)
+    summarize(arguments.out)
+
+
+def summarize(path):
+    """The Monte Carlo's table, from all lines so far."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for discount in sorted({line["discount"] for line in lines}):
+        runs = [line for line in lines if line["discount"] == discount]
+        good = [line for line in runs if line["converged"]]
+        best = {}
+        for line in good:
+            known = best.get(line["seed"], line)
+            best[line["seed"]] = max(known, line, key=lambda run: run["log_likelihood"])
+        apart = sum(
+            best[line["seed"]]["log_likelihood"] - line["log_likelihood"] > 1e-6 for line in good
+        )
+        values = np.array([line["values"] for line in best.values()])
+        print(
+            f"discount {discount}: {len(good)} of {len(runs)} runs of {len(best)} samples "
+            f"converged, {apart} of them below the best; RC, theta "
+            f"{values.mean(axis=0).round(3).tolist()} "
+            f"({values.std(axis=0, ddof=1).round(3).tolist()}); medians "
+            f"{np.median([line['seconds'] for line in good]):.3f} s a fit with its errors, "
+            f"{np.median([line['newton_seconds'] for line in good]):.3f} s of Newton's method, "
+            f"{np.median([line['steps'] for line in good]):.0f} steps"
+        )
+
+
+def coverage(arguments):
+    """How often 95 % intervals hold the truth: by covariance, of three models."""
+    chances = np.array([0.3, 0.5, 0.2])
+    known = sb.Increments(3, reset=[1], probabilities=chances)
+    plain = {
+        "states": {"s": 20},
+        "actions": 2,
+        "features": {"rc": {1: -1.0}, "wear": {0: lambda s: -0.1 * s}},
+        "discount": 0.95,
+    }
+    priced = {
+        "states": {"s": 10, "price": [0.0, 1.0]},
+        "actions": 2,
+        "features": {
+            "rc": {1: -1.0},
+            "wear": {0: lambda s, p: -0.2 * s},
+            "price": {1: lambda s, p: -p},
+        },
+        "discount": 0.95,
+    }
+    moves = np.array([[[0.8, 0.2]], [[0.4, 0.6]]])
+    first = sb.Increments(3, reset=[1])
+    finite = plain | {"horizon": 20, "discount": 1.0, "states": {"s": 12}}
+    models = {
+        "wear": (plain, known, first, {"rc": 4.0, "wear": 1.5}, 30),
+        "wear and price": (
+            priced,
+            {"s": known, "price": moves},
+            {"s": first, "price": sb.Frequencies(by_action=False)},
+            {"rc": 3.0, "wear": 1.0, "price": 1.0},
+            30,
+        ),
+        "finite horizon": (finite, known, first, {"rc": 4.0, "wear": 1.5}, 20),
+    }
+    for name, (model, law, unknown, truth, periods) in models.items():
+        inside = {kind: [] for kind in ("hessian", "opg", "sandwich", "cluster", "fixed")}
+        values = np.array(list(truth.values()))
+        for seed in range(arguments.first, arguments.first + (arguments.samples or 200)):
+            simulator = sb.DiscreteChoice(**model, transitions=law)
+            data = simulator.simulate(truth, units=100, periods=periods, seed=seed)
+            result = sb.DiscreteChoice(**model, transitions=unknown).fit(data)
+            for kind in inside:
+                own = (
+                    result.with_covariance("hessian", "fixed")
+                    if kind == "fixed"
+                    else result.with_covariance(kind)
+                )
+                low, high = own.confidence_intervals().T
+                inside[kind].append((low < values) & (values < high))
+        shares = {kind: np.mean(found, axis=0).round(3).tolist() for kind, found in inside.items()}
+        print(f"{name}: {shares}", flush=True)
+
+
+def million(arguments):
+    """Three components of 100 states each; any one may be replaced in a period."""
+    size, chances = arguments.size, np.array([0.4, 0.5, 0.1])
+    parts = ("a", "b", "c")
+    features = {"rc": {part: -1.0 for part in parts}}
+    wear = lambda place: lambda *s: -0.01 * (sum(s) - (s[place] if place is not None else 0))  # noqa: E731
+    features["wear"] = {"none": wear(None)} | {part: wear(i) for i, part in enumerate(parts)}
+    model = {
+        "states": dict.fromkeys(parts, size),
+        "actions": ("none", *parts),
+        "features": features,
+        "discount": 0.95,
+    }
+    truth = {"rc": 6.0, "wear": 4.0}
+    laws = {part: sb.Increments(3, reset=[part], probabilities=chances) for part in parts}
+    first = {part: sb.Increments(3, reset=[part]) for part in parts}
+    clock = time.perf_counter()
+    data = sb.DiscreteChoice(**model, transitions=laws).simulate(truth, units=300, periods=120)
+    print(f"{size**3:,} states: simulated in {time.perf_counter() - clock:.1f} s", flush=True)
+    clock = time.perf_counter()
+    result = sb.DiscreteChoice(**model, transitions=first).fit(data)
+    newton = result.found.newton
+    print(result.summary())
+    z = (result.values - list(truth.values())) / result.standard_errors
+    print(
+        f"truth {truth}, z-scores {z.round(2).tolist()}; fit {time.perf_counter() - clock:.1f} s, "
+        f"of which Newton's method {newton.run_seconds:.1f} s in {newton.steps} steps"
+    )
+
+
+_ECONIRL = """
+import json, sys, time
+import numpy as np, pandas as pd
+frame = pd.read_csv(sys.argv[1])
+frame = frame[frame.period > 0]
+times = []
+for _ in range(2):
+    clock = time.perf_counter()
+    from econirl import NFXP
+    from econirl.datasets import rust_bus_reward_spec
+    found = NFXP(n_states=90, discount=0.9999, utility=rust_bus_reward_spec(90)).fit(
+        frame, state="state", action="decision", id="Bus_ID"
+    )
+    times.append(time.perf_counter() - clock)
+print(json.dumps({"params": {k: float(v) for k, v in found.params_.items()},
+    "errors": {k: float(v) for k, v in found.se_.items()},
+    "log_likelihood": float(found.log_likelihood_), "seconds": times}))
+"""
+
+
+def peer(arguments):
+    """econirl in an environment of its own, then ours, on the same rows."""
+    out = subprocess.run(
+        [arguments.argument, "-c", _ECONIRL, str(GROUP4)], capture_output=True, text=True
+    )
+    if out.returncode:
+        print(out.stderr[-2000:])
+    else:
+        print("econirl:", json.loads(out.stdout.splitlines()[-1]))
+    data, seconds = group4(), []
+    for _ in range(2):
+        clock = time.perf_counter()
+        result = buses(0.9999).fit(data, first_stage="fixed")
+        seconds.append(time.perf_counter() - clock)
+    print(
+        f"sobirl: {result.params}, errors {result.standard_errors.round(4).tolist()}, sandwich "
+        f"{result.with_covariance('sandwich').standard_errors.round(4).tolist()}, log L "
+        f"{result.log_likelihood:.5f}, seconds {[round(s, 2) for s in seconds]}"
+    )
+
+
+def supermarket(arguments):
+    """A supermarket's orders and promotions: 534 products, 26 months.
+
+    Aguirregabiria, The dynamics of markups and inventories in retailing firms, Review of Economic
+    Studies 66 (1999). econirl (MIT) has the panel with inventories in five bins; it is read there.
+    """
+    orders, promotions = ("order", "promotion, order"), ("promotion", "promotion, order")
+    every = ("nothing", "order", "promotion", "promotion, order")
+    features = {
+        "order": dict.fromkeys(orders, -1.0),
+        "promotion": dict.fromkeys(promotions, -1.0),
+        "new promotion": dict.fromkeys(promotions, lambda stock, before: -1.0 * (before == 0)),
+        "holding": dict.fromkeys(every, lambda stock, before: -stock / 4),
+        "stockout": {
+            a: lambda stock, before: -1.0 * (stock == 0) for a in every if a not in orders
+        },
+    }
+    model = sb.DiscreteChoice(
+        states={"inventory_bin": 5, "lagged_promotion": 2},
+        actions=every,
+        features=features,
+        transitions=sb.Frequencies(smoothing=1.0),
+        discount=0.95,
+    )
+    result = model.fit(arguments.argument, unit="product_id", cov_type="cluster", gaps="split")
+    print(result.summary())
+    cheaper = result.counterfactual(order=lambda p: 0.5 * p["order"])
+    print("shares with half the parameter of an order:", cheaper.shares)
+    print("at the estimate:", cheaper.baseline.shares)
+
+
+PARTS = {
+    "table": table,
+    "monte-carlo": monte_carlo,
+    "coverage": coverage,
+    "million": million,
+    "peer": peer,
+    "supermarket": supermarket,
+}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", choices=PARTS, nargs="?", default="table")
+    parser.add_argument("argument", nargs="?", help="of `peer` and `supermarket`, see above")
+    parser.add_argument("--samples", type=int)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first sample")
+    parser.add_argument("--out", type=Path, default=Path("monte_carlo.jsonl"))
+    parser.add_argument("--discount", type=float)
+    parser.add_argument("--size", type=int, default=100)
+    arguments = parser.parse_args()
+    PARTS[arguments.part](arguments)

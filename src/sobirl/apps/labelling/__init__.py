@@ -1,0 +1,1 @@
+"""`sobirl label RUN`: a page on which people compare clips."""

@@ -1,0 +1,213 @@
+"""The leader's discounted return under the policy that answers to its incentives."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Key, PyTree
+
+from sobirl.core.errors import InvalidInputError
+from sobirl.deep.follower import FollowerView
+from sobirl.deep.losses import weighted_mean
+from sobirl.deep.offer import Offer
+from sobirl.deep.reward_model import RewardModel
+from sobirl.deep.trajectories import Trajectories
+from sobirl.experience.replay import Transitions
+
+ESTIMATORS = ("trace", "bc-hg", "hpgd", "explicit")
+_TINY = 1e-12
+
+
+class ReturnState(eqx.Module):
+    """What a leader knows beside trajectories.
+
+    Attributes:
+        offer: x, and what it means.
+        critic: Q_u of the present policy.
+    """
+
+    offer: Offer
+    critic: RewardModel
+
+
+class LeaderReturn(eqx.Module):
+    """f(x,π) = -E[Σ_t γ_u^t r_u(s_t,a_t,s_{t+1},x)] under the follower's policy on r + c i_x.
+
+    Along trajectories of the present policy, with A_u = Q_u - E_π Q_u of the leader's critics,
+
+        e_t = γ e_{t-1} + γ_u^t A_u(s_t,a_t),    ∇φ = ∂_x f - τ^{-1} E[Σ_t e_t ∇_x c i_x(s_t,a_t)].
+
+    Args:
+        discount: γ_u.
+        budget: the most that the mean of |i_x| over the policy's steps may be; above it,
+            incentives are shortened to it, and so is what is differentiated. None for no budget.
+        estimator: how the second term is found. "trace" is the above, in which expectations over
+            the step's own action are sums where actions are discrete: E_π i_x(s_t,·) meets
+            γ e_{t-1}, Cov_π(A_u, i_x)(s_t) meets γ_u^t. "bc-hg" has the drawn action in both (Kudo
+            et al. 2026), "hpgd" the leader's return that followed, less E_π Q_u, for A_u (Thoma et
+            al. 2024, with networks), "explicit" leaves the term out.
+        actions: how many actions stand for an expectation, where they are continuous.
+
+    Raises:
+        InvalidInputError: a number out of its range, or no such estimator.
+
+    Bias: of the critics, and of "hpgd" also of returns that meet their own later steps;
+    trajectories of T steps leave out a part of order max(γ,γ_u)^T. x must reach the environment
+    through incentives alone. A temperature that is adjusted to x would have a term of its own, so
+    it must be fixed.
+
+    Source: DESIGN section 2.6; Thoma et al. (2024); Kudo et al. (2026).
+    """
+
+    discount: float = 0.99
+    budget: float | None = None
+    estimator: str = eqx.field(default="trace", static=True)
+    actions: int = eqx.field(default=4, static=True)
+
+    def __check_init__(self):
+        if not 0 <= self.discount < 1:
+            raise InvalidInputError(f"discount: must be in [0, 1), got {self.discount}")
+        if self.budget is not None and not self.budget >= 0:
+            raise InvalidInputError(f"budget: must not be negative, got {self.budget}")
+        if self.estimator not in ESTIMATORS:
+            raise InvalidInputError(
+                f"estimator: must be one of {', '.join(ESTIMATORS)}, got {self.estimator!r}"
+            )
+        if self.actions < 1:
+            raise InvalidInputError(f"actions: must be at least 1, got {self.actions}")
+
+    def terms(
+        self,
+        state: ReturnState,
+        view: FollowerView,
+        fragments: Trajectories,
+        key: Key[Array, ""],
+    ) -> tuple[PyTree, PyTree, dict[str, Float[Array, ""]]]:
+        """∂f/∂x and the implicit term, each like x; their sum estimates ∇φ.
+
+        Args:
+            state: x and the leader's critics.
+            view: the follower, whose present policy made ...
+            fragments: ... these trajectories, at least two.
+            key: for sampled actions.
+
+        Returns:
+            the two terms; `leader_return`, an estimate of -f; `spent`, the mean of |c i_x| over the
+            steps; `agreement`, the cosine between what either half of the trajectories says.
+
+        Raises:
+            InvalidInputError: the follower adjusts its temperature.
+        """
+        follower = view.follower
+        if follower.keeps_entropy:
+            raise InvalidInputError(
+                "temperature: a leader's return needs a follower whose temperature is a number"
+            )
+        keys = jax.random.split(key, 3)
+        shape, mask = fragments.mask.shape, jnp.asarray(fragments.mask)
+        flat = flat_steps(fragments)
+        values = state.critic.at(flat.observation)
+
+        def mean(function, key):
+            return follower.expectation(view.state, flat.observation, function, key, self.actions)
+
+        value = mean(values, keys[0])
+        weight = self.discount ** jnp.arange(shape[1], dtype=value.dtype)
+        advantage = (values(flat.action) - value).reshape(shape)
+        if self.estimator == "hpgd":
+            worth = jnp.where(mask, state.offer.worth(flat).reshape(shape), 0)
+            advantage = returns_to_go(worth, self.discount) - value.reshape(shape)
+        advantage = jnp.where(mask, advantage, 0)
+        before = jax.lax.stop_gradient(traces(weight * advantage, follower.discount))
+
+        def estimates(x):
+            offer = self.shortened(eqx.tree_at(lambda o: o.x, state.offer, x), fragments)
+            worth = jnp.where(mask, weight * offer.worth(flat).reshape(shape), 0)
+            implicit = jnp.zeros(shape[0])
+            if self.estimator == "trace":
+
+                def covaries(action):
+                    return (values(action) - value) * offer(flat.observation, action)
+
+                expected = mean(lambda action: offer(flat.observation, action), keys[1])
+                own = mean(covaries, keys[2])
+                found = before * expected.reshape(shape) + weight * own.reshape(shape)
+                implicit = jnp.sum(jnp.where(mask, found, 0), axis=1)
+            elif self.estimator != "explicit":
+                paid = offer(flat.observation, flat.action).reshape(shape)
+                found = (before + weight * advantage) * paid
+                implicit = jnp.sum(jnp.where(mask, found, 0), axis=1)
+            implicit /= follower.temperature_of(view.state)
+            both = -jnp.stack([jnp.sum(worth, axis=1), implicit])
+            halves = jnp.array_split(both, 2, axis=1)
+            return jnp.stack([jnp.mean(half, axis=1) for half in halves]), both[0]
+
+        found, returns = jax.jacrev(estimates, has_aux=True)(state.offer.x)
+        explicit, implicit = (
+            jax.tree.map(lambda leaf, n=n: jnp.mean(leaf[:, n], axis=0), found) for n in range(2)
+        )
+        first, second = (
+            jax.tree.map(lambda leaf, n=n: jnp.sum(leaf[n], axis=0), found) for n in range(2)
+        )
+        lengths = optax.tree.norm(first) * optax.tree.norm(second)
+        paid = jnp.abs(state.offer(flat.observation, flat.action))
+        return (
+            explicit,
+            implicit,
+            {
+                "leader_return": -jnp.mean(returns),
+                "spent": weighted_mean(paid, flat.weight),
+                "agreement": optax.tree.vdot(first, second) / jnp.maximum(lengths, _TINY),
+            },
+        )
+
+    def shortened(self, offer: Offer, fragments: Trajectories) -> Offer:
+        """The offer with c such that the budget is kept on these trajectories."""
+        if self.budget is None:
+            return offer
+        flat = flat_steps(fragments)
+        sizes = jnp.abs(offer.incentive(offer.x, flat.observation, flat.action))
+        mean = weighted_mean(sizes, flat.weight)
+        scale = jnp.where(mean > self.budget, self.budget / jnp.maximum(mean, _TINY), 1.0)
+        return eqx.tree_at(lambda o: o.scale, offer, scale.astype(offer.scale.dtype))
+
+
+def flat_steps(trajectories: Trajectories) -> Transitions:
+    """All N T steps one after another; those that do not count have weight 0."""
+
+    def merged(leaf) -> Any:
+        return None if leaf is None else jnp.reshape(leaf, (-1, *leaf.shape[2:]))
+
+    mask = jnp.asarray(trajectories.mask).reshape(-1)
+    return Transitions(
+        observation=merged(trajectories.observation),
+        action=merged(trajectories.action),
+        reward=merged(trajectories.reward),
+        terminated=jnp.zeros_like(mask),
+        next_observation=merged(trajectories.next_observation),
+        weight=mask.astype(trajectories.reward.dtype),
+        leader_reward=merged(trajectories.leader_reward),
+    )
+
+
+def traces(values: Float[Array, "N T"], discount: float | Float[Array, ""]) -> Float[Array, "N T"]:
+    """γ e_{t-1} with e_t = γ e_{t-1} + v_t: of every step what came before it."""
+
+    def step(before, value):
+        return discount * (before + value), before
+
+    zero = jnp.zeros(values.shape[0], values.dtype)
+    return jax.lax.scan(step, zero, values.T)[1].T
+
+
+def returns_to_go(rewards: Float[Array, "N T"], discount: float) -> Float[Array, "N T"]:
+    """Σ_k γ^k r_{t+k}, of every step what followed it."""
+
+    def step(after, reward):
+        found = reward + discount * after
+        return found, found
+
+    zero = jnp.zeros(rewards.shape[0], rewards.dtype)
+    return jax.lax.scan(step, zero, rewards.T, reverse=True)[1].T

@@ -1,0 +1,590 @@
+"""Dynamic discrete choice: what agents want, from what they choose."""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from sobirl.core.checks import as_float_array
+from sobirl.core.errors import InvalidInputError
+from sobirl.core.reading import listed, suggestion
+from sobirl.estimation.data import Panel, as_panel, check_choices, read_columns, resolve
+from sobirl.estimation.first_stage import (
+    Frequencies,
+    Increments,
+    Law,
+    Seen,
+    Transitions,
+    first_stage,
+)
+from sobirl.estimation.levels import Levels, Quantiles, Space, as_space, as_spaces, refuse_first
+from sobirl.estimation.likelihood import Agent, CostUtility, LinearUtility
+from sobirl.solvers import solve
+
+# A column that has no name, of a model of one state.
+STATE = "state"
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What a model reads from a table.
+
+    Attributes:
+        panel: the decisions.
+        spaces: column -> levels, of the state.
+        kinds: column -> levels, of the units' types.
+        place: the period and state of each decision as one number (N,).
+        law: the transitions.
+        seen: what they were estimated from, None where they are given.
+    """
+
+    panel: Panel
+    spaces: dict[str, Space]
+    kinds: dict[str, Space]
+    place: np.ndarray
+    law: Law
+    seen: tuple[Seen | None, ...]
+
+    @property
+    def num_kinds(self) -> int:
+        """C."""
+        return size(self.kinds)
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscreteChoice:
+    """A dynamic discrete-choice model: utilities with unknown parameters, states that move.
+
+    In every period an agent in state s sees shocks ε(a) of its own, of an extreme-value
+    distribution with mean 0 and the scale τ, and chooses the action with the highest
+
+        u_θ(s,a) + ε(a) + γ E[V(s') | s,a]
+
+    so that its choices have the probabilities of the optimal policy of a soft MDP,
+    π(a|s) = exp((Q(s,a) - V(s))/τ). θ is estimated from a panel of choices.
+
+    Args:
+        states: a number of states, their levels, or `Bins`; or a mapping from the columns of the
+            data to these, whose product is the state, the last column fastest.
+        actions: their labels, or how many there are.
+        features: parameter -> what it multiplies: a mapping from actions to a number or a
+            function of the columns (0 for actions that are left out), or a table (S,A), (S,A,k)
+            for k parameters of one name.
+        discount: γ in [0, 1); up to 1 with a horizon.
+        scale: τ, the unit of utilities.
+        transitions: `Increments`, `Frequencies`, a mapping from columns to these where the columns
+            move independently, or a law that is known: an operator or a table (S,A,S).
+        cost: instead of features any JAX function (parameters, *columns) -> (S,A), the utility's
+            negative.
+        parameters: the first values of θ, by name; for a cost they say which there are.
+        types: columns of what never changes for a unit and is seen; each combination is a type
+            with utilities (functions get these columns last) and transitions of its own.
+        horizon: the number of periods T; None for ever. Functions that have an argument `period`
+            get the periods 0, ..., T - 1 as (T,1), and give (T,S).
+        available: which actions there are (S,A), or a mapping from actions to functions of the
+            columns; all by default.
+
+    Raises:
+        InvalidInputError: an argument is none of this, with its name.
+
+    Source: Rust, Optimal Replacement of GMC Bus Engines, Econometrica 55 (1987); Aguirregabiria
+    and Mira, Dynamic discrete choice structural models, Journal of Econometrics 156 (2010).
+    """
+
+    states: Any
+    actions: Any
+    features: Mapping[str, Any] | None = None
+    discount: float | int = 0.95
+    scale: float | int = 1.0
+    transitions: Any = dataclasses.field(default_factory=Frequencies)
+    cost: Callable[..., Any] | None = None
+    parameters: Mapping[str, Any] | None = None
+    types: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    horizon: int | None = None
+    available: Any = None
+
+    def __post_init__(self):
+        if (self.features is None) == (self.cost is None):
+            raise InvalidInputError("features, cost: give one of the two")
+        if self.features is not None and not (
+            isinstance(self.features, Mapping) and len(self.features)
+        ):
+            raise InvalidInputError(
+                f"features: expected parameter -> features, got {type(self.features).__name__}"
+            )
+        if self.cost is not None:
+            if not callable(self.cost):
+                raise InvalidInputError(
+                    f"cost: expected a function, got {type(self.cost).__name__}"
+                )
+            if not self.parameters:
+                raise InvalidInputError("parameters: a cost needs their first values, by name")
+        if self.horizon is not None and (
+            not isinstance(self.horizon, (int, np.integer)) or self.horizon < 1
+        ):
+            raise InvalidInputError(
+                f"horizon: must be a whole number from 1, or None, got {self.horizon!r}"
+            )
+        most = "1]" if self.horizon else "1)"
+        if not (0 <= self.discount < 1 or (self.horizon and self.discount == 1)):
+            raise InvalidInputError(f"discount: must lie in [0, {most}, got {self.discount}")
+        if not (0 < self.scale < np.inf):
+            raise InvalidInputError(f"scale: must be positive, got {self.scale}")
+        _ = self._spaces, self._kinds
+        if len(self.action_levels.labels) < 2:
+            raise InvalidInputError("actions: expected at least two")
+        if self.features is not None:
+            unknown = set(self.parameters or ()) - set(self.features)
+            if unknown:
+                raise InvalidInputError(
+                    f"parameters: no features have the name {listed(sorted(map(str, unknown)))}"
+                )
+            for name, spec in self.features.items():
+                if isinstance(spec, Mapping):
+                    self._check_actions(f"features[{name!r}]", spec)
+        elif self.cost is not None:
+            for name, value in (self.parameters or {}).items():
+                as_float_array(f"parameters[{name!r}]", value)
+
+    @functools.cached_property
+    def action_levels(self) -> Levels:
+        """The actions' labels."""
+        found = as_space("actions", self.actions)
+        if not isinstance(found, Levels):
+            raise InvalidInputError("actions: expected their labels, or how many there are")
+        return found
+
+    @functools.cached_property
+    def _spaces(self) -> dict[str, Space | Quantiles]:
+        return as_spaces("states", self.states, STATE)
+
+    @functools.cached_property
+    def _kinds(self) -> dict[str, Space | Quantiles]:
+        return as_spaces("types", self.types, None) if self.types else {}
+
+    def read(
+        self,
+        data: Any,
+        *,
+        unit: str = "unit",
+        period: str = "period",
+        state: str = "state",
+        action: str = "action",
+        gaps: str = "error",
+        first_period: int | None = None,
+    ) -> Data:
+        """The panel of a table, checked, with the first stage's estimates.
+
+        Args:
+            data: a pandas or polars frame, a mapping from columns to arrays, or a CSV file.
+            unit: the name of the column that says whose row it is.
+            period: that of the periods, whole numbers.
+            action: that of what was chosen.
+            state: the name of the state's column, where `states` does not name it.
+            gaps: what to do where a unit lacks periods: "error", or "split".
+            first_period: rows of earlier periods are left out, and a finite horizon begins with
+                it; by default the first one of the data.
+
+        Raises:
+            InvalidInputError: bad data: one sentence with the row.
+        """
+        name = {column: state if column == STATE else column for column in self._spaces}
+        extra = [
+            column
+            for spec in self._transitions_by_column()
+            if isinstance(spec, Transitions)
+            for column in spec.columns()
+        ]
+        table = read_columns(data, [unit, period, action, *name.values(), *self._kinds, *extra])
+        if first_period is not None:
+            table = table.from_period(period, first_period)
+        spaces = resolve(
+            {name[c]: s for c, s in self._spaces.items()}, table, {v: v for v in name.values()}
+        )
+        kinds = resolve(self._kinds, table, {c: c for c in self._kinds})
+        panel = as_panel(
+            table,
+            unit=unit,
+            period=period,
+            action=action,
+            states=spaces,
+            kinds=kinds,
+            actions=self.action_levels,
+            extra=extra,
+            gaps=gaps,
+        )
+        check_choices(panel, self.action_levels)
+        place = panel.state
+        if self.horizon is not None:
+            begin = panel.period.min() if first_period is None else first_period
+            since = panel.period - begin
+            refuse_first(
+                since >= self.horizon,
+                lambda i: (
+                    f"{panel.where(i)}, column {period}: {panel.period[i]} is outside the "
+                    f"horizon, {begin} to {begin + self.horizon - 1}"
+                ),
+            )
+            place = since * size(spaces) + panel.state
+        weights = self._available(spaces)
+        if weights is not None:
+            labels = self.action_levels.labels
+            refuse_first(
+                weights[panel.state, panel.action] == 0,
+                lambda i: (
+                    f"{panel.where(i)}, column {action}: {labels[panel.action[i]]!r} was "
+                    "chosen where it is not available"
+                ),
+            )
+        law, seen = first_stage(
+            self._transitions_named(name),
+            panel,
+            list(spaces),
+            sizes(spaces),
+            size(kinds),
+            self.action_levels,
+        )
+        return Data(panel, spaces, kinds, place, law, seen)
+
+    def _transitions_by_column(self) -> list[Any]:
+        if isinstance(self.transitions, Mapping):
+            return list(self.transitions.values())
+        return [self.transitions]
+
+    def _transitions_named(self, name: Mapping[str, str]) -> Any:
+        if not isinstance(self.transitions, Mapping):
+            return self.transitions
+        return {name.get(column, column): spec for column, spec in self.transitions.items()}
+
+    def agent(self, law: Law, spaces: dict[str, Space], kinds: dict[str, Space]) -> Agent:
+        """The follower: parameters, type -> the agent's problem."""
+        return Agent(
+            utility=self._utility(spaces, kinds),
+            law=law,
+            discount=jnp.asarray(float(self.discount)),
+            scale=jnp.asarray(float(self.scale)),
+            available=self._available(spaces),
+            horizon=self.horizon,
+        )
+
+    def known_agent(self) -> Agent:
+        """The follower, of a model whose transitions are given.
+
+        Raises:
+            InvalidInputError: they are to be estimated.
+        """
+        spaces, kinds = self._known_spaces(STATE)
+        return self.agent(self._given_law(spaces, size(kinds)), spaces, kinds)
+
+    def first_values(self, spaces: dict[str, Space], kinds: dict[str, Space]) -> dict[str, Any]:
+        """Where estimation starts: as given, or at 0."""
+        given = {name: np.asarray(v, np.float64) for name, v in (self.parameters or {}).items()}
+        if self.features is None:
+            return given
+        utility = self._utility(spaces, kinds)
+        assert isinstance(utility, LinearUtility)
+        ndim = 3 + (self.horizon is not None)
+        zeros = {name: np.zeros(f.shape[ndim:]) for name, f in utility.features.items()}
+        for name, value in given.items():
+            if value.shape != zeros[name].shape:
+                raise InvalidInputError(
+                    f"parameters[{name!r}]: expected shape {zeros[name].shape}, got {value.shape}"
+                )
+        return zeros | given
+
+    def simulate(
+        self,
+        parameters: Mapping[str, Any],
+        *,
+        units: int,
+        periods: int,
+        seed: int = 0,
+        initial: Any = 0,
+        unit: str = "unit",
+        period: str = "period",
+        state: str = "state",
+        action: str = "action",
+    ) -> dict[str, np.ndarray]:
+        """A panel of agents who follow the optimal policy, as columns that `fit` takes.
+
+        Args:
+            parameters: θ, by name.
+            units: how many agents; types are spread evenly among them.
+            periods: how many each; T at most with a horizon.
+            seed: the same seed gives the same panel.
+            initial: the first state's number, or a distribution (S,) of it.
+            unit: the name of the column of agents.
+            period: that of the periods.
+            state: that of the state, where `states` does not name it.
+            action: that of the choices.
+
+        Raises:
+            InvalidInputError: transitions that are not given, or a count below 1.
+        """
+        for name, count in (("units", units), ("periods", periods)):
+            if count < 1:
+                raise InvalidInputError(f"{name}: must be at least 1, got {count}")
+        if self.horizon is not None and periods > self.horizon:
+            raise InvalidInputError(f"periods: at most the horizon {self.horizon}, got {periods}")
+        spaces, kinds = self._known_spaces(state)
+        law = self._given_law(spaces, size(kinds))
+        x = as_parameters(parameters, self.first_values(spaces, kinds))
+        rng = np.random.default_rng(seed)
+        num_states, num_kinds = size(spaces), size(kinds)
+        if np.ndim(initial) == 0:
+            begin = np.full(units, int(initial))
+        else:
+            begin = rng.choice(num_states, size=units, p=np.asarray(initial, np.float64))
+        kind = np.arange(units) % num_kinds
+        draws = rng.random((2, periods, units))
+        agent = self.agent(law, spaces, kinds)
+        visited, chosen = np.zeros((2, periods, units), np.int64)
+        for c in range(num_kinds):
+            own = kind == c
+            path = _simulate(agent, x, c, begin[own], draws[:, :, own])
+            visited[:, own], chosen[:, own] = np.asarray(path[0]), np.asarray(path[1])
+        places = np.unravel_index(visited.T.ravel(), sizes(spaces))
+        types = np.unravel_index(np.repeat(kind, periods), sizes(kinds)) if kinds else ()
+        columns = {
+            unit: np.repeat(np.arange(units), periods),
+            period: np.tile(np.arange(periods), units),
+        }
+        columns |= {c: s.values[p] for (c, s), p in zip(spaces.items(), places, strict=True)}
+        columns |= {c: s.values[p] for (c, s), p in zip(kinds.items(), types, strict=True)}
+        return columns | {action: self.action_levels.values[chosen.T.ravel()]}
+
+    def fit(self, data: Any, **options: Any):
+        """Estimate θ; see `sobirl.estimation.fit`, whose arguments these are."""
+        from sobirl.estimation.fitting import fit
+
+        return fit(self, data, **options)
+
+    def fit_mixture(self, data: Any, **options: Any):
+        """With types that nobody sees; see `sobirl.estimation.fit_mixture`."""
+        from sobirl.estimation.mixture import fit_mixture
+
+        return fit_mixture(self, data, **options)
+
+    def _known_spaces(self, state: str) -> tuple[dict[str, Space], dict[str, Space]]:
+        found = []
+        for spaces in (self._spaces, self._kinds):
+            known = {}
+            for column, space in spaces.items():
+                if isinstance(space, Quantiles):
+                    raise InvalidInputError(f"states: the quantiles of {column} need data")
+                known[state if column == STATE else column] = space
+            found.append(known)
+        return found[0], found[1]
+
+    def _given_law(self, spaces: dict[str, Space], kinds: int) -> Law:
+        """The law, where it does not have to be estimated."""
+        specs = self._transitions_by_column()
+        unknown = [
+            spec
+            for spec in specs
+            if isinstance(spec, Transitions)
+            and not (isinstance(spec, Increments) and spec.probabilities is not None)
+        ]
+        if unknown:
+            raise InvalidInputError(
+                f"transitions: {type(unknown[0]).__name__} are estimated from data; here they "
+                "must be given, as an operator, a table or Increments(..., probabilities=...)"
+            )
+        nobody = np.zeros(0, np.int64)
+        empty = Panel(
+            nobody,
+            nobody,
+            nobody,
+            nobody,
+            np.zeros((0, len(spaces)), np.int64),
+            nobody,
+            nobody,
+            nobody,
+            {},
+            str,
+        )
+        named = self._transitions_named(dict(zip(self._spaces, spaces, strict=True)))
+        return first_stage(named, empty, list(spaces), sizes(spaces), kinds, self.action_levels)[0]
+
+    def _check_actions(self, name: str, spec: Mapping) -> None:
+        labels = self.action_levels.labels
+        for action in spec:
+            if action not in labels:
+                known = [str(label) for label in labels]
+                raise InvalidInputError(
+                    f"{name}: {action!r} is no action{suggestion(str(action), known)}; actions are "
+                    f"{listed(known)}"
+                )
+
+    def _available(self, spaces: dict[str, Space]) -> np.ndarray | None:
+        if self.available is None:
+            return None
+        shape = size(spaces), len(self.action_levels.labels)
+        if isinstance(self.available, Mapping):
+            self._check_actions("available", self.available)
+            columns = list(state_columns(spaces).values())
+            weights = np.ones(shape)
+            for action, spec in self.available.items():
+                there = spec(*columns) if callable(spec) else spec
+                weights[:, self.action_levels.labels.index(action)] = np.asarray(there) != 0
+        else:
+            weights = (np.asarray(self.available) != 0).astype(np.float64)
+            if weights.shape != shape:
+                raise InvalidInputError(f"available: expected shape {shape}, got {weights.shape}")
+        none = np.flatnonzero(weights.sum(axis=1) == 0)
+        if len(none):
+            raise InvalidInputError(f"available: there is no action in state {none[0]}")
+        return weights
+
+    def _utility(
+        self, spaces: dict[str, Space], kinds: dict[str, Space]
+    ) -> LinearUtility | CostUtility:
+        columns, types = state_columns(spaces), state_columns(kinds)
+        period = None if self.horizon is None else np.arange(self.horizon)[:, None]
+        shape = (size(spaces), len(self.action_levels.labels))
+        shape = shape if self.horizon is None else (self.horizon, *shape)
+        if self.cost is not None:
+            wants = "period" in inspect.signature(self.cost).parameters
+            utility = CostUtility(self.cost, columns, types, period if wants else None, shape)
+            _check_cost(utility, self.parameters or {})
+            return utility
+        assert self.features is not None
+        return LinearUtility(
+            {
+                str(name): jnp.asarray(self._features(str(name), spec, columns, types, shape))
+                for name, spec in self.features.items()
+            }
+        )
+
+    def _features(self, name, spec, columns, types, shape) -> np.ndarray:
+        """φ (C,[T,]S,A[,k]) of one parameter; C = 1 where the type does not matter."""
+        where = f"features[{name!r}]"
+        if not isinstance(spec, Mapping):
+            table = np.asarray(as_float_array(where, spec), np.float64)
+            plain = shape[-2:]
+            if table.shape[:2] == plain and table.ndim in (2, 3):
+                more = table.shape[2:]
+                return np.broadcast_to(table, (*shape[:-2], *plain, *more))[None]
+            raise InvalidInputError(
+                f"{where}: expected a mapping from actions, or shape {plain} or "
+                f"{(*plain, 'k')}, got {table.shape}"
+            )
+        num_kinds = size_of(types)
+        varies = num_kinds > 1 and any(callable(entry) for entry in spec.values())
+        found = np.zeros((num_kinds if varies else 1, *shape))
+        for action, entry in spec.items():
+            place = self.action_levels.labels.index(action)
+            for c in range(len(found)):
+                own = [values[c] for values in types.values()]
+                value = _evaluate(f"{where}[{action!r}]", entry, columns, own, self.horizon)
+                try:
+                    found[c, ..., place] = np.broadcast_to(value, shape[:-1])
+                except ValueError:
+                    raise InvalidInputError(
+                        f"{where}[{action!r}]: expected a number or shape {shape[:-1]}, got "
+                        f"{value.shape}"
+                    ) from None
+        return found
+
+
+def _evaluate(where: str, entry: Any, columns, own, horizon) -> np.ndarray:
+    """What a user says of a feature, in numbers."""
+    if callable(entry):
+        more = {}
+        if horizon is not None and "period" in inspect.signature(entry).parameters:
+            more["period"] = np.arange(horizon)[:, None]
+        try:
+            entry = entry(*columns.values(), *own, **more)
+        except TypeError as error:
+            raise InvalidInputError(
+                f"{where}: could not be called with the columns {', '.join(columns)} ({error})"
+            ) from error
+    return np.asarray(as_float_array(where, entry), np.float64)
+
+
+def _check_cost(utility: CostUtility, parameters: Mapping[str, Any]) -> None:
+    values = {name: jnp.asarray(v, jnp.result_type(float)) for name, v in parameters.items()}
+    try:
+        jax.eval_shape(lambda x: utility(x, 0), values)
+    except (TypeError, ValueError, KeyError, IndexError) as error:
+        raise InvalidInputError(
+            f"cost: could not be called as cost(parameters, {', '.join(utility.columns)}) for a "
+            f"table {utility.shape} ({error})"
+        ) from error
+
+
+def as_parameters(given: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Array]:
+    """θ as arrays, once it has the parameters of a model and no others.
+
+    Raises:
+        InvalidInputError: a parameter is missing, unknown, or has another shape.
+    """
+    for name in given:
+        if name not in like:
+            known = [str(other) for other in like]
+            raise InvalidInputError(
+                f"parameters: there is no {name!r}{suggestion(str(name), known)}; there are "
+                f"{listed(known)}"
+            )
+    found = {}
+    for name, value in like.items():
+        if name not in given:
+            raise InvalidInputError(f"parameters: {name!r} is missing")
+        found[name] = as_float_array(f"parameters[{name!r}]", given[name])
+        if found[name].shape != np.shape(value):
+            raise InvalidInputError(
+                f"parameters[{name!r}]: expected shape {np.shape(value)}, got {found[name].shape}"
+            )
+    return found
+
+
+def sizes(spaces: Mapping[str, Space]) -> tuple[int, ...]:
+    """The numbers of levels."""
+    return tuple(len(space.values) for space in spaces.values())
+
+
+def size(spaces: Mapping[str, Space]) -> int:
+    """The number of their combinations."""
+    return int(np.prod(sizes(spaces), dtype=np.int64))
+
+
+def size_of(columns: Mapping[str, np.ndarray]) -> int:
+    """The number of rows of columns; 1 without any."""
+    return len(next(iter(columns.values()))) if columns else 1
+
+
+def state_columns(spaces: Mapping[str, Space]) -> dict[str, np.ndarray]:
+    """Each column's value in every combination (S,); the place, where labels are no numbers."""
+    grids = np.indices(sizes(spaces)).reshape(len(spaces), -1) if spaces else ()
+    columns = {}
+    for (column, space), place in zip(spaces.items(), grids, strict=True):
+        values = space.values
+        columns[column] = (values if values.dtype.kind in "iufb" else np.arange(len(values)))[place]
+    return columns
+
+
+def _simulate(agent: Agent, x, kind: int, begin: np.ndarray, draws: np.ndarray):
+    import equinox as eqx
+
+    @eqx.filter_jit
+    def run(agent, x, kind, begin, draws):
+        problem = agent(x, kind)
+        log_policy = solve(problem, throw=False).log_policy
+        law = agent.law(kind)
+
+        def step(state, now):
+            period, (shock, move) = now
+            table = log_policy if agent.horizon is None else log_policy[period]
+            chances = jnp.cumsum(jnp.exp(table[state]), axis=-1)
+            action = jnp.sum(shock[:, None] * chances[:, -1:] >= chances[:, :-1], axis=-1)
+            return law.next_state(move, state, action).astype(state.dtype), (state, action)
+
+        return jax.lax.scan(step, begin, (jnp.arange(draws.shape[1]), (draws[0], draws[1])))[1]
+
+    return run(agent, x, kind, jnp.asarray(begin), jnp.asarray(draws))

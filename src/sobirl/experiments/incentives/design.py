@@ -1,0 +1,183 @@
+"""What the options of `sobirl run incentives` make of followers, incentives and rounds."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import PyTree
+
+from sobirl.bilevel import scalar_adam
+from sobirl.core.errors import InvalidInputError
+from sobirl.deep.actor_learner import ActorLearner
+from sobirl.deep.compiled_loop import CompiledLoop
+from sobirl.deep.envs import EnvSpec
+from sobirl.deep.followers import make_follower
+from sobirl.deep.host_loop import HostLoop
+from sobirl.deep.incentive_design import IncentiveDesign
+from sobirl.deep.leader_critic import LeaderCritic
+from sobirl.deep.leaders.leader_return import LeaderReturn
+from sobirl.deep.led_follower import LedFollower
+from sobirl.deep.networks import Architecture, architecture_for
+from sobirl.deep.offer import of_single
+from sobirl.deep.reward_model import RewardModel
+from sobirl.experience.replay import Replay
+from sobirl.experiments.incentives.settings import Settings
+
+_RATE, _RATE_OF_NETWORKS = 0.1, 0.003
+_LAST_RATE = 0.1  # what the leader's steps fall to
+_PAY_AT_FIRST = 3.0  # σ(-3): incentives of one sign begin at a twentieth of their bound
+
+
+def design_of(
+    settings: Settings,
+    loop: CompiledLoop | HostLoop,
+    key: Any,
+    leader: Callable | None = None,
+    from_info: bool = False,
+    incentive: Callable | None = None,
+    x0: PyTree = None,
+) -> tuple[IncentiveDesign, int]:
+    """The rounds, and how many there are.
+
+    Args:
+        settings: what is asked for.
+        loop: the environments.
+        key: for the first weights of incentives.
+        leader: the leader's reward of one step, see `of_single`; None for the environment's.
+        from_info: whether that is `info["leader_reward"]`.
+        incentive: `incentive(observation, action, x)` of one step, in the place of `form` ...
+        x0: ... and where its x begins.
+
+    Raises:
+        InvalidInputError: the options do not go together, or a function is not what it should be.
+    """
+    spec = loop.spec
+    num_envs = loop.environments.num_envs
+    calls = max(settings.round_steps // num_envs, 1)
+    rounds = math.ceil(settings.steps / (calls * num_envs))
+    if calls * num_envs * rounds <= settings.random_steps:
+        raise InvalidInputError(
+            f"--steps {settings.steps}: must be more than --random-steps {settings.random_steps}"
+        )
+    if incentive is None:
+        x0 = model_of(settings, spec)(key=key)
+        pays = shaped(settings.bound, settings.sign)
+    elif x0 is None:
+        raise InvalidInputError("x0: give where the x of your incentive begins")
+    else:
+        x0 = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(float)), x0)
+        pays = of_single(incentive, spec, x0, "incentive", after=False)
+    reward = None if leader is None else of_single(leader, spec, x0, "leader", after=True)
+    evolves = settings.method == "evolution"
+    discount = settings.discount if settings.leader_discount is None else settings.leader_discount
+    design = IncentiveDesign(
+        loop=loop,
+        learner=ActorLearner(
+            follower=LedFollower(_follower(settings, spec), _critic(settings, spec, discount)),
+            replay=Replay(num_envs, settings.replay, settings.batch, spec.frame_stack),
+            random_steps=settings.random_steps,
+            updates_per_step=settings.updates_per_step,
+            keep_leader_rewards=from_info,
+        ),
+        leader=LeaderReturn(discount, settings.budget, "explicit" if evolves else settings.method),
+        evolution=settings.sigma if evolves else None,
+        x0=x0,
+        incentive=pays,
+        reward=reward,
+        price=settings.price,
+        optimizer=_optimizer(settings, spec, x0, rounds),
+        calls=calls,
+        steps=min(settings.episode_steps, spec.max_episode_steps or settings.episode_steps),
+        warm_up=math.ceil(settings.warm_up * rounds),
+        temperatures=temperatures(settings, rounds),
+    )
+    return design, rounds
+
+
+def temperatures(settings: Settings, rounds: int) -> tuple[float, ...] | None:
+    """τ of every round: it falls geometrically over the first half of them."""
+    first, last = settings.initial_temperature, settings.temperature
+    if first is None:
+        return None
+    steps = max(rounds // 2, 1)
+    return tuple(first * (last / first) ** (k / steps) for k in range(steps + 1))
+
+
+def form_of(settings: Settings, spec: EnvSpec) -> str:
+    """What the incentives are."""
+    if settings.form != "auto":
+        return settings.form
+    return "table" if spec.numbered and "num_actions" in spec.actions.size else "network"
+
+
+def _optimizer(settings: Settings, spec: EnvSpec, x0: PyTree, rounds: int):
+    """Steps along the gradient; in networks, whose arrays differ in scale, those of Adam."""
+    is_network = isinstance(x0, RewardModel) and form_of(settings, spec) == "network"
+    rate = settings.leader_rate or (_RATE_OF_NETWORKS if is_network else _RATE)
+    if is_network:
+        return optax.adam(optax.cosine_decay_schedule(rate, rounds, _LAST_RATE))
+    size = sum(leaf.size for leaf in jax.tree.leaves(x0))
+    schedule = optax.cosine_decay_schedule(rate * math.sqrt(size), rounds, _LAST_RATE)
+    return scalar_adam(schedule, b2=0.99)
+
+
+def model_of(settings: Settings, spec: EnvSpec) -> Callable[..., RewardModel]:
+    """Makes incentives of the asked form from a key, all zero before they are shaped."""
+    form = form_of(settings, spec)
+    if form == "table" and not (spec.numbered and "num_actions" in spec.actions.size):
+        raise InvalidInputError(
+            f"--form table: the states or actions of {spec.name} have no numbers; linear or "
+            "network will do"
+        )
+    usual = architecture_for(spec.stacked_shape, settings.widths)
+    architecture = usual if form == "network" else Architecture(widths=())
+
+    def make(key):
+        model = RewardModel(spec.stacked_shape, key, architecture=architecture, **spec.actions.size)
+        heads = [member.head for member in model.ensemble.members]
+        nothing = jax.tree.map(jnp.zeros_like, heads)
+        return eqx.tree_at(lambda m: [k.head for k in m.ensemble.members], model, nothing)
+
+    return make
+
+
+@functools.cache
+def shaped(bound: float, sign: str) -> Callable:
+    """`incentive(x, observation, action)` of a model x, between the bounds that the sign allows.
+
+    The same function for the same arguments, so that what is compiled for one serves another.
+    """
+    if sign == "both":
+        return lambda x, observation, action: bound * jnp.tanh(x(observation, action))
+    most = bound if sign == "pay" else -bound
+    return lambda x, observation, action: (
+        most * jax.nn.sigmoid(x(observation, action) - _PAY_AT_FIRST)
+    )
+
+
+def _follower(settings: Settings, spec: EnvSpec):
+    return make_follower(
+        settings.follower,
+        spec,
+        discount=settings.discount,
+        temperature=settings.temperature,
+        learning_rate=settings.learning_rate,
+        target_rate=settings.target_rate,
+        widths=settings.widths,
+    )
+
+
+def _critic(settings: Settings, spec: EnvSpec, discount: float) -> LeaderCritic:
+    return LeaderCritic(
+        spec.stacked_shape,
+        discount,
+        architecture=architecture_for(spec.stacked_shape, settings.widths),
+        learning_rate=settings.learning_rate,
+        target_rate=settings.target_rate,
+        **spec.actions.size,
+    )

@@ -1,0 +1,111 @@
+"""Incentives for a follower that learns, from Python."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import ArrayLike, PyTree
+
+from sobirl.core.errors import InvalidInputError
+from sobirl.deep.actor_learner import from_environment
+from sobirl.deep.envs import CompiledEnvironment
+from sobirl.deep.host_loop import acting
+from sobirl.experience import first_frames
+from sobirl.experiments.incentives.rounds import Rounds, loop_of
+from sobirl.experiments.incentives.run import learn
+from sobirl.experiments.incentives.settings import Settings
+from sobirl.runs.decoding import check_fields
+
+
+@dataclasses.dataclass(frozen=True)
+class DesignedIncentives:
+    """What `design_incentives` found.
+
+    Attributes:
+        x: the leader's parameters.
+        incentive: `incentive(observation, action)`, what the follower is paid for one step.
+        policy: `policy(observation, seed=0, greedy=False)`, an action of the follower's.
+        history: the columns of all rounds: `leader_return`, `follower_return`, `spent` and others.
+    """
+
+    x: PyTree
+    incentive: Callable[..., float]
+    policy: Callable[..., ArrayLike]
+    history: dict[str, np.ndarray]
+
+
+def design_incentives(
+    env: str | CompiledEnvironment | Callable[[], Any],
+    leader: Callable | None = None,
+    *,
+    leader_from_info: bool = False,
+    incentive: Callable | None = None,
+    x0: PyTree = None,
+    seed: int = 0,
+    progress: bool | None = None,
+    **settings: Any,
+) -> DesignedIncentives:
+    """Incentives i_x(s,a) on which a follower learns what the leader wants.
+
+    The follower is a maximum-entropy agent on r(s,a) + i_x(s,a); the leader maximizes
+    E[Σ_t γ_u^t r_u(s_t,a_t,s_{t+1},x)] of what it learns, see `deep.leaders.leader_return`.
+
+    Args:
+        env: the name of an environment, a class or function that makes one of Gymnasium's, or one
+            in JAX.
+        leader: the leader's reward of one step, `leader(observation, action, next_observation, x)`,
+            written with jax.numpy; by default the environment's own.
+        leader_from_info: it is the environment's `info["leader_reward"]` instead.
+        incentive: i_x of one step, `incentive(observation, action, x)`; by default a table or a
+            network, whose parameters begin at no incentives ...
+        x0: ... and the x where one of your own begins, any pytree of numbers and arrays.
+        seed: of everything random.
+        progress: whether to show a bar; None for on a terminal only.
+        settings: options of `sobirl run incentives` by name: steps, budget, bound, temperature, ...
+
+    Raises:
+        InvalidInputError: an unusable argument; the message says what would be right.
+        EnvironmentFailedError: the environment raised an exception.
+    """
+    known = {field.name for field in dataclasses.fields(Settings)} - {"env"}
+    if unknown := settings.keys() - known:
+        raise InvalidInputError(
+            f"settings: there is no {min(unknown)!r}; choose from {', '.join(sorted(known))}"
+        )
+    if isinstance(env, str):
+        settings["env"] = env
+    chosen = Settings(**settings)
+    check_fields(chosen, str)
+    with (
+        jax.enable_x64(False),
+        loop_of(chosen, leader_from_info, None if isinstance(env, str) else env) as loop,
+    ):
+        rounds = Rounds(
+            chosen,
+            seed,
+            loop,
+            leader=leader,
+            from_info=leader_from_info,
+            incentive=incentive,
+            x0=x0,
+        )
+        end = learn(rounds, progress=progress)
+    spec, pays, learned = loop.spec, rounds.pays(end.state), rounds.learned(end.state.design)
+
+    def paid(observation: ArrayLike, action: ArrayLike) -> float:
+        """What the follower is paid for an action, as the environment takes it."""
+        with jax.enable_x64(False):
+            inner = from_environment(spec, np.asarray(action)[None])
+            return float(pays(jnp.asarray(observation)[None], inner)[0])
+
+    def policy(observation: np.ndarray, seed: int = 0, greedy: bool = False) -> ArrayLike:
+        """An action, as the environment takes it."""
+        with jax.enable_x64(False):
+            frames = first_frames(np.asarray(observation)[None], spec.frame_stack)
+            act = acting(rounds.design.follower, spec, learned, greedy)
+            return np.asarray(act(frames, jax.random.key(seed)))[0]
+
+    return DesignedIncentives(end.state.design.x, paid, policy, end.records)

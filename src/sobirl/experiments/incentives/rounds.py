@@ -1,0 +1,149 @@
+"""The rounds of `sobirl run incentives`: a row of metrics each."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
+
+from sobirl.core.errors import InvalidInputError
+from sobirl.deep.compiled_loop import CompiledLoop
+from sobirl.deep.envs import (
+    CompiledEnvironment,
+    CompiledEnvironments,
+    EnvSpec,
+    default_backend,
+    make,
+)
+from sobirl.deep.envs.gymnasium_envs import make_own
+from sobirl.deep.host_loop import HostLoop
+from sobirl.deep.incentive_design import DesignState
+from sobirl.experiments.incentives.design import design_of
+from sobirl.experiments.incentives.settings import Settings
+
+
+class RoundState(eqx.Module):
+    """Everything that the next round depends on.
+
+    Attributes:
+        step: rounds done so far.
+        design: of follower and leader.
+        before: the follower before the leader's first step, to be filmed.
+    """
+
+    step: Int[Array, ""]
+    design: DesignState
+    before: PyTree
+
+
+class Rounds:
+    """All rounds of a run.
+
+    Args:
+        settings: what is run.
+        seed: of everything random.
+        loop: the environments.
+        more: `leader`, `from_info`, `incentive` and `x0` of `design_of`.
+    """
+
+    def __init__(self, settings: Settings, seed: int, loop: CompiledLoop | HostLoop, **more: Any):
+        self.settings, self.key = settings, jax.random.key(seed)
+        model_key, self._begin_key = jax.random.split(self.key)
+        self.design, self.total = design_of(settings, loop, model_key, **more)
+
+    def begin(self) -> RoundState:
+        """Before the first round."""
+        design = self.design.init(self._begin_key)
+        before = jax.tree.map(jnp.copy, self.learned(design))
+        return RoundState(jnp.zeros((), jnp.int32), design, before)
+
+    def restore(self, state: RoundState) -> RoundState:
+        """Go on from a saved state, whose arrays are NumPy's."""
+        learner, environments = state.design.loop
+        state = eqx.tree_at(lambda s: s.design.loop, state, (learner, ()))
+        state = jax.tree.map(jnp.array, state)
+        # What environments on the host keep stays as it is: it has integers of 64 bits.
+        loop = self.design.loop.restore((state.design.loop[0], environments))
+        return eqx.tree_at(lambda s: s.design.loop, state, loop)
+
+    def round(self, state: RoundState) -> tuple[RoundState, dict[str, float]]:
+        """One round, and its row."""
+        if int(state.step) == self.design.warm_up:
+            before = jax.tree.map(jnp.copy, self.learned(state.design))
+            state = eqx.tree_at(lambda s: s.before, state, before)
+        design, metrics = self.design.round(state.design)
+        row = {
+            "objective": -metrics["leader_return"],
+            "hypergradient_norm": metrics["hypergradient_norm"],
+            **metrics,
+        }
+        return RoundState(state.step + 1, design, state.before), row
+
+    def learned(self, design: DesignState) -> PyTree:
+        """What the follower has learned."""
+        return design.loop[0].follower.follower
+
+    def pays(self, state: RoundState) -> Callable[[Any, Any], Float[Array, "B"]]:
+        """The incentives as a function of observations and actions, as the networks see them."""
+        return self.design.offer(state.design)
+
+    @property
+    def last_key(self):
+        """For what is drawn at the end."""
+        return jax.random.fold_in(self.key, self.total)
+
+
+@contextlib.contextmanager
+def loop_of(
+    settings: Settings, from_info: bool, env: Any = None
+) -> Iterator[CompiledLoop | HostLoop]:
+    """The environments, closed at the end.
+
+    Args:
+        settings: of the environments.
+        from_info: whether they give the leader's reward.
+        env: in the place of a name, an environment in JAX, or what makes one of Gymnasium's.
+
+    Raises:
+        InvalidInputError: there are none of that name, or environments in JAX, which have no info,
+            should give the leader's reward.
+    """
+    backend = settings.backend or default_backend(settings.env)
+    if env is not None:
+        backend = "jax" if _is_compiled(env) else "gymnasium"
+    count = settings.num_envs or (4 if backend in ("gymnasium", "atari") else 16)
+    with contextlib.ExitStack() as held:
+        environments, evaluation = (
+            _made(settings, backend, env, number) for number in (count, settings.episodes)
+        )
+        if isinstance(environments, CompiledEnvironments):
+            if from_info:
+                raise InvalidInputError(
+                    f"--leader-from-info: {settings.env} of {backend} has no info; give --leader, "
+                    "or --backend gymnasium"
+                )
+            yield CompiledLoop(environments, evaluation)
+            return
+        for some in (environments, evaluation):
+            held.enter_context(some)
+            some.leader_from_info = from_info
+        yield HostLoop(environments, evaluation)
+
+
+def _made(settings: Settings, backend: str, env: Any, count: int) -> Any:
+    """So many environments, compiled or on the host."""
+    limit = settings.max_episode_steps
+    if env is None:
+        options = {} if limit is None else {"max_episode_steps": limit}
+        return make(settings.env, count, backend, **options)
+    if _is_compiled(env):
+        return CompiledEnvironments(env, count)
+    return make_own(env, count, limit)
+
+
+def _is_compiled(env: Any) -> bool:
+    """Whether it is in JAX; those of Gymnasium have functions of the same names."""
+    return isinstance(env, CompiledEnvironment) and isinstance(env.spec, EnvSpec)

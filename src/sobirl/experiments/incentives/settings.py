@@ -1,0 +1,82 @@
+"""What can be set of incentives for followers that learn."""
+
+import dataclasses
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Lt
+
+from sobirl.deep.followers import FOLLOWERS
+from sobirl.runs.options import Choices, Count, Discount, NotNegative, Positive, Share, Whole
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The options of incentives for followers that learn."""
+
+    env: str = "Pendulum-v1"
+    """An environment of gymnax, of Gymnasium, or my_module:MyEnv for a class (or my_module:MyEnv-v0
+    for a registered name) in my_module.py of the current folder."""
+    backend: Literal["gymnax", "gymnasium", "atari"] | None = None
+    """Where the environment comes from; gymnax, which is fastest, where it has it."""
+    max_episode_steps: Count | None = None
+    """The time limit, in the place of the environment's own."""
+    method: Literal["trace", "bc-hg", "hpgd", "explicit", "evolution"] = "trace"
+    """How the hyper-gradient is estimated: trace has less noise than bc-hg (Kudo et al. 2026), hpgd
+    (Thoma et al. 2024) does without critics but for a baseline; explicit leaves out how the
+    follower responds, to compare with; evolution tries x + σε and x - σε in turns."""
+    sigma: Positive = 0.1
+    """σ of evolution strategies."""
+    follower: Annotated[str, Choices(lambda: list(FOLLOWERS))] = "sac"
+    """Who learns on the environment's reward and the incentives."""
+    steps: Count = 100_000
+    """Environment steps of the follower's, in all."""
+
+    form: Literal["auto", "table", "linear", "network"] = "auto"
+    """What the incentives are: a table of numbered states and actions, linear in what is observed
+    (and in continuous actions), or a network; by default a table where states are numbered."""
+    bound: Positive = 1.0
+    """No incentive is larger than this, up or down: incentives cannot blow up. In units of the
+    follower's reward."""
+    budget: NotNegative | None = None
+    """The most that the mean size of the incentives over the follower's steps may be."""
+    price: NotNegative = 0.0
+    """What the leader pays for a unit of incentives, in units of its own reward."""
+    sign: Literal["both", "pay", "charge"] = "both"
+    """Incentives may be of either sign, or only rewards, or only charges."""
+
+    discount: Discount = 0.99
+    """The follower's."""
+    leader_discount: Discount | None = None
+    """The leader's; by default as the follower's."""
+    temperature: Positive = 0.1
+    """The follower's entropy weight, in units of its reward: how far from optimal it acts."""
+    initial_temperature: Positive | None = None
+    """Where the temperature begins; it falls over the first half of the rounds."""
+    round_steps: Count = 250
+    """Environment steps from one step of the leader's to the next."""
+    warm_up: Share = 0.2
+    """The share of all steps before the leader's first step, in which the follower learns."""
+    leader_rate: Positive | None = None
+    """The leader's steps: how far an entry of x goes in a round, or would in the mean, before the
+    rate falls to a tenth (0.1; 0.003 for networks)."""
+    episodes: Annotated[int, Ge(2), Lt(2**31)] = 16
+    """Fresh episodes for an estimate."""
+    episode_steps: Count = 200
+    """Steps after which these are cut off."""
+
+    num_envs: Count | None = None
+    """Environments side by side (16 of gymnax, 4 of others)."""
+    random_steps: Whole = 1000
+    """Steps of random actions at the beginning."""
+    batch: Count = 128
+    """Transitions in an update."""
+    replay: Count = 20_000
+    """Steps that are kept for learning; older ones are of a follower that is no more."""
+    updates_per_step: Positive = 0.25
+    """Updates of the follower and the leader's critics for every environment step."""
+    learning_rate: Positive = 1e-3
+    """Of Adam, for follower and critics."""
+    target_rate: Positive = 0.01
+    """How fast the target critics follow."""
+    widths: tuple[Count, ...] = (64, 64)
+    """Of the fully connected layers."""

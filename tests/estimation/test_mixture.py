@@ -1,0 +1,85 @@
+"""Types that nobody sees: a mixture's likelihood in plain NumPy, and what is recovered of it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sobirl as sb
+from machines import known, log_policy, machines
+from sobirl.bilevel import BilevelProblem
+from sobirl.estimation.likelihood import count_choices
+from sobirl.estimation.mixture import Mixture, TypedAgents, log_shares
+
+
+@pytest.fixture(scope="module")
+def panel():
+    """120 units that replace early, 80 that do so late."""
+    parts = [
+        known().simulate({"rc": rc, "wear": 0.8}, units=units, periods=40, seed=seed)
+        for seed, (rc, units) in enumerate([(2.0, 120), (5.0, 80)])
+    ]
+    parts[1]["unit"] = parts[1]["unit"] + 120
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def test_the_likelihood_and_its_gradient(panel):
+    model = known()
+    data = model.read(panel)
+    decisions = data.panel
+    choices, index = count_choices(decisions.kind, data.place, decisions.action, 1, 2)
+    objective = Mixture(
+        choices.places[0], jnp.asarray(index), jnp.asarray(decisions.action),
+        jnp.asarray(decisions.unit), 200,
+    )  # fmt: skip
+    problem = BilevelProblem(TypedAgents(model.known_agent(), 2), objective)
+
+    def direct(theta):
+        rc0, rc1, wear, logit = theta
+        total = []
+        for k, rc in enumerate((rc0, rc1)):
+            table = log_policy((rc, wear))[decisions.state, decisions.action]
+            sums = np.bincount(decisions.unit, table, 200)
+            total.append(sums + np.asarray(log_shares(np.array([logit])))[k])
+        return -np.logaddexp(*total).sum()
+
+    def as_x(theta):
+        return {"common": {"wear": theta[2]}, "varying": {"rc": theta[:2]}, "logits": theta[3:]}
+
+    at = np.array([2.5, 4.0, 0.7, 0.3])
+    value, slope = jax.jit(jax.value_and_grad(lambda t: problem.value(as_x(t))))(at)
+    np.testing.assert_allclose(value, direct(at), rtol=1e-10)
+    steps = np.eye(4) * 1e-4
+    differences = [(direct(at + h) - direct(at - h)) / 2e-4 for h in steps]
+    np.testing.assert_allclose(slope, differences, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.slow  # compiles EM's steps and the mixture's Hessian
+def test_two_types_are_recovered(panel):
+    model = machines()
+    found = model.fit_mixture(panel, types=2, varying=["rc"], starts=2)
+    assert found.names == ("rc[0]", "rc[1]", "wear", "logit of share 0")
+    z = (found.values[:3] - [2.0, 5.0, 0.8]) / found.standard_errors[:3]
+    assert np.abs(z).max() < 3.5
+    assert abs(found.shares[0] - 0.6) < 3.5 * found.share_errors[0]
+    late = found.posterior[:, 1] > 0.5
+    assert np.mean(late == (np.arange(200) >= 120)) > 0.95
+    alone = model.fit(panel)
+    assert found.log_likelihood > alone.log_likelihood + 50
+    assert "share of type 1" in found.summary()
+    sandwich = model.fit_mixture(panel, types=2, varying=["rc"], starts=1, cov_type="sandwich")
+    ratio = sandwich.standard_errors / found.standard_errors
+    assert np.all((ratio > 0.8) & (ratio < 1.25))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"types": 1}, "types: must be at least 2, got 1"),
+        ({"starts": 0}, "starts: must be at least 1, got 0"),
+        ({"cov_type": "hc1"}, "cov_type: expected one of"),
+    ],
+)
+def test_bad_arguments(panel, options, message):
+    with pytest.raises(sb.InvalidInputError, match=message):
+        machines().fit_mixture(panel, **options)
