@@ -373,13 +373,13 @@ def compared(results: dict) -> tuple[dict, dict]:
                     truth = list(values(results, task, "true reward", name).values())
                     gap = 100 * gap / (np.mean(truth) - RANDOM[task.split(",")[0]])
                 changes[name, method, row] = gap.mean(), 2 * error_of(gap)
-    restricted = list(RESTRICTIONS)
-    usual = [task for task in TASKS if task not in restricted]
-    return changes, {
-        "the usual networks": usual,
-        "rewards that cannot be right": restricted,
+    headings = {
+        "the usual networks": [task for task in TASKS if task not in RESTRICTIONS],
+        "rewards that cannot be right": list(RESTRICTIONS),
         "Hills, linear, 2000 answers": list(WHY),
     }
+    known = {row for _, _, row in changes}
+    return changes, {name: [r for r in some if r in known] for name, some in headings.items()}
 
 
 def error_of(gap: np.ndarray) -> float:
