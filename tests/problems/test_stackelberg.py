@@ -7,7 +7,8 @@ import pytest
 
 from estimators import compiled, finite_differences, gradient, value
 from sobirl.core.errors import InvalidInputError
-from sobirl.problems.stackelberg import GAMES, PLACES, Stackelberg
+from sobirl.problems.games import GAMES, PLACES
+from sobirl.problems.stackelberg import Stackelberg
 
 
 @pytest.mark.parametrize("game", ["patrol", pytest.param("three-replies", marks=pytest.mark.slow)])
@@ -32,9 +33,9 @@ def test_the_published_optimum_is_where_it_should_be(name):
     game = GAMES[name]()
     share = np.linspace(0, 1, 6001)
     shares = np.stack([share, 1 - share], axis=-1)
-    replies = shares @ game.follower[0]
+    replies = shares @ np.array(game.follower[0])
     best = replies >= replies.max(axis=1, keepdims=True) - 1e-9
-    payoffs = np.where(best, shares @ game.leader[0], -np.inf).max(axis=1)
+    payoffs = np.where(best, shares @ np.array(game.leader[0]), -np.inf).max(axis=1)
     np.testing.assert_allclose(payoffs.max(), game.optimum)
     at = shares[payoffs.argmax()]
     instance = Stackelberg(name, 1e-4)

@@ -20,7 +20,6 @@ Sources: Conitzer, Sandholm (2006), section 2.1, and the second game from the te
 
 import dataclasses
 import functools
-from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -33,106 +32,7 @@ from sobirl.core.checks import check_number
 from sobirl.core.errors import InvalidInputError
 from sobirl.hypergrad import LeaderReturn
 from sobirl.mdp import Dense, SoftMDP
-
-
-@dataclasses.dataclass(frozen=True)
-class Game:
-    """What is played.
-
-    Attributes:
-        actions: the names of the leader's.
-        states: the names of the states.
-        first: logits of a first commitment (A,).
-        leader: its payoffs U (S,A,B).
-        follower: the follower's payoffs R (S,A,B).
-        transition: P(t|s,a,b) (S,A,B,S).
-        discount: γ of both.
-        optimum: the value of the best commitment, where it is published.
-        without_commitment: what the leader gets in the Nash equilibrium, where it is known.
-        source: where these stand.
-    """
-
-    actions: tuple[str, ...]
-    states: tuple[str, ...]
-    first: tuple[float, ...]
-    leader: np.ndarray
-    follower: np.ndarray
-    transition: np.ndarray
-    discount: float
-    optimum: float | None = None
-    without_commitment: float | None = None
-    source: str = ""
-
-
-def _played_once(leader, follower, **more) -> Game:
-    """A bimatrix game: one state, and nothing after it."""
-    leader, follower = (np.array([payoffs], float) for payoffs in (leader, follower))
-    # Where both rows are alike a reply may be indifferent.
-    first, law = (0.0, 0.2), np.ones((*leader.shape, 1))
-    return Game(("upper", "lower"), ("once",), first, leader, follower, law, 0.0, **more)
-
-
-def conitzer_sandholm() -> Game:
-    """The example of the paper."""
-    return _played_once(
-        [[2, 4], [1, 3]],
-        [[1, 0], [0, 1]],
-        optimum=3.5,
-        without_commitment=2.0,
-        source="Conitzer, Sandholm (2006)",
-    )
-
-
-def three_replies() -> Game:
-    """A follower with an attractive reply that is worth nothing to the leader."""
-    return _played_once(
-        [[2, 0, 0], [1, 0, 0]],
-        [[0, 2, 5], [0, -1, -4]],
-        optimum=4 / 3,
-        without_commitment=0.0,
-        source="OpenSpiel's tests, after Conitzer, Sandholm (2006)",
-    )
-
-
-# The intruder's map: from the fence through one of three posts to the vault, or home.
-PLACES = ("fence", "gate", "tunnel", "roof", "vault", "over")
-POSTS = ("gate", "tunnel", "roof")
-WAYS = {
-    "fence": ("gate", "tunnel", "roof", "over"),
-    "gate": ("vault", "tunnel", "gate", "over"),
-    "tunnel": ("vault", "gate", "roof", "over"),
-    "roof": ("vault", "tunnel", "roof", "over"),
-}
-PRIZE, CAUGHT = 1.0, -2.0
-STEP = {"gate": -0.05, "tunnel": -0.15, "roof": -0.3}  # what it costs to be there
-
-
-def patrol() -> Game:
-    """A guard and an intruder: who is at the guard's post when it comes there is caught."""
-    number = {place: index for index, place in enumerate(PLACES)}
-    shape = (len(PLACES), len(POSTS), len(WAYS["fence"]))
-    leader, follower, transition = np.zeros(shape), np.zeros(shape), np.zeros((*shape, len(PLACES)))
-    transition[..., number["over"]] = 1
-    for place, ways in WAYS.items():
-        for way, to in enumerate(ways):
-            for guarded, post in enumerate(POSTS):
-                where = number[place], guarded, way
-                if to == post:
-                    leader[where], follower[where] = 1, CAUGHT
-                else:
-                    transition[where] = np.eye(len(PLACES))[number[to]]
-                    follower[where] += STEP.get(to, 0)
-                if to == "vault":
-                    leader[where], follower[where] = -2, PRIZE
-    # At first nearly all of the time at the way that is easiest.
-    return Game(POSTS, PLACES, (2.0, 0.0, 0.0), leader, follower, transition, 0.95)
-
-
-GAMES: dict[str, Callable[[], Game]] = {
-    "conitzer-sandholm": conitzer_sandholm,
-    "three-replies": three_replies,
-    "patrol": patrol,
-}
+from sobirl.problems.games import GAMES, Game
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,8 +85,10 @@ class Players(eqx.Module):
     discount: float = eqx.field(static=True)
 
     def __init__(self, game: Game, temperature: float):
-        self.leader, self.payoffs = jnp.asarray(game.leader), jnp.asarray(game.follower)
-        self.transition = jnp.asarray(game.transition)
+        self.leader, self.payoffs = (
+            jnp.asarray(payoffs, float) for payoffs in (game.leader, game.follower)
+        )
+        self.transition = jnp.asarray(np.eye(len(game.states))[np.array(game.next)])
         self.temperature, self.discount = jnp.asarray(temperature, float), game.discount
 
     def follower(self, x: Float[Array, "A"]) -> SoftMDP:

@@ -1,9 +1,10 @@
 """What suits which environments, where `sobirl run rlhf` is not told."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sobirl.deep.envs import Discrete, EnvSpec
+if TYPE_CHECKING:
+    from sobirl.deep.envs import EnvSpec
 
 # For every environment, unless something below says otherwise.
 GENERAL: dict[str, Any] = {
@@ -206,8 +207,10 @@ NAMED: dict[str, dict[str, Any]] = {
 _FEW = 8  # Pendulum has 3, the least of MuJoCo's robots 11
 
 
-def family(spec: EnvSpec) -> str:
+def family(spec: "EnvSpec") -> str:
     """Which preset suits an environment."""
+    from sobirl.deep.envs import Discrete  # the tables above load nothing
+
     if len(spec.observation_shape) == 1:
         if isinstance(spec.actions, Discrete):
             return "vectors, discrete actions"

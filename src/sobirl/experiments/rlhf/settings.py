@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from annotated_types import Ge, Le
 
 from sobirl.deep.followers import FOLLOWERS
+from sobirl.experiments.rlhf.presets import FAMILIES, GENERAL, NAMED, family
 from sobirl.runs.options import (
     Choices,
     Count,
@@ -44,7 +45,7 @@ class Settings:
     alone; ground-truth gives the follower the true reward, which is the ceiling."""
     follower: Annotated[str, Choices(lambda: list(FOLLOWERS))] = "sac"
     """Who learns on the reward; docs/rlhf.md says what each of them is."""
-    preset: Annotated[str, Choices(lambda: list(_presets().NAMED))] | None = None
+    preset: Annotated[str, Choices(lambda: list(NAMED))] | None = None
     """authors: the implicit term as in the code of Yang et al. (2025); paper: with it, their sizes
     and rates for --env ALE/BeamRider-v5; small-atari: Atari on two cores. Without, a preset for the
     kind of environment fills what is None below; what you set always counts."""
@@ -251,9 +252,7 @@ class Settings:
 
     def resolved(self, spec: "EnvSpec") -> Resolved:
         """With nothing None that a preset decides."""
-        presets = _presets()
-        preset = presets.GENERAL | presets.FAMILIES[presets.family(spec)]
-        preset |= presets.NAMED[self.preset] if self.preset else {}
+        preset = GENERAL | FAMILIES[family(spec)] | (NAMED[self.preset] if self.preset else {})
         if self.labels is not None:
             preset["pairs"] = 0
         if self.target_entropy is not None:
@@ -275,10 +274,3 @@ class Settings:
             tie_within=self.teacher_tie_within,
             clip_rewards=bool(self.teacher_clips),
         )
-
-
-def _presets():
-    """The tables, which import environments: what `--help` can do without."""
-    from sobirl.experiments.rlhf import presets
-
-    return presets

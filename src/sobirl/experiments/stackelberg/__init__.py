@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def _games() -> list[str]:
-    from sobirl.problems.stackelberg import GAMES
+    from sobirl.problems.games import GAMES
 
     return list(GAMES)
 
 
 def _published() -> list[Published]:
     """The best commitment of the first game."""
-    from sobirl.problems.stackelberg import conitzer_sandholm
+    from sobirl.problems.games import conitzer_sandholm
 
     game = conitzer_sandholm()
     assert game.optimum is not None

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from sobirl.problems.stackelberg import Game
+from sobirl.problems.games import Game
 
 
 def commitment(

@@ -8,7 +8,8 @@ from rich.table import Table
 from sobirl.bilevel import Recorder
 from sobirl.experiments.evaluation import evaluate
 from sobirl.experiments.stackelberg import StackelbergRun, figures
-from sobirl.problems.stackelberg import Game, Stackelberg
+from sobirl.problems.games import Game
+from sobirl.problems.stackelberg import Stackelberg
 from sobirl.runs.curves import draw_history
 from sobirl.runs.files import csv_text
 from sobirl.runs.outcome import Outcome, best_history, summarize_result, warnings
