@@ -59,14 +59,16 @@ def _played_once(
 
 def conitzer_sandholm() -> Game:
     """The example of the paper."""
-    return _played_once([[2, 4], [1, 3]], [[1, 0], [0, 1]], 3.5, 2.0, "Conitzer, Sandholm (2006)")
+    return _played_once(
+        [[2.0, 4.0], [1.0, 3.0]], [[1.0, 0.0], [0.0, 1.0]], 3.5, 2.0, "Conitzer, Sandholm (2006)"
+    )
 
 
 def three_replies() -> Game:
     """A follower with an attractive reply that is worth nothing to the leader."""
     return _played_once(
-        [[2, 0, 0], [1, 0, 0]],
-        [[0, 2, 5], [0, -1, -4]],
+        [[2.0, 0.0, 0.0], [1.0, 0.0, 0.0]],
+        [[0.0, 2.0, 5.0], [0.0, -1.0, -4.0]],
         4 / 3,
         0.0,
         "OpenSpiel's tests, after Conitzer, Sandholm (2006)",

@@ -8,7 +8,6 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.experiments.rlhf.settings import Settings
 from sobirl.runs.curves import Curve
 from sobirl.runs.options import NotNegative, StepwiseOptions, aside, require
-from sobirl.runs.saved import LABELS
 
 if TYPE_CHECKING:
     from sobirl.bilevel import Recorder
@@ -58,6 +57,8 @@ class RLHFRun(StepwiseOptions, Settings):
     @property
     def kept(self) -> Sequence[str]:
         """What people said, if they were asked."""
+        from sobirl.runs.saved import LABELS
+
         return [LABELS] if self.teacher == "human" else []
 
     def validate(self) -> None:
