@@ -220,7 +220,7 @@ def marked(page: Path):
     return pytest.param(page, id=name_of(page), marks=[pytest.mark.slow] if slow else [])
 
 
-@pytest.mark.parametrize("page", map(marked, PAGES))
+@pytest.mark.parametrize("page", [marked(page) for page in PAGES])
 def test_blocks(page, workplace, capsys):
     run_page(page, small=True)
     printed = capsys.readouterr().out

@@ -57,7 +57,7 @@ def test_every_class_of_the_folder_is_in_the_table():
     found = {
         cls.__name__
         for cls in _subclasses(hypergrad.HypergradMethod)
-        if not inspect.isabstract(cls) and cls.__module__.startswith("sobirl.")
+        if not inspect.isabstract(cls) and cls.__module__.startswith("sobirl.hypergrad.")
     }
     assert found == {entry.class_name for entry in METHODS.values()}
     tree = ast.parse(inspect.getsource(methods))

@@ -6,6 +6,7 @@ import pytest
 
 from runs.conftest import sobirl
 from sobirl.core.errors import InvalidInputError
+from sobirl.experiments.registry import EXPERIMENTS
 from sobirl.sweeps import Cell, as_config, read_config
 from sobirl.sweeps.cells import check, varied
 
@@ -107,7 +108,8 @@ BAD = {
     "no command": ("seeds = 2", "command is missing"),
     "an unknown command": (
         'command = "four-room"',
-        "command 'four-room' does not exist (did you mean 'four-rooms'?); there are fleet,",
+        "command 'four-room' does not exist (did you mean 'four-rooms'?); there are "
+        f"{next(iter(EXPERIMENTS))},",
     ),
     "an unknown option": (
         'command = "four-rooms"\nfixed = { temprature = 1 }',

@@ -42,9 +42,13 @@ class ContextProblem(NamedTuple):
         return self.problem.lower(x, self.context)
 
     def solves_itself(self, x: PyTree) -> bool:
-        """Whether that is of another kind than a soft MDP, with a `solve` of its own."""
+        """Whether that is of another kind than a soft MDP, with a `solve` of its own.
+
+        A `LeaderReturn` is a return in a soft MDP: with one nothing else is a lower level.
+        """
         lower = self.lower(x)
-        return isinstance(lower, LowerLevel) and not isinstance(lower, SoftMDP)
+        other = isinstance(lower, LowerLevel) and not isinstance(lower, SoftMDP)
+        return other and not isinstance(self.problem.objective, LeaderReturn)
 
     def upper(self, x: PyTree, response: Response | PyTree) -> Float[Array, ""]:
         """f at a response."""

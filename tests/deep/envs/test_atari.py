@@ -68,7 +68,7 @@ def test_an_episode_of_no_steps():
         with envs.make("ALE/Breakout-v5", 1, **options) as game:
             game.reset(0)
             steps = [game.step(np.zeros(1, int)) for _ in range(num_steps)]
-            return ([int(getattr(step, name)[0]) for step in steps] for name in Step._fields[2:])
+            return ([int(getattr(step, name)[0]) for step in steps] for name in Step._fields[2:4])
 
     terminated, _ = ends(100, 40)
     death = terminated.index(1)

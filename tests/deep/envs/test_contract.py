@@ -93,7 +93,7 @@ def test_the_seed_decides_and_the_action_at_a_beginning_does_not(
     same_first, same = environments.stream(3, other)
     np.testing.assert_array_equal(first, same_first)
     whole = ~steps.terminated[:LIMIT].any(axis=0)  # for these, step LIMIT is a beginning
-    for expected, leaf in zip(steps, same, strict=True):
+    for expected, leaf in zip(steps[:4], same[:4], strict=True):
         np.testing.assert_array_equal(expected[:, whole], leaf[:, whole])
     if "FrozenLake" not in name:  # there every episode begins in the same state
         other_first, _ = environments.stream(4, taken[:1])
@@ -119,7 +119,7 @@ def test_cartpole_ends_by_time_if_it_is_balanced_and_by_itself_if_not(drive, bac
     for step_number in range(1, 502):
         action = (observation @ np.array([0.1, 0.3, 1.0, 0.5]) > 0).astype(np.int32)
         action[0] = 1  # nobody balances the first
-        observation, _, terminated, truncated = environments.step(action)
+        observation, _, terminated, truncated, _ = environments.step(action)
         if terminated[0]:  # the final observation shows why
             assert abs(observation[0, 2]) > 12 * np.pi / 180 and not truncated[0]
             fallen = True
