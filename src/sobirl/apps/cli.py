@@ -271,7 +271,7 @@ def _app(started: float) -> App:
         Parameters
         ----------
         tasks
-            Some of the problems; by default all that declare what is compared.
+            Some of the problems; by default those that end soon, with --full all.
         methods
             Of each task those that it has; by default all.
         seeds

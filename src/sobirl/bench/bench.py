@@ -30,7 +30,7 @@ def run_bench(
     The same call again does what is missing; another one in the same folder keeps what is done.
 
     Args:
-        names: tasks, all by default.
+        names: tasks; by default the quick ones, with the full budget all.
         methods: of each task those that it has; all by default.
         seeds: runs of a method on a task.
         budget: of every run.

@@ -88,7 +88,7 @@ def cells_of(
     """Task -> method -> its runs, one a seed.
 
     Args:
-        names: of tasks; all of them if there are none.
+        names: of tasks; if there are none the quick ones, with `--full` all.
         methods: of each task those that it has; all of them if there are none.
         seeds: how many, from 0 on.
         budget: of every run.
@@ -97,7 +97,9 @@ def cells_of(
         InvalidInputError: there is no such task, a method that no chosen task has, or no seed.
     """
     known = tasks()
-    chosen = [_task(name, known) for name in names] or list(known.values())
+    chosen = [_task(name, known) for name in names] or [
+        task for task in known.values() if budget.full or task.benchmark.quick
+    ]
     offered = list(dict.fromkeys(method for task in chosen for method in task.methods))
     for method in methods:
         if method not in offered:

@@ -33,6 +33,7 @@ class Benchmark:
         larger_is_better: whether the leader wants much of the measure.
         published: gives the figures of the literature; what they stand in may import JAX.
         name: of the task, where an experiment has several; the experiment's by default.
+        quick: whether it belongs to what is run where no task is named.
     """
 
     measure: str
@@ -43,3 +44,4 @@ class Benchmark:
     larger_is_better: bool = True
     published: Callable[[], Sequence[Published]] = tuple
     name: str | None = None
+    quick: bool = True

@@ -32,7 +32,7 @@ class GoalPositionRun(CoolingOptions):
             measure="leader_value",
             first="leader_value_at_first",
             label="the leader's value",
-            options={"num_steps": 80},
+            options={"num_steps": 200},
             full={"num_steps": 2000},
         ),
     )

@@ -40,6 +40,7 @@ class MazeRun(StepwiseOptions):
             options={"num_steps": 60},
             full={"num_steps": 500},
             larger_is_better=False,
+            quick=False,
         ),
     )
 

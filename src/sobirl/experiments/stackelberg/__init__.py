@@ -46,7 +46,7 @@ class StackelbergRun(CoolingOptions):
             measure="leader_payoff",
             first="leader_payoff_at_first",
             label="the leader's payoff",
-            options={"num_steps": 80},
+            options={"num_steps": 200},
             full={"num_steps": 2000},
             published=_published,
         ),
