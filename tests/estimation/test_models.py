@@ -49,6 +49,7 @@ def test_observed_types():
     np.testing.assert_allclose(outcome.distribution.value.sum(axis=-1), 1, rtol=1e-10)
 
 
+@pytest.mark.slow  # a product of three laws
 def test_columns_that_move_independently():
     """Wear that the agent resets, and a price that moves by itself."""
     model = {

@@ -34,6 +34,7 @@ class GoalPositionRun(CoolingOptions):
             label="the leader's value",
             options={"num_steps": 200},
             full={"num_steps": 2000},
+            quick=False,
         ),
     )
 

@@ -30,7 +30,8 @@ def landscape(
     side = instance.size - 1
     edge = side / (len(values) - 1) / 2
     extent = (-edge, side + edge, side + edge, -edge)
-    slopes = TwoSlopeNorm(0, min(values.min(), -1e-3), max(values.max(), 1e-3))
+    ends = min(values.min(), -1e-3), 0.0, max(values.max(), 1e-3)
+    slopes = TwoSlopeNorm(0, ends[0], ends[-1])
     image = left.imshow(values, extent=extent, cmap="RdBu", norm=slopes)
     left.annotate(
         "",
@@ -41,7 +42,8 @@ def landscape(
     for goal, marker in zip(goals, ("o", "*"), strict=True):
         left.plot(*goal[::-1], marker, color="black", ms=10, mfc="white", clip_on=False, zorder=3)
     left.set(title="Leader's value by the goal's place", xlabel="column", ylabel="row")
-    figure.colorbar(image, ax=left, location="bottom", shrink=0.8)
+    bar = figure.colorbar(image, ax=left, location="bottom", shrink=0.8, ticks=ends)
+    bar.set_ticklabels([f"{end:.2f}" for end in ends])
     free = np.ones((instance.size, instance.size), bool)
     norm = PowerNorm(0.4, vmin=0, vmax=visits.sum(-1).max())
     for axes, flow, goal, moment in zip(maps, visits, goals, ("First", "Last"), strict=True):

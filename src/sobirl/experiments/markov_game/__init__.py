@@ -39,6 +39,7 @@ class MarkovGameRun(DescentOptions):
             label="the leader's return",
             options={"num_steps": 100},
             full={"num_steps": 1000},
+            quick=False,
             published=_published,
         ),
     )

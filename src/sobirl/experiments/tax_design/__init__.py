@@ -34,6 +34,7 @@ class TaxDesignRun(DescentOptions):
             label="the social welfare",
             options={"points": 41, "walkers": 100, "num_steps": 40},
             full={"points": 161, "num_steps": 400},
+            quick=False,
         ),
     )
 
