@@ -18,6 +18,7 @@ def curves(board: Board) -> Figure:
     figure = Figure(figsize=(8.5, 4.6), layout="constrained")
     axes = figure.subplots()
     # A method has the same look in the figures of all tasks.
+    means: list[np.ndarray] = []
     names = [*METHODS, *sorted(line.method for line in board.lines if line.method not in METHODS)]
     for line in board.lines:
         columns = [run.metrics().get("objective", np.zeros(0)) for run in line.runs]
@@ -27,9 +28,14 @@ def curves(board: Board) -> Figure:
         steps = min(map(len, columns))
         at = np.unique(np.linspace(0, steps - 1, min(steps, _POINTS)).astype(int))
         mean, low, high = band(np.array([column[at] for column in columns]))
+        means.append(mean[np.isfinite(mean)])
         how = style(names.index(line.method))
         axes.plot(at + 1, mean, label=line.method, lw=1.6, **how)
         axes.fill_between(at + 1, low, high, alpha=0.15, lw=0, color=how["color"])
+    if means:  # a method that runs away for some steps hides no other
+        low, high = np.quantile(np.concatenate(means), [0.02, 0.98])
+        margin = 0.15 * max(high - low, 1e-9)
+        axes.set_ylim(low - margin, high + margin)
     axes.set(xlabel="outer step", ylabel="φ, as the method sees it", title=board.task.name)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
     axes.grid(alpha=0.3)

@@ -35,7 +35,7 @@ class PreferencesRun(DescentOptions):
             measure="objective",
             first="objective_at_first",
             label="the cross-entropy of preferences",
-            options={"num_steps": 100},
+            options={"states": 3, "actions": 2, "length": 3, "num_steps": 100},
             full={"num_steps": 2000},
             larger_is_better=False,
         ),
