@@ -146,6 +146,9 @@ def test_budgets(hill):
     assert tasks()["hill"].cell("hasty", 0, Budget(full=True)).options["num_steps"] == 8
     cell = tasks()["hill"].cell("hasty", 0, Budget(environment_steps=401))
     assert cell.options["environment_steps"] == 100
+    # By the clock: of the published budget, which is the longer one.
+    options = tasks()["hill"].cell("hasty", 0, Budget(seconds=2.0)).options
+    assert (options["num_steps"], options["time_limit"]) == (8, 2.0)
     with pytest.raises(InvalidInputError, match="1 for each of the 4 outer steps of hill, got 3"):
         cells_of(["hill"], [], 1, Budget(environment_steps=3))
 

@@ -281,8 +281,8 @@ def _app(started: float) -> App:
         environment_steps
             What a run may simulate in all; methods that read the model take none.
         seconds
-            What the steps of a run may take, without compilation, in the place of a number of
-            steps.
+            What the steps of a run may take, without compilation: the published budgets, ended by
+            the clock.
         out
             Folder; the same one again goes on. By default bench, or bench-full with --full.
         workers

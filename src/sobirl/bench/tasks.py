@@ -18,7 +18,7 @@ class Budget:
     Attributes:
         full: the published budgets, in the place of those that end soon.
         environment_steps: of a whole run, for methods that sample; others read the model.
-        seconds: of a run's steps, without compilation.
+        seconds: of a run's steps, without compilation; they end the published budgets.
     """
 
     full: bool = False
@@ -31,7 +31,8 @@ class Budget:
         Raises:
             InvalidInputError: fewer environment steps than outer steps.
         """
-        chosen = {**benchmark.options, **(benchmark.full if self.full else {})}
+        long = self.full or self.seconds is not None
+        chosen = {**benchmark.options, **(benchmark.full if long else {})}
         names = {field.name: field for field in dataclasses.fields(kind)}
         steps = chosen.get("num_steps", names["num_steps"].default)
         if self.environment_steps is not None and "environment_steps" in names:
