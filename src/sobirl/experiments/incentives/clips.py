@@ -1,17 +1,12 @@
 """Clips of a follower before the first incentive and at the end."""
 
-import contextlib
-
 import jax
 from jaxtyping import PyTree
 
-from sobirl.core.errors import InvalidInputError
-from sobirl.deep.compiled_loop import CompiledLoop
-from sobirl.deep.envs import default_backend, make
-from sobirl.deep.envs.pictures import Stage
 from sobirl.deep.film import film, webp
 from sobirl.experiments.incentives.rounds import Rounds
 from sobirl.experiments.incentives.settings import Settings
+from sobirl.experiments.learning_rounds import stage_of
 
 
 def clips(
@@ -31,7 +26,7 @@ def clips(
     """
     follower = rounds.design.follower
     found = {}
-    with _stage(settings, rounds.design.loop) as stage:
+    with stage_of(settings.env, settings.backend, rounds.design.loop) as stage:
         for word, state in learned.items():
             for number in range(count):
                 key = jax.random.fold_in(rounds.last_key, number)
@@ -39,14 +34,3 @@ def clips(
                 name = f"clips/{word}-{number + 1}.webp"
                 found[name] = webp(episode.pictures, stage.frames_per_second)
     return found
-
-
-def _stage(settings: Settings, loop):
-    """One environment that can be drawn."""
-    if isinstance(loop, CompiledLoop):
-        return contextlib.nullcontext(Stage(loop.evaluation))
-    backend = settings.backend or default_backend(settings.env)
-    try:
-        return make(settings.env, 1, backend, render_mode="rgb_array")
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{settings.env}: cannot be drawn: {error}") from error

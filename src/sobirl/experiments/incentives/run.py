@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich.table import Table
 
-from sobirl.bilevel.driver import Drive, drive
+from sobirl.bilevel.driver import Drive
 from sobirl.bilevel.recorder import Recorder
 from sobirl.deep.envs import Continuous, Discrete
 from sobirl.experiments.incentives import figures
@@ -16,6 +16,7 @@ from sobirl.experiments.incentives.clips import clips
 from sobirl.experiments.incentives.functions import function_of
 from sobirl.experiments.incentives.options import IncentivesRun
 from sobirl.experiments.incentives.rounds import Rounds, RoundState, loop_of
+from sobirl.experiments.learning_rounds import drive_rounds
 from sobirl.experiments.rlhf.reward_map import FEWEST, map_of
 from sobirl.runs.outcome import Outcome, summarize
 
@@ -51,33 +52,8 @@ def run(options: IncentivesRun, recorder: Recorder | None = None) -> Outcome:
 def learn(
     rounds: Rounds, recorder: Recorder | None = None, progress: bool | None = None
 ) -> Drive[RoundState]:
-    """All rounds.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C; what was done is kept by the recorder.
-    """
-
-    def describe(rows: History) -> str:
-        return ", ".join(
-            f"{word} {float(rows[name][-1]):{form}}" for name, (word, form) in _SHOWN.items()
-        )
-
-    def advance(state: RoundState, count: int) -> tuple[RoundState, History]:
-        state, row = rounds.round(state)
-        return state, {name: np.array([value]) for name, value in row.items()}
-
-    return drive(
-        advance,
-        rounds.begin(),
-        columns=None,
-        num_steps=rounds.total,
-        chunk_size=1,
-        recorder=recorder,
-        revive=rounds.restore,
-        progress=progress,
-        label="rounds",
-        describe=describe,
-    )
+    """All rounds; see `drive_rounds`."""
+    return drive_rounds(rounds, _SHOWN, recorder, progress)
 
 
 def _clips(

@@ -1,15 +1,10 @@
 """Clips of what a follower has learned."""
 
-import contextlib
-
 import jax
 
-from sobirl.core.errors import InvalidInputError
-from sobirl.deep.compiled_loop import CompiledLoop
-from sobirl.deep.envs import default_backend, make
-from sobirl.deep.envs.pictures import Stage
 from sobirl.deep.film import Film, film, webp
 from sobirl.deep.preference_learning import LearningState, PreferenceLearning
+from sobirl.experiments.learning_rounds import stage_of
 from sobirl.experiments.rlhf.settings import Settings
 
 
@@ -22,7 +17,9 @@ def clips(
         InvalidInputError: the environment cannot be drawn here.
     """
     films = []
-    with _stage(settings.resolved(learning.loop.spec), learning.loop) as stage:
+    resolved = settings.resolved(learning.loop.spec)
+    drawn = {"screen": resolved.screen} if learning.loop.spec.backend == "atari" else {}
+    with stage_of(settings.env, settings.backend, learning.loop, **drawn) as stage:
         for number in range(settings.clips):
             episode = film(
                 stage,
@@ -37,15 +34,3 @@ def clips(
             f"clips/episode-{number}.webp": webp(episode.pictures, stage.frames_per_second)
             for number, episode in enumerate(films, start=1)
         }, films[0]
-
-
-def _stage(settings: Settings, loop):
-    """One environment that can be drawn."""
-    if isinstance(loop, CompiledLoop):
-        return contextlib.nullcontext(Stage(loop.evaluation))
-    backend = settings.backend or default_backend(settings.env)
-    try:
-        shown = {"screen": settings.screen} if backend == "atari" else {}
-        return make(settings.env, 1, backend, render_mode="rgb_array", **shown)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{settings.env}: cannot be drawn: {error}") from error

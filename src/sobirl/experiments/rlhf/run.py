@@ -10,10 +10,11 @@ import numpy as np
 from rich.table import Table
 
 from sobirl.bilevel.checkpoint import Checkpoint
-from sobirl.bilevel.driver import Drive, drive
+from sobirl.bilevel.driver import Drive
 from sobirl.bilevel.recorder import Recorder
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.film import Film
+from sobirl.experiments.learning_rounds import drive_rounds
 from sobirl.experiments.rlhf import figures
 from sobirl.experiments.rlhf.learned import files as files_of
 from sobirl.experiments.rlhf.learned import plain
@@ -47,7 +48,7 @@ def run(options: RLHFRun, recorder: Recorder | None = None) -> Outcome:
         jax.enable_x64(False),
         Rounds.open(options, options.seed, _store(options, recorder)) as rounds,
     ):
-        end = _learn(options, rounds, recorder)
+        end = drive_rounds(rounds, _SHOWN, recorder, options.progress)
         files, episode, notes = _clips(options, rounds, end.state)
         drawn = _figures(options, rounds, end, episode)
         return _outcome(options, rounds, end, files, drawn, notes)
@@ -64,41 +65,6 @@ def _store(options: RLHFRun, recorder: Recorder | None) -> Path | None:
     if not isinstance(recorder, Checkpoint):
         raise InvalidInputError("--teacher human: needs the directory of a run, for the labels")
     return recorder.path.parent / LABELS
-
-
-def _learn(options: RLHFRun, rounds: Rounds, recorder: Recorder | None) -> Drive[RoundState]:
-    """All rounds.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C; what was done is kept.
-    """
-    latest: dict[str, float] = {}
-
-    def describe(rows: History) -> str:
-        last = {name: float(column[-1]) for name, column in rows.items()}
-        latest.update({name: value for name, value in last.items() if math.isfinite(value)})
-        return ", ".join(
-            f"{word} {latest[name]:{form}}"
-            for name, (word, form) in _SHOWN.items()
-            if name in latest
-        )
-
-    def advance(state: RoundState, count: int) -> tuple[RoundState, History]:
-        state, row = rounds.round(state)
-        return state, {name: np.array([value]) for name, value in row.items()}
-
-    return drive(
-        advance,
-        rounds.begin(),
-        columns=None,
-        num_steps=rounds.total,
-        chunk_size=1,
-        recorder=recorder,
-        revive=rounds.restore,
-        progress=options.progress,
-        label="rounds",
-        describe=describe,
-    )
 
 
 def _clips(
