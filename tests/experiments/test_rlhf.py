@@ -399,8 +399,7 @@ def test_ground_truth_on_the_host():
     assert set(outcome.figures) == {"learning"}  # nothing was learned of the reward
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["gymnax", "gymnasium"])
+@pytest.mark.parametrize("backend", ["gymnax", pytest.param("gymnasium", marks=pytest.mark.slow)])
 def test_nothing_of_a_follower_is_used_but_what_is_declared(monkeypatch, backend):
     """And a line in the table is all that the command line needs to have another one."""
     monkeypatch.setitem(FOLLOWERS, "coin", Entry("tosses a coin", discrete="coin:Coin"))

@@ -113,14 +113,19 @@ class Follower(Protocol):
     def temperature_of(self, state: PyTree) -> Float[Array, ""]:
         """τ as it is now."""
 
-    def with_temperature(self, state: PyTree, temperature: Float[Array, ""]) -> PyTree:
-        """The state with another τ; one that is adjusted goes on from there."""
-
     def forget_values(self, state: PyTree, key: Key[Array, ""]) -> PyTree:
         """Ready for another reward: what was learned of the old one's values is gone.
 
         The policy stays, if it is more than these values.
         """
+
+
+@runtime_checkable
+class CoolingFollower(Follower, Protocol):
+    """A follower whose temperature others may set, which a continuation does."""
+
+    def with_temperature(self, state: PyTree, temperature: Float[Array, ""]) -> PyTree:
+        """The state with another τ; one that is adjusted goes on from there."""
 
 
 class FollowerView(eqx.Module):

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.actor_learner import ActorLearner
-from sobirl.deep.follower import Follower, FollowerView
+from sobirl.deep.follower import CoolingFollower, Follower, FollowerView
 from sobirl.deep.leaders.leader_return import LeaderReturn, ReturnState
 from sobirl.deep.led_follower import LedFollower
 from sobirl.deep.offer import Offer
@@ -102,6 +102,10 @@ class IncentiveDesign:
     def __post_init__(self):
         if not isinstance(self.learner.follower, LedFollower):
             raise InvalidInputError("learner: its follower must be a LedFollower")
+        if self.temperatures is not None and not isinstance(self.follower, CoolingFollower):
+            raise InvalidInputError(
+                f"temperatures: {type(self.follower).__name__} has no `with_temperature`"
+            )
         if self.learner.follower.keeps_entropy:
             raise InvalidInputError(
                 "temperature: must be a number, for an adjusted one would move with x"
