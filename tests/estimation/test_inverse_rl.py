@@ -16,7 +16,7 @@ FEATURES = np.random.default_rng(3).normal(size=(STATES, ACTIONS, 2))
 
 @pytest.fixture(scope="module")
 def mdp():
-    return random_mdp(0, reward=np.zeros((STATES, ACTIONS)))
+    return random_mdp(0, temperature=1.5, reward=np.zeros((STATES, ACTIONS)))
 
 
 @pytest.fixture(scope="module")
