@@ -118,9 +118,7 @@ def flat(made: Trajectories) -> tuple[tuple[Array, Array], Float[Array, "B"]]:
     return steps, jnp.asarray(made.mask).reshape(-1).astype(jnp.float32)
 
 
-def discounted(
-    reward: RewardModel, made: Trajectories, discount: float
-) -> Float[Array, ""]:
+def discounted(reward: RewardModel, made: Trajectories, discount: float) -> Float[Array, ""]:
     """The mean of Σ_t γ^t r(s_t,a_t) over trajectories."""
     steps, weight = flat(made)
     shape = made.mask.shape
