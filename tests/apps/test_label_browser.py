@@ -185,10 +185,10 @@ def test_a_server_killed_between_requests_loses_nothing(store, server, kills):
     """An answer of which the page said that it is kept is kept; one that is sent again is one."""
     import re
 
-    import httpx
+    import httpx2
 
     said = {}
-    client = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", follow_redirects=True)
+    client = httpx2.Client(base_url=f"http://127.0.0.1:{server.port}", follow_redirects=True)
     client.get("/", params={"token": server.secret})
     fields = lambda text: dict(re.findall(r'name="(csrf|ticket|number)" value="([^"]*)"', text))  # noqa: E731
     store.set(repeats=0)
