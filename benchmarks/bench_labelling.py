@@ -26,6 +26,7 @@ from sobirl.apps.labelling.safety import names_of, secret_in
 from sobirl.experience import Fragment
 from sobirl.prefs import PreferenceStore, Showing
 
+ARRIVALS = 5.0  # seconds within which all have come: the limit on requests is one of an address
 LOOKS = 0.5, 2.0  # seconds at a pair
 ABOUT = {"width": 240, "height": 160, "columns": 50, "frames": [25, 25], "marks": [[], []]}
 PICTURES = 60_000  # bytes, as those of CartPole
@@ -112,9 +113,9 @@ async def everyone(address: str, secret: str, options) -> tuple[dict[str, list],
     async def person(number: int):
         draw, name = random.Random(number), f"person {number}"
         async with httpx2.AsyncClient(base_url=address, timeout=60) as client:
+            await asyncio.sleep(draw.uniform(0, ARRIVALS))
             await client.get("/", params={"token": secret})
             await client.post("/name", data=hidden((await client.get("/")).text) | {"name": name})
-            await asyncio.sleep(draw.uniform(0, LOOKS[1]))  # not all at the same moment
             while time.monotonic() < end:
                 form = hidden((await timed("page", client.get("/"))).text)
                 await timed("pictures", client.get(f"/pictures/{form['ticket']}"))
