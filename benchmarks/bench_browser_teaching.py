@@ -1,11 +1,11 @@
 """A scripted person in a browser teaches CartPole what its reward does not say: a side to be on.
 
-    python benchmarks/bench_browser_teaching.py [--pairs 100] [--seed 0] [--out FOLDER]
+    python benchmarks/bench_browser_teaching.py [--pairs 60] [--seed 0] [--out FOLDER]
 
 The person steps through both clips on the page of `sobirl label`, reads off the drawn pictures
 where the cart is, and prefers the clip with more steps on the wanted side. The same person wanting
-the other side is the control. Afterwards the clips that each run has drawn of its policy are read in
-the same way. Needs playwright and Chromium.
+the other side is the control. Afterwards the clips that each run has drawn of its policy are read
+in the same way. Needs playwright and Chromium.
 """
 
 import argparse
@@ -43,7 +43,7 @@ LOOK = """() => {
 def main() -> None:
     """Teach both sides, and tell where the carts are."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=100)
+    parser.add_argument("--pairs", type=int, default=60)
     parser.add_argument("--steps", type=int, default=60_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/browser-teaching"))
@@ -66,7 +66,7 @@ def main() -> None:
 
 def teach(run: Path, side: str, options) -> dict[str, int]:
     """A run whose questions a person in a browser answers; how often each answer was given."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import Error, sync_playwright
 
     sobirl = [sys.executable, "-m", "sobirl.apps.cli"]
     words = [*RUN.split(), "--pairs", options.pairs, "--wait-for", options.pairs]
@@ -90,18 +90,20 @@ def teach(run: Path, side: str, options) -> dict[str, int]:
             page.fill("#name", "a script")
             page.keyboard.press("Enter")
             while trainer.poll() is None:
-                page.wait_for_selector("#clips[data-ready], #wait")
-                if page.query_selector("#wait"):
-                    time.sleep(0.5)
-                    page.reload()
+                try:  # it looks for pairs by itself
+                    page.wait_for_selector("#clips[data-ready]", timeout=2000)
+                    choice = preferred(page.evaluate(LOOK), SIDES[side])
+                except Error:
                     continue
-                choice = preferred(page.evaluate(LOOK), SIDES[side])
-                page.click(f"button[value={choice}]")
+                with page.expect_navigation():
+                    page.click(f"button[value={choice}]")
                 given[choice] += 1
             browser.close()
     finally:
         server.terminate()
         server.wait()
+        if trainer.poll() is None:
+            trainer.terminate()
     assert trainer.returncode == 0
     return given
 
@@ -116,7 +118,7 @@ def preferred(clips: list[list[str]], sign: int) -> str:
 
 
 def position(picture: Image.Image) -> float:
-    """Where the cart is in a picture, from -1 to 1: the middle of what is black, but for its rail."""
+    """Where the cart is in a picture, from -1 to 1: the middle of what is black, its rail aside."""
     dark = np.asarray(picture.convert("RGB")).max(axis=-1) < 60
     dark = dark[dark.sum(axis=1) < 0.5 * dark.shape[1]]
     columns = np.nonzero(dark)[1]
