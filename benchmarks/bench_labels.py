@@ -1,6 +1,6 @@
 """How many labels one needs: returns against labels, for a teacher who errs now and then.
 
-    python benchmarks/bench_labels.py [--out results.jsonl] [--seeds 5] [--cells 4]
+    python benchmarks/bench_labels.py [--out results.jsonl] [--seeds 3] [--cells 4]
 
 A simulated teacher compares fragments of CartPole and says the opposite with some probability.
 A cell is a number of labels and a probability, with all seeds in one run; what the file has is not
@@ -31,7 +31,7 @@ def main() -> None:
     """Run what is missing, or show what is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/bench_labels.jsonl"))
-    parser.add_argument("--seeds", type=int, default=5, help="the seeds 0, 1, ...")
+    parser.add_argument("--seeds", type=int, default=3, help="the seeds 0, 1, ...")
     parser.add_argument("--cells", type=int, help="end after so many")
     parser.add_argument("--table", action="store_true", help="print the table, run nothing")
     parser.add_argument("--figure", type=Path, help="draw the curves, run nothing")

@@ -1,6 +1,6 @@
 """The labelling page in a browser: mouse, keyboard, two people, reloads, a killed server."""
 
-import os
+import importlib.util
 import shutil
 import signal
 import socket
@@ -22,7 +22,7 @@ from sobirl.experiments.rlhf import people
 from sobirl.prefs import PreferenceStore
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-AXE = os.environ.get("AXE_JS")  # axe-core's axe.min.js
+AXE = importlib.util.find_spec("axe_playwright_python")  # has axe-core's axe.min.js
 pytestmark = [
     pytest.mark.slow,  # half a minute, and needs a browser
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium"),
@@ -117,7 +117,8 @@ def ready(page):
 def check_accessibility(page):
     if AXE is None:
         return
-    page.evaluate(Path(AXE).read_text() + "; window.axe = axe; 0")
+    script = Path(AXE.origin).parent / "axe.min.js"
+    page.evaluate(script.read_text() + "; window.axe = axe; 0")
     found = page.evaluate("async () => (await axe.run()).violations.map((v) => v.id)")
     assert found == []
 
