@@ -203,13 +203,13 @@ def _trajectories(follower, learned, environments, key, steps):
         action, _ = follower.act(learned, seen(frames), act_key)
         inner, step = environments.step(inner, to_environment(environments.spec, action), step_key)
         after = next_frames(frames, step.observation)
-        found = seen(frames), action, seen(after), step.reward, running
+        found = seen(frames), action, seen(after), step.reward, running, step.leader_reward
         return (inner, after, running & ~(step.terminated | step.truncated)), found
 
     running = jnp.ones(environments.num_envs, bool)
     (_, _, running), found = jax.lax.scan(body, (inner, frames, running), jnp.stack(keys))
-    found = (jnp.swapaxes(leaf, 0, 1) for leaf in found)
-    return Trajectories(*found, ended=~running)
+    *found, leader_reward = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), found)
+    return Trajectories(*found, ended=~running, leader_reward=leader_reward)
 
 
 @eqx.filter_jit

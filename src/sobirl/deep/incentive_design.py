@@ -175,7 +175,7 @@ class IncentiveDesign:
         known = ReturnState(offer, learned.critic.model)
         gradient, told = _estimate(self.leader, known, view, made, estimate_key)
         told = {name: float(value) for name, value in told.items()}
-        self._check(told, at)
+        self._check(told, at, _largest(state.x))
         if probe is not None and leads:
             leads = second
             slope = (told["leader_return"] - float(probe[1])) / (2 * sigma)
@@ -190,18 +190,19 @@ class IncentiveDesign:
         metrics = {"environment_steps": float(loop[0].steps), **_means(sums), **told}
         return DesignState(loop, x, scale, optimizer, state.round + 1, key, probe), metrics
 
-    def _check(self, told: Metrics, at: int) -> None:
+    def _check(self, told: Metrics, at: int, largest: float) -> None:
         if np.isfinite(told["leader_return"]):
             if np.isfinite(told["explicit_norm"]) and np.isfinite(told["implicit_norm"]):
                 return
             raise InvalidInputError(
-                f"leader: in round {at + 1} the gradient in x is not finite; look for a division "
-                "by zero or a root of zero in the leader's or the incentives' function, or give a "
-                "smaller learning rate"
+                f"leader: in round {at + 1} the gradient in x is not finite, where x goes up to "
+                f"{largest:.3g}; look for a division by zero or a root of zero in the leader's or "
+                "the incentives' function, or keep x from running away by a smaller learning "
+                "rate, a price or a projection"
             )
         raise InvalidInputError(
-            f"leader: in round {at + 1} the leader's return is {told['leader_return']}; its reward "
-            "must be finite wherever the follower goes"
+            f"leader: in round {at + 1} the leader's return is {told['leader_return']}, where x "
+            f"goes up to {largest:.3g}; its reward must be finite wherever the follower goes"
         )
 
 
@@ -250,6 +251,11 @@ def _stepped(fixed, gradient, optimizer, x):
     updates, optimizer = descent.update(gradient, optimizer, x)
     x = optax.apply_updates(x, updates)
     return (x if projection is None else projection(x)), optimizer
+
+
+def _largest(x: PyTree) -> float:
+    """The largest size of a number in x."""
+    return max(float(np.max(np.abs(leaf), initial=0)) for leaf in jax.tree.leaves(x))
 
 
 def _means(sums: dict[str, Array]) -> Metrics:

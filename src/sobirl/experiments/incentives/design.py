@@ -28,6 +28,7 @@ from sobirl.deep.reward_model import RewardModel
 from sobirl.experience.replay import Replay
 from sobirl.experiments.incentives.settings import Settings
 
+_BOUND = 1.0
 _RATE, _RATE_OF_NETWORKS = 0.1, 0.003
 _LAST_RATE = 0.1  # what the leader's steps fall to
 _PAY_AT_FIRST = 3.0  # σ(-3): incentives of one sign begin at a twentieth of their bound
@@ -66,12 +67,13 @@ def design_of(
         )
     if incentive is None:
         x0 = model_of(settings, spec)(key=key)
-        pays = shaped(settings.bound, settings.sign)
+        pays = shaped(bound_of(settings), settings.sign)
     elif x0 is None:
         raise InvalidInputError("x0: give where the x of your incentive begins")
     else:
         x0 = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(float)), x0)
         pays = of_single(incentive, spec, x0, "incentive", after=False)
+        pays = pays if settings.bound is None else clipped(pays, settings.bound)
     reward = None if leader is None else of_single(leader, spec, x0, "leader", after=True)
     evolves = settings.method == "evolution"
     discount = settings.discount if settings.leader_discount is None else settings.leader_discount
@@ -144,6 +146,16 @@ def model_of(settings: Settings, spec: EnvSpec) -> Callable[..., RewardModel]:
         return eqx.tree_at(lambda m: [k.head for k in m.ensemble.members], model, nothing)
 
     return make
+
+
+def bound_of(settings: Settings) -> float:
+    """The largest incentive of a form of ours."""
+    return _BOUND if settings.bound is None else settings.bound
+
+
+def clipped(pays: Callable, bound: float) -> Callable:
+    """Incentives of any kind between ± the bound."""
+    return lambda *given: jnp.clip(pays(*given), -bound, bound)
 
 
 @functools.cache

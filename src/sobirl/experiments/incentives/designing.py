@@ -5,15 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, PyTree
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.deep.actor_learner import from_environment
 from sobirl.deep.envs import CompiledEnvironment
-from sobirl.deep.host_loop import acting
-from sobirl.experience import first_frames
+from sobirl.experiments.incentives.loading import functions
 from sobirl.experiments.incentives.rounds import Rounds, loop_of
 from sobirl.experiments.incentives.run import learn
 from sobirl.experiments.incentives.settings import Settings
@@ -93,19 +90,5 @@ def design_incentives(
             x0=x0,
         )
         end = learn(rounds, progress=progress)
-    spec, pays, learned = loop.spec, rounds.pays(end.state), rounds.learned(end.state.design)
-
-    def paid(observation: ArrayLike, action: ArrayLike) -> float:
-        """What the follower is paid for an action, as the environment takes it."""
-        with jax.enable_x64(False):
-            inner = from_environment(spec, np.asarray(action)[None])
-            return float(pays(jnp.asarray(observation)[None], inner)[0])
-
-    def policy(observation: np.ndarray, seed: int = 0, greedy: bool = False) -> ArrayLike:
-        """An action, as the environment takes it."""
-        with jax.enable_x64(False):
-            frames = first_frames(np.asarray(observation)[None], spec.frame_stack)
-            act = acting(rounds.design.follower, spec, learned, greedy)
-            return np.asarray(act(frames, jax.random.key(seed)))[0]
-
-    return DesignedIncentives(end.state.design.x, paid, policy, end.records)
+    found = functions(rounds, end.state)
+    return DesignedIncentives(end.state.design.x, found["reward"], found["policy"], end.records)

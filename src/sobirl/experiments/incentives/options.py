@@ -1,7 +1,7 @@
 """Options of `sobirl run incentives`."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.experiments.incentives.settings import Settings
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sobirl.bilevel import Recorder
     from sobirl.runs.journal import Journal
     from sobirl.runs.outcome import Outcome
+    from sobirl.runs.saved import SavedRun
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,12 @@ class IncentivesRun(StepwiseOptions, Settings):
             require(
                 "--leader-from-info", "both", not self.leader_from_info, "or --leader must be given"
             )
+
+    def learned(self, saved: "SavedRun") -> dict[str, Any]:
+        """The follower's policy, and as its reward what it is paid."""
+        from sobirl.experiments.incentives.loading import learned
+
+        return learned(self, saved)
 
     def run(self, recorder: "Recorder | None" = None) -> "Outcome":
         """All rounds."""

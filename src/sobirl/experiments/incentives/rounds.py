@@ -1,15 +1,16 @@
 """The rounds of `sobirl run incentives`: a row of metrics each."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
+import gymnasium
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from sobirl.core.errors import InvalidInputError
 from sobirl.deep.compiled_loop import CompiledLoop
 from sobirl.deep.envs import (
     CompiledEnvironment,
@@ -18,11 +19,16 @@ from sobirl.deep.envs import (
     default_backend,
     make,
 )
+from sobirl.deep.envs.failures import current_folder, failing_as, import_module_of
 from sobirl.deep.envs.gymnasium_envs import make_own
 from sobirl.deep.host_loop import HostLoop
 from sobirl.deep.incentive_design import DesignState
 from sobirl.experiments.incentives.design import design_of
+from sobirl.experiments.incentives.functions import function_of
 from sobirl.experiments.incentives.settings import Settings
+
+if TYPE_CHECKING:
+    from sobirl.experiments.incentives.options import IncentivesRun
 
 
 class RoundState(eqx.Module):
@@ -53,6 +59,20 @@ class Rounds:
         self.settings, self.key = settings, jax.random.key(seed)
         model_key, self._begin_key = jax.random.split(self.key)
         self.design, self.total = design_of(settings, loop, model_key, **more)
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, options: "IncentivesRun") -> Iterator["Rounds"]:
+        """The rounds of a command, with its environments; these are closed at the end.
+
+        Raises:
+            InvalidInputError: the options do not go together, or a function is not what it should
+                be.
+        """
+        with loop_of(options, options.leader_from_info) as loop:
+            leader = None if options.leader is None else function_of("--leader", options.leader)
+            from_info = options.leader_from_info
+            yield cls(options, options.seed, loop, leader=leader, from_info=from_info)
 
     def begin(self) -> RoundState:
         """Before the first round."""
@@ -108,10 +128,11 @@ def loop_of(
         env: in the place of a name, an environment in JAX, or what makes one of Gymnasium's.
 
     Raises:
-        InvalidInputError: there are none of that name, or environments in JAX, which have no info,
-            should give the leader's reward.
+        InvalidInputError: there are none of that name, or they do not give the leader's reward.
     """
     backend = settings.backend or default_backend(settings.env)
+    if env is None and settings.backend is None:
+        env = _compiled_by(settings.env)
     if env is not None:
         backend = "jax" if _is_compiled(env) else "gymnasium"
     count = settings.num_envs or (4 if backend in ("gymnasium", "atari") else 16)
@@ -120,12 +141,12 @@ def loop_of(
             _made(settings, backend, env, number) for number in (count, settings.episodes)
         )
         if isinstance(environments, CompiledEnvironments):
-            if from_info:
-                raise InvalidInputError(
-                    f"--leader-from-info: {settings.env} of {backend} has no info; give --leader, "
-                    "or --backend gymnasium"
+            yield CompiledLoop(
+                *(
+                    CompiledEnvironments(some.environment, some.num_envs, from_info)
+                    for some in (environments, evaluation)
                 )
-            yield CompiledLoop(environments, evaluation)
+            )
             return
         for some in (environments, evaluation):
             held.enter_context(some)
@@ -142,6 +163,19 @@ def _made(settings: Settings, backend: str, env: Any, count: int) -> Any:
     if _is_compiled(env):
         return CompiledEnvironments(env, count)
     return make_own(env, count, limit)
+
+
+def _compiled_by(name: str) -> CompiledEnvironment | None:
+    """The environment in JAX that `module:MyEnv` makes, if it is one."""
+    module, colon, word = name.rpartition(":")
+    if not colon:
+        return None
+    with current_folder(), failing_as(name, "__init__"):
+        import_module_of(name)
+        maker: Any = getattr(sys.modules[module], word, None)
+        own = isinstance(maker, type) and not issubclass(maker, gymnasium.Env)
+        found: Any = maker() if own else maker
+    return found if _is_compiled(found) else None
 
 
 def _is_compiled(env: Any) -> bool:

@@ -13,9 +13,9 @@ from sobirl.bilevel.recorder import Recorder
 from sobirl.deep.envs import Continuous, Discrete
 from sobirl.experiments.incentives import figures
 from sobirl.experiments.incentives.clips import clips
-from sobirl.experiments.incentives.functions import function_of
+from sobirl.experiments.incentives.design import bound_of
 from sobirl.experiments.incentives.options import IncentivesRun
-from sobirl.experiments.incentives.rounds import Rounds, RoundState, loop_of
+from sobirl.experiments.incentives.rounds import Rounds, RoundState
 from sobirl.experiments.learning_rounds import drive_rounds
 from sobirl.experiments.rlhf.reward_map import FEWEST, map_of
 from sobirl.runs.outcome import Outcome, summarize
@@ -39,11 +39,7 @@ _ACTIONS = {"the least action": -1.0, "the middle one": 0.0, "the greatest": 1.0
 def run(options: IncentivesRun, recorder: Recorder | None = None) -> Outcome:
     """All rounds, and what is drawn of them."""
     # Networks are in single precision.
-    with jax.enable_x64(False), loop_of(options, options.leader_from_info) as loop:
-        leader = None if options.leader is None else function_of("--leader", options.leader)
-        rounds = Rounds(
-            options, options.seed, loop, leader=leader, from_info=options.leader_from_info
-        )
+    with jax.enable_x64(False), Rounds.open(options) as rounds:
         end = learn(rounds, recorder, options.progress)
         files, notes = _clips(options, rounds, end.state)
         return _outcome(options, rounds, end, files, notes)
@@ -162,11 +158,11 @@ def _table(options: IncentivesRun, metrics: dict) -> Table:
 def _warnings(options: IncentivesRun, rounds: Rounds, end: Drive[RoundState]) -> list[str]:
     """What to say of incentives that reach their bound, and of gradients that are noise."""
     said = []
-    spent = _at_the_end(end.records["spent"])
-    if spent > 0.9 * options.bound:
+    spent, bound = _at_the_end(end.records["spent"]), bound_of(options)
+    if spent > 0.9 * bound:
         said.append(
-            f"warning: the incentives are at their bound {options.bound:g} nearly everywhere; give "
-            "a larger --bound, or a --budget or --price if they should cost something"
+            f"warning: the incentives are at their bound {bound:g} nearly everywhere; give a "
+            "larger --bound, or a --budget or --price if they should cost something"
         )
     agreement = float(np.mean(end.records["agreement"]))
     if agreement < 0.05:
