@@ -68,6 +68,8 @@ class IncentiveDesign:
         reward: `reward(observation, action, next_observation, x)` (B,), the leader's; None takes
             `info["leader_reward"]` where it is kept, or else the environment's own reward.
         price: what the leader pays for a unit of incentives.
+        log_prob: `log_prob(x, observation, action, next_observation)` (B,) of the environment,
+            where it takes x (`loop.with_x`); None leaves out of the gradient what x does there.
         optimizer: of the steps of x, which descend.
         projection: x to the nearest point that is allowed, for bounds and budgets of x itself.
         calls: steps of all environments in a round.
@@ -89,6 +91,7 @@ class IncentiveDesign:
     incentive: Callable
     reward: Callable | None = None
     price: float = 0.0
+    log_prob: Callable | None = None
     optimizer: optax.GradientTransformation = dataclasses.field(
         default_factory=lambda: optax.adam(0.01)
     )
@@ -131,14 +134,15 @@ class IncentiveDesign:
         """Before the first round; the random steps of the beginning are part of that."""
         key, loop_key = jax.random.split(key)
         x = jax.tree.map(jnp.array, self.x0)
-        loop = self.loop.begin(self.learner, loop_key)
+        loop = self.loop.with_x(x).begin(self.learner, loop_key)
         zero = jnp.zeros((), jnp.int32)
         probe = None if self.evolution is None else (jax.tree.map(jnp.zeros_like, x), jnp.zeros(()))
         return DesignState(loop, x, jnp.ones(()), self.optimizer.init(x), zero, key, probe)
 
     def offer(self, state: DesignState) -> Offer:
         """What the follower is offered."""
-        return Offer(state.x, state.scale, self.incentive, self.reward, self.price)
+        terms = self.incentive, self.reward, self.price, self.log_prob
+        return Offer(state.x, state.scale, *terms)
 
     def round(self, state: DesignState) -> tuple[DesignState, Metrics]:
         """One round.
@@ -166,9 +170,10 @@ class IncentiveDesign:
             probe = probe if second else (_noise(probe_key, state.x), probe[1])
             shift = -sigma if second else sigma
             offer = eqx.tree_at(lambda o: o.x, offer, _moved(state.x, shift, probe[0]))
-        loop, sums = self.loop.advance(self.learner, offer, loop, self.calls)
+        world = self.loop.with_x(offer.x)
+        loop, sums = world.advance(self.learner, offer, loop, self.calls)
         learned = loop[0].follower
-        made = self.loop.trajectories(self.follower, learned.follower, made_key, self.steps)
+        made = world.trajectories(self.follower, learned.follower, made_key, self.steps)
         view = FollowerView(
             self.follower, learned.follower, steps=loop[0].steps, records=loop[0].vector_steps
         )

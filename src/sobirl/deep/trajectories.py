@@ -14,6 +14,7 @@ class Trajectories(eqx.Module):
         next_observation: s_{t+1} (N,T,*obs).
         reward: the environment's own (N,T).
         mask: whether a step belongs to the episode (N,T).
+        terminated: whether the episode reached an end of the environment's own with it (N,T).
         ended: whether the episode ended within them, also by a time limit (N,).
         leader_reward: what a step was worth to a leader (N,T); None where environments do not say.
     """
@@ -23,5 +24,6 @@ class Trajectories(eqx.Module):
     next_observation: Num[Array | np.ndarray, "N T *obs"]
     reward: Float[Array | np.ndarray, "N T"]
     mask: Bool[Array | np.ndarray, "N T"]
+    terminated: Bool[Array | np.ndarray, "N T"]
     ended: Bool[Array | np.ndarray, "N"]
     leader_reward: Float[Array | np.ndarray, "N T"] | None = None

@@ -42,6 +42,7 @@ def design_of(
     from_info: bool = False,
     incentive: Callable | None = None,
     x0: PyTree = None,
+    projection: Callable[[PyTree], PyTree] | None = None,
 ) -> tuple[IncentiveDesign, int]:
     """The rounds, and how many there are.
 
@@ -53,6 +54,7 @@ def design_of(
         from_info: whether that is `info["leader_reward"]`.
         incentive: `incentive(observation, action, x)` of one step, in the place of `form` ...
         x0: ... and where its x begins.
+        projection: x to the nearest point that is allowed.
 
     Raises:
         InvalidInputError: the options do not go together, or a function is not what it should be.
@@ -75,6 +77,7 @@ def design_of(
         pays = of_single(incentive, spec, x0, "incentive", after=False)
         pays = pays if settings.bound is None else clipped(pays, settings.bound)
     reward = None if leader is None else of_single(leader, spec, x0, "leader", after=True)
+    log_prob = _log_prob(loop, x0)
     evolves = settings.method == "evolution"
     discount = settings.discount if settings.leader_discount is None else settings.leader_discount
     design = IncentiveDesign(
@@ -92,6 +95,8 @@ def design_of(
         incentive=pays,
         reward=reward,
         price=settings.price,
+        log_prob=log_prob,
+        projection=projection,
         optimizer=_optimizer(settings, spec, x0, rounds),
         calls=calls,
         steps=min(settings.episode_steps, spec.max_episode_steps or settings.episode_steps),
@@ -99,6 +104,29 @@ def design_of(
         temperatures=temperatures(settings, rounds),
     )
     return design, rounds
+
+
+def left_out(loop: CompiledLoop | HostLoop) -> str | None:
+    """What the hyper-gradient does without, if there is something."""
+    if not loop.takes_x or loop.log_prob is not None:
+        return None
+    return (
+        f"note: x acts through {loop.spec.name}, which gives no log_prob(next_observation, "
+        "observation, action, x): what it does there is left out of the gradient"
+    )
+
+
+def _log_prob(loop: CompiledLoop | HostLoop, x0: PyTree) -> Callable | None:
+    """log P(s'|s,a,x) of a batch, where x acts through the environment and it is known."""
+    function = loop.log_prob
+    if not loop.takes_x or function is None:
+        return None
+
+    def of_step(observation, action, after, x):
+        return function(after, observation, action, x)
+
+    found = of_single(of_step, loop.spec, x0, "log_prob", after=True)
+    return lambda x, observation, action, after: found(observation, action, after, x)
 
 
 def temperatures(settings: Settings, rounds: int) -> tuple[float, ...] | None:

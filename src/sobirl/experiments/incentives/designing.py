@@ -12,7 +12,7 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.deep.envs import CompiledEnvironment
 from sobirl.experiments.incentives.loading import functions
 from sobirl.experiments.incentives.rounds import Rounds, loop_of
-from sobirl.experiments.incentives.run import learn
+from sobirl.experiments.incentives.run import learn, warnings
 from sobirl.experiments.incentives.settings import Settings
 from sobirl.runs.decoding import check_fields
 
@@ -26,12 +26,14 @@ class DesignedIncentives:
         incentive: `incentive(observation, action)`, what the follower is paid for one step.
         policy: `policy(observation, seed=0, greedy=False)`, an action of the follower's.
         history: the columns of all rounds: `leader_return`, `follower_return`, `spent` and others.
+        notes: what is to be said of how good they are.
     """
 
     x: PyTree
     incentive: Callable[..., float]
     policy: Callable[..., ArrayLike]
     history: dict[str, np.ndarray]
+    notes: list[str]
 
 
 def design_incentives(
@@ -41,6 +43,7 @@ def design_incentives(
     leader_from_info: bool = False,
     incentive: Callable | None = None,
     x0: PyTree = None,
+    projection: Callable[[PyTree], PyTree] | None = None,
     seed: int = 0,
     progress: bool | None = None,
     **settings: Any,
@@ -59,6 +62,7 @@ def design_incentives(
         incentive: i_x of one step, `incentive(observation, action, x)`; by default a table or a
             network, whose parameters begin at no incentives ...
         x0: ... and the x where one of your own begins, any pytree of numbers and arrays.
+        projection: x to the nearest point that is allowed, such as `sb.box(0.0, 1.0)`.
         seed: of everything random.
         progress: whether to show a bar; None for on a terminal only.
         settings: options of `sobirl run incentives` by name: steps, budget, bound, temperature, ...
@@ -88,7 +92,14 @@ def design_incentives(
             from_info=leader_from_info,
             incentive=incentive,
             x0=x0,
+            projection=projection,
         )
         end = learn(rounds, progress=progress)
     found = functions(rounds, end.state)
-    return DesignedIncentives(end.state.design.x, found["reward"], found["policy"], end.records)
+    return DesignedIncentives(
+        x=end.state.design.x,
+        incentive=found["reward"],
+        policy=found["policy"],
+        history=end.records,
+        notes=warnings(chosen, rounds, end, None if incentive is None else chosen.bound),
+    )

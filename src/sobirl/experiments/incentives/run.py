@@ -13,9 +13,10 @@ from sobirl.bilevel.recorder import Recorder
 from sobirl.deep.envs import Continuous, Discrete
 from sobirl.experiments.incentives import figures
 from sobirl.experiments.incentives.clips import clips
-from sobirl.experiments.incentives.design import bound_of
+from sobirl.experiments.incentives.design import bound_of, left_out
 from sobirl.experiments.incentives.options import IncentivesRun
 from sobirl.experiments.incentives.rounds import Rounds, RoundState
+from sobirl.experiments.incentives.settings import Settings
 from sobirl.experiments.learning_rounds import drive_rounds
 from sobirl.experiments.rlhf.reward_map import FEWEST, map_of
 from sobirl.runs.outcome import Outcome, summarize
@@ -131,7 +132,12 @@ def _outcome(
             resumes_exactly=loop.can_restore,
         ),
         history=history,
-        report=[_table(options, metrics), *_warnings(options, rounds, end), *restored, *notes],
+        report=[
+            _table(options, metrics),
+            *warnings(options, rounds, end, bound_of(options)),
+            *restored,
+            *notes,
+        ],
         figures=_figures(options, rounds, end),
         files=files,
         x={"x": end.state.design.x, "scale": end.state.design.scale},
@@ -155,15 +161,19 @@ def _table(options: IncentivesRun, metrics: dict) -> Table:
     return table
 
 
-def _warnings(options: IncentivesRun, rounds: Rounds, end: Drive[RoundState]) -> list[str]:
-    """What to say of incentives that reach their bound, and of gradients that are noise."""
+def warnings(
+    settings: Settings, rounds: Rounds, end: Drive[RoundState], bound: float | None
+) -> list[str]:
+    """What to say of incentives that reach their bound, and of gradients that lack something."""
     said = []
-    spent, bound = _at_the_end(end.records["spent"]), bound_of(options)
-    if spent > 0.9 * bound:
+    spent = _at_the_end(end.records["spent"])
+    if bound is not None and spent > 0.9 * bound:
         said.append(
             f"warning: the incentives are at their bound {bound:g} nearly everywhere; give a "
             "larger --bound, or a --budget or --price if they should cost something"
         )
+    if (lacking := left_out(rounds.design.loop)) is not None:
+        said.append(lacking)
     agreement = float(np.mean(end.records["agreement"]))
     if agreement < 0.05:
         said.append(
