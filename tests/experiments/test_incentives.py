@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ import pytest
 import sobirl as sb
 from runs.conftest import sobirl
 from sobirl.experiments.incentives.rounds import Rounds
+from sobirl.experiments.incentives.turns import rounds_each, turns
 
 pytestmark = pytest.mark.usefixtures("unrendered")
 
@@ -119,13 +121,14 @@ def test_a_strangers_environment(roads, monkeypatch):
 
 @pytest.mark.slow  # two commands with networks; the driver and the journal have tests of their own
 def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(roads, monkeypatch):
-    task = "--env", "CartPole-v1", "--leader", "roads.py:quiet", "--form", "linear", "--out"
+    task = "--env", "CartPole-v1", "--leader", "roads.py:quiet", "--form", "linear", "--starts", "2"
+    task += "--steps", "480", "--out"
     assert small(*task, "run")[0] == 0
     one_round = Rounds.round
 
     def stopped(self, state):
         after, row = one_round(self, state)
-        if after.step == 4:  # the leader has moved
+        if after.step == 8:  # of the second start
             os.kill(os.getpid(), signal.SIGINT)
         return after, row
 
@@ -133,12 +136,22 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(roads, monkeypatch)
         patch.setattr(Rounds, "round", stopped)
         code, _, error = small(*task, "again")
         assert code == 130 and "sobirl resume again" in error
-    assert len(rows_of(roads / "again")) == 4
+    assert len(rows_of(roads / "again")) == 8
     assert sobirl("resume", "again")[0] == 0
     (first, text, x), (second, other, y) = outcome(roads / "run"), outcome(roads / "again")
     assert first["resumes_exactly"]
     assert (first, text) == (second, other)
     assert jax.tree.all(jax.tree.map(np.array_equal, x, y))
+
+
+def test_the_worse_starts_are_given_up():
+    assert [tuple(turn) for turn in turns(2, 6, 2)] == [(0, 0)] * 3 + [(0, 1)] * 3 + [(1, 0)] * 3
+    for starts in (1, 2, 3, 4, 8):
+        rounds = rounds_each(starts, 200, 0.2)
+        found = turns(starts, rounds, math.ceil(0.2 * rounds))
+        assert 180 < len(found) <= 200
+        assert sum(turn.slot == 0 for turn in found) == rounds
+        assert found[-1] == (math.ceil(math.log2(starts)), 0)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.deep.envs import CompiledEnvironment
 from sobirl.experiments.incentives.loading import functions
 from sobirl.experiments.incentives.rounds import Rounds, loop_of
-from sobirl.experiments.incentives.run import learn, warnings
+from sobirl.experiments.incentives.run import learn, of_best, warnings
 from sobirl.experiments.incentives.settings import Settings
 from sobirl.runs.decoding import check_fields
 
@@ -25,7 +25,8 @@ class DesignedIncentives:
         x: the leader's parameters.
         incentive: `incentive(observation, action)`, what the follower is paid for one step.
         policy: `policy(observation, seed=0, greedy=False)`, an action of the follower's.
-        history: the columns of all rounds: `leader_return`, `follower_return`, `spent` and others.
+        history: the columns of all rounds, of the best start: `leader_return`, `follower_return`,
+            `spent` and others.
         notes: what is to be said of how good they are.
     """
 
@@ -61,7 +62,8 @@ def design_incentives(
         leader_from_info: it is the environment's `info["leader_reward"]` instead.
         incentive: i_x of one step, `incentive(observation, action, x)`; by default a table or a
             network, whose parameters begin at no incentives ...
-        x0: ... and the x where one of your own begins, any pytree of numbers and arrays.
+        x0: ... and the x where one of your own begins, any pytree of numbers and arrays; with
+            several `starts` a function of a key.
         projection: x to the nearest point that is allowed, such as `sb.box(0.0, 1.0)`.
         seed: of everything random.
         progress: whether to show a bar; None for on a terminal only.
@@ -100,6 +102,6 @@ def design_incentives(
         x=end.state.design.x,
         incentive=found["reward"],
         policy=found["policy"],
-        history=end.records,
+        history=of_best(end),
         notes=warnings(chosen, rounds, end, None if incentive is None else chosen.bound),
     )

@@ -1,6 +1,7 @@
 """The rounds of `sobirl run incentives`: a row of metrics each."""
 
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ import equinox as eqx
 import gymnasium
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from sobirl.deep.compiled_loop import CompiledLoop
@@ -26,23 +28,46 @@ from sobirl.deep.incentive_design import DesignState
 from sobirl.experiments.incentives.design import design_of
 from sobirl.experiments.incentives.functions import function_of
 from sobirl.experiments.incentives.settings import Settings
+from sobirl.experiments.incentives.turns import turns
 
 if TYPE_CHECKING:
     from sobirl.experiments.incentives.options import IncentivesRun
+
+
+_SHARE = 0.1  # of the latest round in a start's value
 
 
 class RoundState(eqx.Module):
     """Everything that the next round depends on.
 
     Attributes:
-        step: rounds done so far.
-        design: of follower and leader.
-        before: the follower before the leader's first step, to be filmed.
+        step: rounds done so far, of all starts together.
+        designs: of follower and leader, one a start.
+        befores: the followers before the leader's first step, to be filmed.
+        values: the latest returns of the leader, averaged (K,).
+        order: the starts that take turns, the best first (K,).
     """
 
     step: Int[Array, ""]
-    design: DesignState
-    before: PyTree
+    designs: tuple[DesignState, ...]
+    befores: tuple[PyTree, ...]
+    values: Float[Array, "K"]
+    order: Int[Array, "K"]
+
+    @property
+    def best(self) -> int:
+        """The start that was best when they were last compared, in the end the one that is left."""
+        return int(self.order[0])
+
+    @property
+    def design(self) -> DesignState:
+        """Of the best start."""
+        return self.designs[self.best]
+
+    @property
+    def before(self) -> PyTree:
+        """Of the best start."""
+        return self.befores[self.best]
 
 
 class Rounds:
@@ -58,7 +83,13 @@ class Rounds:
     def __init__(self, settings: Settings, seed: int, loop: CompiledLoop | HostLoop, **more: Any):
         self.settings, self.key = settings, jax.random.key(seed)
         model_key, self._begin_key = jax.random.split(self.key)
-        self.design, self.total = design_of(settings, loop, model_key, **more)
+        self.design, rounds, self._firsts = design_of(settings, loop, model_key, **more)
+        self._turns = turns(settings.starts, rounds, self.design.warm_up)
+
+    @property
+    def total(self) -> int:
+        """The rounds of all starts."""
+        return len(self._turns)
 
     @classmethod
     @contextlib.contextmanager
@@ -76,31 +107,68 @@ class Rounds:
 
     def begin(self) -> RoundState:
         """Before the first round."""
-        design = self.design.init(self._begin_key)
-        before = jax.tree.map(jnp.copy, self.learned(design))
-        return RoundState(jnp.zeros((), jnp.int32), design, before)
+        keys = self._begin_key, *jax.random.split(self._begin_key, len(self._firsts) - 1)
+        designs = tuple(
+            dataclasses.replace(self.design, x0=x0).init(key)
+            for x0, key in zip(self._firsts, keys, strict=True)
+        )
+        befores = tuple(jax.tree.map(jnp.copy, self.learned(design)) for design in designs)
+        count = len(designs)
+        zero = jnp.zeros((), jnp.int32)
+        return RoundState(zero, designs, befores, jnp.zeros(count), jnp.arange(count))
 
     def restore(self, state: RoundState) -> RoundState:
         """Go on from a saved state, whose arrays are NumPy's."""
-        learner, environments = state.design.loop
-        state = eqx.tree_at(lambda s: s.design.loop, state, (learner, ()))
-        state = jax.tree.map(jnp.array, state)
         # What environments on the host keep stays as it is: it has integers of 64 bits.
-        loop = self.design.loop.restore((state.design.loop[0], environments))
-        return eqx.tree_at(lambda s: s.design.loop, state, loop)
+        kept = [design.loop[1] for design in state.designs]
+        bare = eqx.tree_at(
+            lambda s: [d.loop for d in s.designs], state, [(d.loop[0], ()) for d in state.designs]
+        )
+        bare = jax.tree.map(jnp.array, bare)
+        whole = eqx.tree_at(
+            lambda s: [d.loop for d in s.designs],
+            bare,
+            [(d.loop[0], world) for d, world in zip(bare.designs, kept, strict=True)],
+        )
+        return self._entered(whole, int(whole.order[self._turns[int(state.step) - 1].slot]))
 
     def round(self, state: RoundState) -> tuple[RoundState, dict[str, float]]:
-        """One round, and its row."""
-        if int(state.step) == self.design.warm_up:
-            before = jax.tree.map(jnp.copy, self.learned(state.design))
-            state = eqx.tree_at(lambda s: s.before, state, before)
-        design, metrics = self.design.round(state.design)
+        """One round of one start, and its row."""
+        step = int(state.step)
+        turn = self._turns[step]
+        begins = step == 0 or turn.phase != self._turns[step - 1].phase
+        if begins and step:
+            running = self._turns[step - 1].slot + 1
+            ranks = np.argsort(-np.asarray(state.values)[np.asarray(state.order)[:running]])
+            order = np.asarray(state.order).copy()
+            order[:running] = order[:running][ranks]
+            state = eqx.tree_at(lambda s: s.order, state, jnp.asarray(order))
+        start = int(state.order[turn.slot])
+        if len(state.designs) > 1 and (begins or turn.slot != self._turns[step - 1].slot):
+            state = self._entered(state, start)
+        design = state.designs[start]
+        if int(design.round) == self.design.warm_up:
+            before = jax.tree.map(jnp.copy, self.learned(design))
+            state = eqx.tree_at(lambda s: s.befores[start], state, before)
+        fresh = int(design.round) == 0
+        design, metrics = self.design.round(design)
+        latest = metrics["leader_return"]
+        value = latest if fresh else (1 - _SHARE) * float(state.values[start]) + _SHARE * latest
         row = {
-            "objective": -metrics["leader_return"],
+            "objective": -latest,
             "hypergradient_norm": metrics["hypergradient_norm"],
             **metrics,
         }
-        return RoundState(state.step + 1, design, state.before), row
+        if len(state.designs) > 1:
+            row["start"] = float(start)
+        designs = (*state.designs[:start], design, *state.designs[start + 1 :])
+        values = state.values.at[start].set(value)
+        return RoundState(state.step + 1, designs, state.befores, values, state.order), row
+
+    def _entered(self, state: RoundState, start: int) -> RoundState:
+        """The state with the environments where a start left them."""
+        loop = self.design.loop.restore(state.designs[start].loop)
+        return eqx.tree_at(lambda s: s.designs[start].loop, state, loop)
 
     def learned(self, design: DesignState) -> PyTree:
         """What the follower has learned."""

@@ -53,6 +53,15 @@ def learn(
     return drive_rounds(rounds, _SHOWN, recorder, progress)
 
 
+def of_best(end: Drive[RoundState]) -> History:
+    """The rows of the start that was best."""
+    rows = end.records
+    if "start" not in rows:
+        return rows
+    own = rows["start"] == end.state.best
+    return {name: column[own] for name, column in rows.items()}
+
+
 def _clips(
     options: IncentivesRun, rounds: Rounds, state: RoundState
 ) -> tuple[dict[str, bytes], list[str]]:
@@ -73,7 +82,7 @@ def _figures(
     """What draws the figures, by name."""
     title = f"{options.env}, {options.method}"
     first = rounds.design.warm_up
-    drawn = {"learning": lambda: figures.learning(title, end.records, first)}
+    drawn = {"learning": lambda: figures.learning(title, of_best(end), first)}
     if not options.figures:
         return drawn
     spec, pays = rounds.design.loop.spec, rounds.pays(end.state)
@@ -109,7 +118,7 @@ def _outcome(
     files: dict[str, bytes],
     notes: list[str],
 ) -> Outcome:
-    history = end.records
+    history = of_best(end)
     first = min(max(rounds.design.warm_up, 1), len(history["spent"]))
     names = "leader_return", "follower_return", "spent", "spent_in_episode", "episode_length"
     metrics: dict[str, Any] = {name: _at_the_end(history[name]) for name in names}
@@ -131,7 +140,7 @@ def _outcome(
             converged=False,
             resumes_exactly=loop.can_restore,
         ),
-        history=history,
+        history=end.records,
         report=[
             _table(options, metrics),
             *warnings(options, rounds, end, bound_of(options)),
@@ -166,7 +175,8 @@ def warnings(
 ) -> list[str]:
     """What to say of incentives that reach their bound, and of gradients that lack something."""
     said = []
-    spent = _at_the_end(end.records["spent"])
+    history = of_best(end)
+    spent = _at_the_end(history["spent"])
     if bound is not None and spent > 0.9 * bound:
         said.append(
             f"warning: the incentives are at their bound {bound:g} nearly everywhere; give a "
@@ -174,7 +184,7 @@ def warnings(
         )
     if (lacking := left_out(rounds.design.loop)) is not None:
         said.append(lacking)
-    agreement = float(np.mean(end.records["agreement"]))
+    agreement = float(np.mean(history["agreement"]))
     if agreement < 0.05:
         said.append(
             "note: two halves of the episodes hardly agree on where to go; more --episodes or a "

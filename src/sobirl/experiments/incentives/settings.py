@@ -31,6 +31,11 @@ class Settings:
     steps: Count = 100_000
     """Environment steps of the follower's, in all."""
 
+    starts: Annotated[int, Ge(1), Lt(100)] = 1
+    """Where incentives begin: at none, and with more starts at random ones too, each with a
+    follower of its own. The worse half by the leader's return is given up again and again, within
+    the environment steps in all."""
+
     form: Literal["auto", "table", "linear", "network"] = "auto"
     """What the incentives are: a table of numbered states and actions, linear in what is observed
     (and in continuous actions), or a network; by default a table where states are numbered."""
