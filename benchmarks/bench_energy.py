@@ -58,7 +58,7 @@ def found(arguments, method, x0, seed):
         x0=float(x0),
         projection=sb.box(0.0, np.inf) if method != "fixed" else sb.box(float(x0), float(x0)),
         method="explicit" if method == "fixed" else method,
-        budget=arguments.budget,
+        budget=None if method == "fixed" else arguments.budget,
         steps=arguments.steps,
         round_steps=arguments.round_steps,
         leader_rate=arguments.rate,
@@ -78,7 +78,7 @@ def found(arguments, method, x0, seed):
     return {
         "method": method,
         "seed": seed,
-        "x": float(run.x),
+        "charge": -run.incentive(np.array([1.0, 0.0, 0.0]), np.array([FULL])),
         **played(run.policy),
         "paid": history["spent"][-1],
         "cpu_seconds": round(time.process_time() - began, 1),
@@ -101,13 +101,13 @@ def draw(source, target):
             left.plot(steps[4 : 4 + len(smooth)], smooth, color=color, label=label, lw=1.4)
             middle.plot(steps, history["spent"], color=color, label=label, lw=1.4)
             right.scatter(row["energy"], row["upright"], color=color, label=label, zorder=3)
-    fixed = sorted((r for r in rows if r["method"] == "fixed"), key=lambda r: r["x"])
+    fixed = sorted((r for r in rows if r["method"] == "fixed"), key=lambda r: r["charge"])
     if fixed:
         energy, upright = ([r[name] for r in fixed] for name in ("energy", "upright"))
         right.plot(energy, upright, "o-", color="0.6", ms=4, lw=1, label="charges that stay")
         for row in fixed:
             right.annotate(
-                f"{row['x']:g}",
+                f"{row['charge']:.2g}",
                 (row["energy"], row["upright"]),
                 xytext=(5, 4),
                 textcoords="offset points",
@@ -131,10 +131,10 @@ def main():
     parser.add_argument("--methods", nargs="*", default=[])
     parser.add_argument("--charges", type=float, nargs="*", default=[])
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
-    parser.add_argument("--steps", type=int, default=80_000)
+    parser.add_argument("--steps", type=int, default=30_000)
     parser.add_argument("--round-steps", type=int, default=800)
     parser.add_argument("--rate", type=float, default=0.1)
-    parser.add_argument("--budget", type=float, default=0.5)
+    parser.add_argument("--budget", type=float, default=0.15)
     parser.add_argument("--temperature", type=float, default=0.2)
     parser.add_argument("--out", type=Path, default=Path("build/energy.jsonl"))
     parser.add_argument("--draw", type=Path, nargs=2, default=None, metavar=("FROM", "TO"))
