@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.experiments.incentives.settings import Settings
+from sobirl.runs.benchmark import Benchmark
 from sobirl.runs.curves import Curve
 from sobirl.runs.options import Count, NotNegative, StepwiseOptions, Whole, aside, require
 
@@ -30,6 +31,25 @@ class IncentivesRun(StepwiseOptions, Settings):
         Curve("leader_return", label="leader's return", x="environment_steps"),
         Curve("follower_return", label="follower's return", x="environment_steps"),
         Curve("spent", label="mean incentive", x="environment_steps"),
+    )
+
+    benchmarks = (
+        Benchmark(
+            name="incentives",
+            measure="leader_return",
+            first="leader_return_before",
+            label="the leader's return on a frozen lake, less what it pays",
+            options={
+                "env": "FrozenLake-v1",
+                "backend": "gymnasium",
+                "sign": "pay",
+                "price": 0.5,
+                "steps": 20_000,
+            },
+            full={"steps": 200_000},
+            steps="steps",
+            quick=False,
+        ),
     )
 
     leader: str | None = None
