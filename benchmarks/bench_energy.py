@@ -100,27 +100,19 @@ def draw(source, target):
             smooth = np.convolve(history["leader_return"], np.ones(9) / 9, mode="valid")
             left.plot(steps[4 : 4 + len(smooth)], smooth, color=color, label=label, lw=1.4)
             middle.plot(steps, history["spent"], color=color, label=label, lw=1.4)
-            right.scatter(row["energy"], row["upright"], color=color, label=label, zorder=3)
+            right.scatter(row["charge"], row["leader"], color=color, label=label, zorder=3)
     fixed = sorted((r for r in rows if r["method"] == "fixed"), key=lambda r: r["charge"])
     if fixed:
-        energy, upright = ([r[name] for r in fixed] for name in ("energy", "upright"))
-        right.plot(energy, upright, "o-", color="0.6", ms=4, lw=1, label="charges that stay")
-        for row in fixed:
-            right.annotate(
-                f"{row['charge']:.2g}",
-                (row["energy"], row["upright"]),
-                xytext=(5, 4),
-                textcoords="offset points",
-                fontsize=8,
-            )
+        charges, values = ([r[name] for r in fixed] for name in ("charge", "leader"))
+        right.plot(charges, values, "o-", color="0.6", ms=4, lw=1, label="charges that stay")
     left.set(xlabel="thousand environment steps", ylabel="leader's return")
     middle.set(xlabel="thousand environment steps", ylabel="charged a step")
-    right.set(xlabel="energy, mean (u/2)²", ylabel="upright, mean cos θ")
+    right.set(xlabel="charge for full torque", ylabel="leader's reward a step, at the end")
     for axes in (left, middle, right):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     left.legend(frameon=False)
-    right.legend(frameon=False)
+    right.legend(frameon=False, loc="lower right")
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, dpi=150)
 
