@@ -11,7 +11,7 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export MPLBACKEND ?= Agg
 
-.PHONY: demo test test-all test-versions lint bench docs clean
+.PHONY: demo test test-all browser test-versions lint bench docs clean
 
 demo: $(STAMP)  ## install, solve the Four Rooms incentive design problem, print a table, write figures
 	$(BIN)/sobirl run four-rooms --force --out runs/demo
@@ -28,6 +28,13 @@ test-all: $(STAMP)  ## everything, the slow tests too
 	$(BIN)/lint-imports
 	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or not slow"
+
+browser: $(STAMP)  ## the labelling page in Chromium, which it installs where it can
+	@command -v chromium google-chrome > /dev/null || \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium > /dev/null; } || \
+	  echo "there is no Chromium, and it cannot be installed: the tests skip"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	$(BIN)/python -m pytest -n 0 -rs -m slow tests/apps/test_label_browser.py
 
 test-versions: $(STAMP)  ## a quick part of the tests with the lowest and newest dependencies
 	$(BIN)/python tests/versions.py $(JAX)

@@ -130,7 +130,8 @@ def test_a_stopped_run_goes_on_with_its_file_as_if_nothing_had_been(
     more = ["--labels", file, "--first-epochs", 40, "--held-out", 0.25, "--reward-clip", "inf"]
     with monkeypatch.context() as patch:
         patch.setattr(Rounds, "round", stopped)
-        assert sobirl(*OFFLINE.split(), *more, "--out", run)[0] == 130
+        code, _, error = sobirl(*OFFLINE.split(), *more, "--out", run)
+    assert code == 130 and "sobirl resume" in error, error
     assert len(rows_of(run)) == 1
     kept = file.read_bytes()
     file.write_bytes(kept + kept[: kept.index(b"\n") + 1])

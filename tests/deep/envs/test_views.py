@@ -1,10 +1,11 @@
 """Pictures of what was observed: of the same size for all steps, and of the state they are of."""
 
+import gymnasium
 import numpy as np
 import pytest
 
 from sobirl.deep.envs import Discrete, EnvSpec
-from sobirl.deep.envs.views import view_of
+from sobirl.deep.envs.views import _POSES, view_of
 
 
 def drawn(name, fragments, backend="gymnax"):
@@ -62,3 +63,15 @@ def test_curves_where_nothing_better_can_be_had(size):
     fragments = [draw.normal(size=(n, size)).astype(np.float32) for n in (4, 1)]
     _, (clip, _) = drawn("Unknown-v0", fragments, "gymnasium")
     assert (clip[0] != clip[3]).any()
+
+
+@pytest.mark.parametrize("body", _POSES)
+def test_the_pose_that_an_observation_tells(body):
+    environment = gymnasium.make(f"{body}-v5").unwrapped
+    environment.reset(seed=0)
+    environment.action_space.seed(0)
+    for _ in range(20):
+        observation, *_ = environment.step(environment.action_space.sample())
+    found = _POSES[body](observation, environment.model)
+    turns = (found - environment.data.qpos) / (2 * np.pi)
+    np.testing.assert_allclose(turns, np.round(turns), rtol=0, atol=1e-12)

@@ -208,9 +208,14 @@ def _labeller(request: Request) -> str:
 
 
 def _clip(about: dict[str, Any], row: int) -> dict[str, Any]:
-    """Where a clip's pictures are on the sheet."""
+    """Where a clip's pictures are on the sheet, and what they show."""
     frames = about["frames"]
-    return {"first": sum(frames[:row]), "count": frames[row], "marks": about["marks"][row]}
+    return {
+        "first": sum(frames[:row]),
+        "count": frames[row],
+        "marks": about["marks"][row],
+        "words": about.get("words", ("", ""))[row],  # older stores have none
+    }
 
 
 def _refused(request: Request, error: Exception) -> Response:

@@ -26,6 +26,21 @@ _UNSEEN = {
     "Swimmer": 2,
     "Ant": 2,
     "Humanoid": 2,
+    "HumanoidStandup": 2,
+}
+
+
+def _pusher(frame: np.ndarray, model: Any) -> np.ndarray:
+    """The arm's joints, and how far object and goal slid along y and x from where they begin."""
+    places = frame[-6:].reshape(2, 3) - [model.body(name).pos for name in ("object", "goal")]
+    return np.concatenate([frame[:7], places[:, [1, 0]].ravel()])
+
+
+# What MuJoCo calls `qpos`, where observations tell all of it in other words.
+_POSES: dict[str, Callable[[np.ndarray, Any], np.ndarray]] = {
+    "InvertedDoublePendulum": lambda o, _: np.append(o[0], np.arctan2(o[1:3], o[3:5])),
+    "Reacher": lambda o, _: np.append(np.arctan2(o[2:4], o[:2]), o[4:6]),
+    "Pusher": _pusher,
 }
 _SIDE = 240  # pixels of what MuJoCo draws
 _CURVES = 8  # of an observation
@@ -85,14 +100,20 @@ def _camera_of(spec: EnvSpec) -> tuple[Callable, float | int] | None:
 
         return _drawn(camera, set_control)
     body = spec.name.partition("-")[0]
-    if spec.backend != "gymnasium" or (body not in _UNSEEN and not _is_numbered(spec)):
+    is_body = body in _UNSEEN or body in _POSES
+    if spec.backend != "gymnasium" or not (is_body or _is_numbered(spec)):
         return None
     without_display()
-    size: dict[str, Any] = {"width": _SIDE, "height": _SIDE} if body in _UNSEEN else {}
+    size: dict[str, Any] = {"width": _SIDE, "height": _SIDE} if is_body else {}
     camera: Any = gymnasium.make(spec.name, render_mode="rgb_array", **size).unwrapped
     camera.reset(seed=0)
-    if body not in _UNSEEN:
+    if not is_body:
         return _drawn(camera, lambda frame, first: setattr(camera, "s", int(frame.argmax())))
+    if body in _POSES:
+        model, pose, still = camera.model, _POSES[body], np.zeros(camera.model.nv)
+        return _drawn(
+            camera, lambda frame, first: camera.set_state(pose(frame.astype(float), model), still)
+        )
     model, unseen = camera.model, _UNSEEN[body]
     place = np.zeros(unseen)
 

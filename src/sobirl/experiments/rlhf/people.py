@@ -13,6 +13,7 @@ from PIL import Image
 
 from sobirl.bilevel.interrupts import pause
 from sobirl.deep.envs import EnvSpec
+from sobirl.deep.envs.descriptions import description
 from sobirl.deep.envs.views import view_of
 from sobirl.deep.reward_model import RewardModel
 from sobirl.experience import Fragment, flat_steps
@@ -66,8 +67,8 @@ class People:
         """What people see of a pair (2,): a sheet of all pictures of both clips, one by one.
 
         `about` has the size of a picture, the pictures in a row of the sheet and in each clip, how
-        many to show in a second, and the steps of each clip of which the members of the reward
-        are least sure.
+        many to show in a second, the steps of each clip of which the members of the reward
+        are least sure, and what happens in each in words.
         """
         lengths = pair.mask.sum(axis=1).tolist()
         first = pair.observation.shape[1] - pair.mask.shape[1]  # before it: for stacked frames
@@ -80,6 +81,7 @@ class People:
             "frames": lengths,
             "rate": round(min(self._view.frames_per_second, max(lengths) / _LOOP), 2),
             "marks": [_marks(row[:n]) for row, n in zip(spread, lengths, strict=True)],
+            "words": [description(clip, self.spec) for clip in frames],
         }
         return Showing(sheet, about)
 
