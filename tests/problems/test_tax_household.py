@@ -27,7 +27,8 @@ def test_rewards_are_those_of_the_tables():
 def test_assets_move_as_the_density_says():
     household = Household().with_x(X)
     keys = jax.random.split(jax.random.key(1), 4000)
-    _, shown, *_ = jax.jit(jax.vmap(lambda key: household.step((jnp.float32(14.0), 0), ACTION, key)))(keys)
+    state = jnp.float32(14.0), 0
+    _, shown, *_ = jax.jit(jax.vmap(lambda key: household.step(state, ACTION, key)))(keys)
     keep = 1 - float(tax_design.tax(X["income"]))
     mean = 14 + keep * tax_design.HOURS[HOUR] - tax_design.BASKETS[BASKET].sum()
     assets = 20 * np.asarray(shown[:, 0])

@@ -230,8 +230,8 @@ def _trajectories(follower, learned, environments, key, steps):
 
     running = jnp.ones(environments.num_envs, bool)
     (_, _, running), found = jax.lax.scan(body, (inner, frames, running), jnp.stack(keys))
-    *found, leader_reward = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), found)
-    return Trajectories(*found, ended=~running, leader_reward=leader_reward)
+    *found, terminated, leader_reward = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), found)
+    return Trajectories(*found, ended=~running, leader_reward=leader_reward, terminated=terminated)
 
 
 @eqx.filter_jit

@@ -147,11 +147,12 @@ class HostLoop:
             running = running & ~(step.terminated | step.truncated)
             if not running.any():
                 break
-        *columns, leader_reward = zip(*rows, strict=True)
+        *columns, terminated, leader_reward = zip(*rows, strict=True)
         found = [_padded(np.stack(column, axis=1), steps) for column in columns]
         known = leader_reward[0] is not None
         leader = _padded(np.stack(leader_reward, axis=1), steps) if known else None
-        return Trajectories(*found, ended=~running, leader_reward=leader)
+        ends = _padded(np.stack(terminated, axis=1), steps)
+        return Trajectories(*found, ended=~running, leader_reward=leader, terminated=ends)
 
     def fragments(
         self,

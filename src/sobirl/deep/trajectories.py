@@ -14,9 +14,10 @@ class Trajectories(eqx.Module):
         next_observation: s_{t+1} (N,T,*obs).
         reward: the environment's own (N,T).
         mask: whether a step belongs to the episode (N,T).
-        terminated: whether the episode reached an end of the environment's own with it (N,T).
         ended: whether the episode ended within them, also by a time limit (N,).
         leader_reward: what a step was worth to a leader (N,T); None where environments do not say.
+        terminated: whether the episode reached an end of the environment's own with a step (N,T);
+            None where nobody says.
     """
 
     observation: Num[Array | np.ndarray, "N T *obs"]
@@ -24,6 +25,6 @@ class Trajectories(eqx.Module):
     next_observation: Num[Array | np.ndarray, "N T *obs"]
     reward: Float[Array | np.ndarray, "N T"]
     mask: Bool[Array | np.ndarray, "N T"]
-    terminated: Bool[Array | np.ndarray, "N T"]
     ended: Bool[Array | np.ndarray, "N"]
     leader_reward: Float[Array | np.ndarray, "N T"] | None = None
+    terminated: Bool[Array | np.ndarray, "N T"] | None = None

@@ -224,12 +224,12 @@ def flat_steps(trajectories: Trajectories) -> Transitions:
     def merged(leaf) -> Any:
         return None if leaf is None else jnp.reshape(leaf, (-1, *leaf.shape[2:]))
 
-    mask = jnp.asarray(trajectories.mask).reshape(-1)
+    mask, ends = jnp.asarray(trajectories.mask).reshape(-1), trajectories.terminated
     return Transitions(
         observation=merged(trajectories.observation),
         action=merged(trajectories.action),
         reward=merged(trajectories.reward),
-        terminated=merged(trajectories.terminated),
+        terminated=jnp.zeros_like(mask) if ends is None else merged(ends),
         next_observation=merged(trajectories.next_observation),
         weight=mask.astype(trajectories.reward.dtype),
         leader_reward=merged(trajectories.leader_reward),
