@@ -151,7 +151,8 @@ def deviation(samples, expected):
 
 def quantile(samples, probability):
     """Of Hotelling's T² for so many samples, if the mean is as expected."""
-    return stats.chi2.ppf(probability, samples.shape[-1])
+    n, p = len(samples), samples.shape[-1]
+    return p * (n - 1) / (n - p) * stats.f.ppf(probability, p, n - p)
 
 
 def assert_mean(samples, expected):

@@ -100,8 +100,9 @@ class TaxDesign:
 
     @functools.cached_property
     def households(self) -> "Households":
-        """Households and state with these constants."""
-        return Households(self)
+        """Households and state with these constants; no tracers, whoever asks first."""
+        with jax.ensure_compile_time_eval():
+            return Households(self)
 
 
 class Households(eqx.Module):
