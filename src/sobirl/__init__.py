@@ -41,9 +41,12 @@ _PUBLIC = {
     "sobirl.estimation": (
         "Bins",
         "ChoiceResult",
+        "Demonstrations",
         "DiscreteChoice",
         "Frequencies",
+        "IRLResult",
         "Increments",
+        "MaximumLikelihoodIRL",
         "Quantiles",
     ),
     "sobirl.experiments.incentives.designing": ("DesignedIncentives", "design_incentives"),

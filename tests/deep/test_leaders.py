@@ -208,11 +208,9 @@ LABELLED = {
 
 
 # Ten seconds each to compile: the others are slow tests.
-@pytest.mark.parametrize("moving", [pytest.param(False, marks=pytest.mark.slow), True])
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[] if name == "loss" else [pytest.mark.slow]) for name in LABELLED],
-)
+@pytest.mark.slow  # at horizon 0 the next test tells it
+@pytest.mark.parametrize("moving", [False, True])
+@pytest.mark.parametrize("name", LABELLED)
 def test_labels_that_are_right_need_no_answers(name, moving):
     leader, objective = LABELLED[name]
     seen = view(None if moving else 0.5)

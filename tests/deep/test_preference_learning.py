@@ -85,7 +85,9 @@ def result(method, follower="sac"):
 
 
 WITH_SAC = [(method, "sac") for method in REWARDS]
-WITH_OTHERS = [("loss", name) for name in LEARNERS if name != "sac"]
+WITH_OTHERS = [
+    pytest.param("loss", name, marks=pytest.mark.slow) for name in LEARNERS if name != "sac"
+]
 
 
 @pytest.mark.parametrize(("method", "name"), WITH_SAC + WITH_OTHERS)

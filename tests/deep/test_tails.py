@@ -44,7 +44,9 @@ def free(table):
     return table.reshape(*table.shape[:-2], S * A)[..., :-1]
 
 
-@pytest.mark.parametrize(("horizon", "batches"), [(1, 300), ("full", 150)])
+@pytest.mark.parametrize(
+    ("horizon", "batches"), [(1, 300), pytest.param("full", 150, marks=pytest.mark.slow)]
+)
 def test_tails_are_what_theory_says(horizon, batches):
     batches = pairs(optimal_policy(), batches, SIZE)
     term = ImplicitTerm(off_policy="none", horizon=horizon)

@@ -30,8 +30,9 @@ def output_of(process):
     assert out.endswith("agrees\n"), err[-3000:]
 
 
-def test_eight_devices_agree_with_one():
-    output_of(start(8, 0, 1))
+@pytest.mark.parametrize("devices", [2, pytest.param(8, marks=pytest.mark.slow)])
+def test_several_devices_agree_with_one(devices):
+    output_of(start(devices, 0, 1))
 
 
 @pytest.mark.slow

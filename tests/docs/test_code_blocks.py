@@ -214,9 +214,10 @@ def name_of(page: Path) -> str:
 
 
 def marked(page: Path):
-    """Of the methods' pages, which are alike, the default run has one; and none of sweeps'."""
-    alike = name_of(page.parent) == "docs/methods" and page.stem not in ("sobirl", "your-own")
-    slow = alike or page.stem in ("scale", "sweeps")
+    """The default run has one page of the methods', two of the problems', and none of sweeps'."""
+    alike = name_of(page.parent) in ("docs/methods", "docs/problems")
+    kept = ("docs/methods/sobirl.md", "docs/problems/four-rooms.md", "docs/problems/your-own.md")
+    slow = (alike and name_of(page) not in kept) or page.stem in ("scale", "sweeps")
     return pytest.param(page, id=name_of(page), marks=[pytest.mark.slow] if slow else [])
 
 

@@ -70,6 +70,7 @@ def strangers(monkeypatch):
     monkeypatch.setitem(EXPERIMENTS, "toll-road", TollRoad)
 
 
+@pytest.mark.slow  # `testing/test_own_method.py` has such a one in the default run
 def test_a_strangers_method_keeps_the_contract():
     check_method(Differentiated())
 

@@ -226,6 +226,7 @@ def test_without_a_camera_a_run_says_so(monkeypatch):
     assert outcome.report[-1] == "note: there is no clip: CartPole-v1: there is no way to draw it"
 
 
+@pytest.mark.slow  # programs of its own; the follower that tosses coins explores first, too
 def test_exploration_before_the_first_question():
     more = ["--method", "drlhf", "--pretrain-steps", "80"]
     options = options_from(RLHFRun, [*SMALL.split()[2:], *more])
@@ -345,6 +346,7 @@ def test_judges_are_not_restricted():
     assert (apart[0] != apart[1]).all()
 
 
+@pytest.mark.slow  # programs of its own; `deep/test_reward_learning.py` has such rewards
 def test_a_restricted_reward_comes_back(tmp_path):
     more = ["--method", "drlhf", "--reward-linear", "--reward-inputs", "2"]
     assert small(tmp_path / "run", *more)[0] == 0
@@ -474,6 +476,7 @@ def test_an_environment_of_the_users_that_fails(blocks, tmp_path):
     assert told.startswith("Traceback") and "AssertionError: the tower fell" in told
 
 
+@pytest.mark.slow  # the default run has a stranger's, above
 @pytest.mark.parametrize("name", [name for name in FOLLOWERS if name != "sac"])
 def test_any_follower_can_be_chosen(name):
     """On the host, whose loop carries the follower apart from all else."""

@@ -20,7 +20,10 @@ from estimators import (
 )
 
 PROBLEM, X = INCENTIVES.problem(), INCENTIVES.x0()
-KINDS = pytest.mark.parametrize("kind", ["value", "bellman"])
+KINDS = pytest.mark.parametrize(
+    "kind",
+    [pytest.param("value", marks=pytest.mark.slow), "bellman"],  # much the same programs
+)
 
 
 def penalized(x, log_policy, kind, kappa):

@@ -42,7 +42,7 @@ def explicit():
     return np.asarray(compiled(jax.grad(PROBLEM.upper))(X, response)["pay"])
 
 
-@pytest.mark.parametrize("advantage", ["exact", "rollouts"])
+@pytest.mark.parametrize("advantage", ["exact", pytest.param("rollouts", marks=pytest.mark.slow)])
 def test_the_advantage_trace_is_unbiased(exact, advantage):
     samples = estimates(sb.AdvantageTrace(**EPISODES, advantage=advantage), PROBLEM, X, 1000)
     assert_mean(samples, exact)

@@ -56,7 +56,7 @@ def test_leader_value_from_plain_linear_algebra():
     np.testing.assert_allclose(-design.problem().value(w), total, rtol=1e-10)
 
 
-@pytest.mark.parametrize("temperature", [0.001, 0.005])
+@pytest.mark.parametrize("temperature", [0.001, pytest.param(0.005, marks=pytest.mark.slow)])
 def test_gradient(temperature):
     problem = fr.FourRooms(temperature).problem()
     check = sb.check_gradients(problem, fr.random_start(jax.random.key(1)), directions=2)

@@ -186,7 +186,7 @@ def test_a_policy_wins_half_of_the_time_against_itself():
     np.testing.assert_allclose(value(wins, X) - value(plain, X), 0.5, rtol=1e-8)
 
 
-@pytest.mark.parametrize("weight", [0.0, 0.5])
+@pytest.mark.parametrize("weight", [pytest.param(0.0, marks=pytest.mark.slow), 0.5])
 def test_win_rate_where_the_best_is_known(weight):
     """One state; the first action pays x, and 1 in the teacher's eyes.
 

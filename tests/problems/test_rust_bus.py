@@ -39,9 +39,22 @@ def group4():
     return rust_bus.group4()
 
 
+class Estimates(dict):
+    """By cost, made when they are asked for."""
+
+    def __missing__(self, cost):
+        return self.setdefault(cost, estimate(rust_bus.group4(), cost))
+
+
 @pytest.fixture(scope="module")
-def estimates(group4):
-    return {cost: estimate(group4, cost) for cost in COSTS}
+def estimates():
+    return Estimates()
+
+
+some_costs = pytest.mark.parametrize(
+    "cost",
+    [c if c in ("linear", "cubic") else pytest.param(c, marks=pytest.mark.slow) for c in COSTS],
+)
 
 
 def as_x(values):
@@ -65,7 +78,7 @@ def test_published_estimate(estimates):
     assert found.result.converged
 
 
-@pytest.mark.parametrize("cost", COSTS)
+@some_costs
 def test_optima(estimates, group4, cost):
     found = estimates[cost]
     np.testing.assert_allclose(found.result.objective, OPTIMA[cost], atol=1e-7)
@@ -78,7 +91,7 @@ def test_optima(estimates, group4, cost):
     np.testing.assert_allclose(found.result.objective, witness, rtol=1e-10)
 
 
-@pytest.mark.parametrize("cost", COSTS)
+@some_costs
 def test_optima_without_gradients(estimates, group4, cost):
     x, objective = reference.minimize_without_gradients(
         STARTS[cost], cost, group4.decision_counts, group4.transition_probabilities
@@ -98,7 +111,7 @@ def test_richer_costs_fit_better(estimates, group4):
     assert cubic <= quadratic <= linear <= constant
 
 
-@pytest.mark.parametrize("cost", COSTS)
+@some_costs
 def test_derivatives(estimates, group4, cost):
     problem = estimates[cost].problem
     derivatives = eqx.filter_jit(_derivatives)
@@ -197,7 +210,7 @@ def test_basis_matches_the_written_costs(cost):
     np.testing.assert_allclose(theta @ COSTS[cost].basis, reference.COSTS[cost](theta), rtol=1e-14)
 
 
-@pytest.mark.parametrize("cost", COSTS)
+@some_costs
 def test_simulator_recovers_its_parameters(cost):
     panel = rust_bus.simulate(cost, buses=300, periods=120, seed=3)
     found = estimate(panel, cost)

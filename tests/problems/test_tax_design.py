@@ -46,6 +46,7 @@ def in_full():
     return actions, reward, welfare, law
 
 
+@pytest.mark.slow  # the default run has the simulator beside the grid
 def test_hours_and_spending_say_all_that_1250_actions_do(problem, answer):
     actions, reward, welfare, law = in_full()
     first = np.asarray(SMALL.households.initial)

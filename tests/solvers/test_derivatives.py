@@ -33,8 +33,10 @@ every_structure = pytest.mark.parametrize(
 
 two_structures = pytest.mark.parametrize(
     ("operator", "varying"),
-    [("SuccessorList", False), ("Dense", True)],
-    ids=["SuccessorList", "varying discount"],
+    [
+        pytest.param("SuccessorList", False, id="SuccessorList", marks=pytest.mark.slow),
+        pytest.param("Dense", True, id="varying discount"),
+    ],
 )
 
 

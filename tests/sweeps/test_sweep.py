@@ -298,6 +298,7 @@ def test_failures_are_the_exit_code(diary, tmp_path):
     assert "1 of 2 done, 1 failed" in error  # the progress, where there is no terminal
 
 
+@pytest.mark.slow  # three runs; `runs/test_kill.py` has one of them
 def test_a_half_done_cell_goes_on_from_its_checkpoint(tmp_path):
     """Killed with SIGKILL after some steps, it ends bit for bit where an uninterrupted run ends."""
     options = {"states": 20, "dimension": 8, "num_steps": 3000, "method": "exact"}
@@ -319,6 +320,7 @@ def test_a_half_done_cell_goes_on_from_its_checkpoint(tmp_path):
     assert outcome(run) == outcome(tmp_path / "whole")
 
 
+@pytest.mark.slow  # two runs; `runs/test_damage.py` has damaged runs of all kinds
 def test_a_damaged_cell_is_done_again(tmp_path):
     cell = Cell("random-mdp", SMALL)
     engine = LocalEngine(1)

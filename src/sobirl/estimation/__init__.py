@@ -1,7 +1,9 @@
-"""Estimating what agents want from what they choose: dynamic discrete choice."""
+"""Estimating what agents want from what they choose: dynamic discrete choice, inverse RL."""
 
+from sobirl.estimation.demonstrations import Demonstrations
 from sobirl.estimation.estimators import CCP, NPL, Estimator, MaximumLikelihood
 from sobirl.estimation.first_stage import Frequencies, Increments
+from sobirl.estimation.inverse_rl import IRLResult, MaximumLikelihoodIRL, shaped
 from sobirl.estimation.levels import Bins, Quantiles
 from sobirl.estimation.mixture import MixtureResult, fit_mixture
 from sobirl.estimation.model import DiscreteChoice
@@ -12,12 +14,16 @@ __all__ = [
     "NPL",
     "Bins",
     "ChoiceResult",
+    "Demonstrations",
     "DiscreteChoice",
     "Estimator",
     "Frequencies",
+    "IRLResult",
     "Increments",
     "MaximumLikelihood",
+    "MaximumLikelihoodIRL",
     "MixtureResult",
     "Quantiles",
     "fit_mixture",
+    "shaped",
 ]

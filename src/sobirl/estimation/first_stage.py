@@ -442,7 +442,7 @@ def first_stage(
             f"transitions: the law is of {operator.shape[0]} states and {operator.shape[1]} "
             f"actions where the model has {expected[0]} and {expected[1]}"
         )
-    _refuse_impossible(operator, panel)
+    refuse_impossible(operator, panel)
     return Law((Component(operator),), _own(actions)), (None,)
 
 
@@ -485,7 +485,7 @@ def as_operator(spec: Any) -> TransitionOperator:
     return spec if isinstance(spec, TransitionOperator) else Dense(spec)
 
 
-def _refuse_impossible(operator: TransitionOperator, panel: Panel) -> None:
+def refuse_impossible(operator: TransitionOperator, panel: Panel) -> None:
     """Raise if a transition was seen that has no probability."""
     rows = np.flatnonzero(panel.next >= 0)
     after = panel.state[panel.next[rows]]

@@ -1,5 +1,6 @@
 """Policy evaluation: values, returns and occupancies of a given policy, all differentiable."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,17 +40,7 @@ def policy_value(
     """
     policy, discount = _policy_and_discount(mdp, policy, discount, horizon)
     reward = mdp.reward if reward is None else reward_table(mdp.transition, reward)
-    gain = jnp.sum(policy * reward, axis=-1)
-    if regularized:
-        # 0 log 0 = 0, with a finite derivative, also where the reference forbids the action.
-        taken = policy > 0
-        log_policy = jnp.log(jnp.where(taken, policy, 1.0))
-        log_reference = jnp.where(taken, mdp.log_reference, 0.0)
-        gain = gain + mdp.temperature * jnp.sum(policy * (log_reference - log_policy), axis=-1)
-    system = mdp.policy_system(policy, discount)
-    if horizon is None:
-        return linear_solve(system, gain, solver=linear_solver)
-    return _repeat(lambda v: gain + v - system.mv(v), jnp.zeros_like(gain), horizon)
+    return _value(mdp, policy, reward, discount, _steps(horizon), bool(regularized), linear_solver)
 
 
 def policy_return(
@@ -82,12 +73,33 @@ def occupancy(
     ⟨d, r⟩ is the return of r. Differentiable. Arguments and errors as for `policy_value`.
     """
     policy, discount = _policy_and_discount(mdp, policy, discount, horizon)
+    return _occupancy(mdp, policy, discount, _steps(horizon), linear_solver)
+
+
+# Compiled, as `solve` is: outside of a user's `jit` every call would compile its loops anew.
+@eqx.filter_jit
+def _value(mdp, policy, reward, discount, steps, regularized, linear_solver):
+    gain = jnp.sum(policy * reward, axis=-1)
+    if regularized:
+        # 0 log 0 = 0, with a finite derivative, also where the reference forbids the action.
+        taken = policy > 0
+        log_policy = jnp.log(jnp.where(taken, policy, 1.0))
+        log_reference = jnp.where(taken, mdp.log_reference, 0.0)
+        gain = gain + mdp.temperature * jnp.sum(policy * (log_reference - log_policy), axis=-1)
     system = mdp.policy_system(policy, discount)
-    if horizon is None:
+    if steps is None:
+        return linear_solve(system, gain, solver=linear_solver)
+    return _repeat(lambda v: gain + v - system.mv(v), jnp.zeros_like(gain), steps)
+
+
+@eqx.filter_jit
+def _occupancy(mdp, policy, discount, steps, linear_solver):
+    system = mdp.policy_system(policy, discount)
+    if steps is None:
         visits = linear_solve(system, mdp.initial, transposed=True, solver=linear_solver)
     else:
         start = jnp.zeros_like(mdp.initial)
-        visits = _repeat(lambda d: mdp.initial + d - system.rmv(d), start, horizon)
+        visits = _repeat(lambda d: mdp.initial + d - system.rmv(d), start, steps)
     return visits[:, None] * policy
 
 
@@ -101,7 +113,14 @@ def _policy_and_discount(mdp: SoftMDP, policy, discount, horizon):
     return array, jnp.where(inside, discount, jnp.nan)
 
 
-def _repeat(step, start, horizon):
+def _steps(horizon) -> int | None:
+    """The horizon as Python's whole number, checked."""
+    if horizon is None:
+        return None
     if not isinstance(horizon, (int, np.integer)) or horizon < 1:
         raise InvalidInputError(f"horizon: must be a whole number, at least 1; got {horizon}")
-    return jax.lax.scan(lambda x, _: (step(x), None), start, None, length=int(horizon))[0]
+    return int(horizon)
+
+
+def _repeat(step, start, steps):
+    return jax.lax.scan(lambda x, _: (step(x), None), start, None, length=steps)[0]

@@ -1,5 +1,6 @@
 """What every linear solver keeps to: one suite for ours and for yours."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,13 +66,18 @@ def _dense(system: PolicySystem, b, transposed: bool):
     return np.linalg.solve(matrix.T if transposed else matrix, np.asarray(b))
 
 
+@eqx.filter_jit
+def _solve(solver, system, b, state, transposed: bool):
+    """Systems of one structure share a program."""
+    return solver.solve(system, b, state, _RTOL, transposed)
+
+
 def _check_solutions(solver, system, other, b, transposed: bool, where: str) -> None:
     way = "transposed" if transposed else "plain"
     solver = solver.resolve(system)
 
-    @jax.jit
     def solve(system, b, state):
-        return solver.solve(system, b, state, _RTOL, transposed)
+        return _solve(solver, system, b, state, transposed)
 
     blank = solver.init(system)
     states = {
