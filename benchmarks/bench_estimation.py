@@ -129,7 +129,7 @@ def summarize(path):
 
 
 def coverage(arguments):
-    """How often 95 % intervals hold the truth: by covariance, of three models."""
+    """How often 95 % intervals hold the truth: by covariance, of four models."""
     chances = np.array([0.3, 0.5, 0.2])
     known = sb.Increments(3, reset=[1], probabilities=chances)
     plain = {
@@ -151,7 +151,14 @@ def coverage(arguments):
     moves = np.array([[[0.8, 0.2]], [[0.4, 0.6]]])
     first = sb.Increments(3, reset=[1])
     finite = plain | {"horizon": 20, "discount": 1.0, "states": {"s": 12}}
+    typed = plain | {
+        "types": {"kind": [0.0, 1.0]},
+        "features": plain["features"] | {"heavy": {0: lambda s, kind: -0.1 * s * kind}},
+    }
+    typed["features"]["wear"] = {0: lambda s, kind: -0.1 * s}
+    of_types = sb.Increments(3, reset=[1], by_type=True)
     models = {
+        "two types": (typed, known, of_types, {"rc": 4.0, "wear": 1.5, "heavy": 0.8}, 30),
         "wear": (plain, known, first, {"rc": 4.0, "wear": 1.5}, 30),
         "wear and price": (
             priced,
@@ -162,6 +169,8 @@ def coverage(arguments):
         ),
         "finite horizon": (finite, known, first, {"rc": 4.0, "wear": 1.5}, 20),
     }
+    if arguments.argument:
+        models = {arguments.argument: models[arguments.argument]}
     for name, (model, law, unknown, truth, periods) in models.items():
         inside = {kind: [] for kind in ("hessian", "opg", "sandwich", "cluster", "fixed")}
         values = np.array(list(truth.values()))
@@ -295,7 +304,11 @@ PARTS = {
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=PARTS, nargs="?", default="table")
-    parser.add_argument("argument", nargs="?", help="of `peer` and `supermarket`, see above")
+    parser.add_argument(
+        "argument",
+        nargs="?",
+        help="of `peer` and `supermarket`, see above; of `coverage` a model's name",
+    )
     parser.add_argument("--samples", type=int)
     parser.add_argument("--first", type=int, default=0, help="seed of the first sample")
     parser.add_argument("--out", type=Path, default=Path("monte_carlo.jsonl"))

@@ -36,6 +36,7 @@ CELLS = len(four_rooms.cells())
 GOALS = np.array([four_rooms.state_of(goal) for goal in four_rooms.GOALS])
 MARKED, START = four_rooms.state_of(four_rooms.MARKED), four_rooms.state_of(four_rooms.START)
 SIGHT = CELLS * len(GOALS)
+WALKERS = 64
 
 
 class Rooms(eqx.Module):
@@ -100,7 +101,7 @@ def design(arguments, temperature, cost, w0):
         num_actions=4,
         widths=tuple(arguments.widths),
         learning_rate=arguments.rate,
-        target_rate=0.05,
+        target_rate=arguments.target_rate,
     )
     critic = LeaderCritic(
         (SIGHT,),
@@ -108,14 +109,19 @@ def design(arguments, temperature, cost, w0):
         num_actions=4,
         architecture=Architecture(widths=tuple(arguments.widths)),
         learning_rate=arguments.rate,
-        target_rate=0.05,
+        target_rate=arguments.target_rate,
     )
+    replay = Replay(WALKERS, arguments.replay, arguments.batch)
     return IncentiveDesign(
         loop=CompiledLoop(
-            CompiledEnvironments(Rooms(), 64), CompiledEnvironments(Rooms(), arguments.episodes)
+            CompiledEnvironments(Rooms(), WALKERS),
+            CompiledEnvironments(Rooms(), arguments.episodes),
         ),
         learner=ActorLearner(
-            LedFollower(follower, critic), Replay(64, 64 * 800, 256), 6400, 1 / 64
+            LedFollower(follower, critic),
+            replay,
+            arguments.random_steps,
+            arguments.updates / WALKERS,
         ),
         leader=LeaderReturn(four_rooms.DISCOUNT, estimator=arguments.method),
         x0=w0,
@@ -126,6 +132,31 @@ def design(arguments, temperature, cost, w0):
         steps=200,
         warm_up=arguments.warm_up,
     )
+
+
+def walked(rounds, state, problem):
+    """The exact leader value of what the walker does now, and how it differs from what it should.
+
+    Returns:
+        the value of its present policy, the value of the soft-optimal answer to x, and
+        E KL(its policy | that answer) over the steps of its policy, all exactly.
+    """
+    sights = jnp.eye(SIGHT, dtype=jnp.float32)
+    with jax.enable_x64(False):
+        learned = state.loop[0].follower.follower
+        found = np.asarray(rounds.follower.log_policy(learned, sights), float)
+    x, value, apart = jnp.asarray(state.x, float), 0.0, 0.0
+    best = np.asarray(problem.respond(x).log_policy)
+    for number, goal in enumerate(GOALS):
+        log_policy = found.reshape(len(GOALS), CELLS, -1)[number]
+        mdp = problem.lower(x, jnp.asarray(goal))
+        policy = jnp.exp(log_policy)
+        reward = problem.objective.reward_table(mdp, x, jnp.asarray(goal))
+        value += float(sb.policy_return(mdp, policy, reward)) / len(GOALS)
+        visits = np.asarray(sb.occupancy(mdp, policy)).sum(axis=-1)
+        each = (np.exp(log_policy) * (log_policy - best[number])).sum(axis=-1)
+        apart += float(visits @ each / visits.sum()) / len(GOALS)
+    return value, -float(problem.value(x)), apart
 
 
 def leader_steps(arguments):
@@ -158,6 +189,12 @@ def main():
     parser.add_argument("--calls", type=int, default=100)
     parser.add_argument("--episodes", type=int, default=256)
     parser.add_argument("--rate", type=float, default=0.005)
+    parser.add_argument("--target-rate", type=float, default=0.05)
+    parser.add_argument("--updates", type=float, default=1.0, help="for a step of all walkers")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--replay", type=int, default=64 * 800)
+    parser.add_argument("--random-steps", type=int, default=6400)
+    parser.add_argument("--every", type=int, default=50, help="rounds between two lines")
     parser.add_argument("--leader-rate", type=float, default=0.5)
     parser.add_argument("--widths", type=int, nargs="*", default=[])
     parser.add_argument("--scale", type=float, default=1.0, help="of the random start")
@@ -177,15 +214,18 @@ def main():
                 for number in range(arguments.rounds):
                     state, row = rounds.round(state)
                     rows.append(row)
-                    if number % 50 == 49:
+                    if number % arguments.every == arguments.every - 1:
                         with jax.enable_x64(True):
-                            value = -float(problem.value(jnp.asarray(state.x, float)))
+                            walks, value, apart = walked(rounds, state, problem)
                         print(
                             number + 1,
-                            f"{row['leader_return']:.3f}",
-                            f"exact {value:.3f}",
+                            f"sampled {row['leader_return']:.3f}",
+                            f"walks {walks:.3f}",
+                            f"answers {value:.3f}",
+                            f"KL {apart:.4f}",
                             f"agreement {row['agreement']:.2f}",
                             f"follower {row['follower_return']:.2f}",
+                            f"cpu {time.process_time() - began:.0f}",
                             flush=True,
                         )
             seconds = time.process_time() - began

@@ -11,7 +11,9 @@ import sobirl as sb
 from estimators import BEST_WAGE
 from probes import TWO_ACTIONS, loop_of
 from sobirl.deep.actor_learner import ActorLearner
-from sobirl.deep.envs import EnvSpec
+from sobirl.deep.compiled_loop import CompiledLoop
+from sobirl.deep.continuous_sac import ContinuousSAC
+from sobirl.deep.envs import CompiledEnvironments, Continuous, EnvSpec
 from sobirl.deep.incentive_design import IncentiveDesign
 from sobirl.deep.leader_critic import LeaderCritic
 from sobirl.deep.leaders.leader_return import LeaderReturn
@@ -92,11 +94,63 @@ def test_evolution_strategies_find_it_too():
     assert float(state.x) == pytest.approx(BEST_WAGE, abs=0.35)
 
 
-def test_a_projection_and_a_falling_temperature():
-    bounded = design(projection=sb.box(1.5, 9.0), temperatures=(2.0, 1.5, 1.0))
-    state, rows = learned(bounded, 60)
-    assert float(state.x) == 1.5
+class Reporting(Day):
+    """What the leader gains stands in the info of every step."""
+
+    def step(self, state, action, key):
+        return *super().step(state, action, key), {"leader_reward": jnp.where(action == 0, GAIN, 0)}
+
+
+def test_a_projection_a_falling_temperature_and_what_the_environment_reports():
+    """Wages cost this leader nothing, so that only the bound ends them."""
+    loop = CompiledLoop(
+        CompiledEnvironments(Reporting(), 8, True), CompiledEnvironments(Reporting(), 64, True)
+    )
+    usual = design().learner
+    learner = ActorLearner(usual.follower, usual.replay, 0, 0.125, keep_leader_rewards=True)
+    bounded = design(
+        loop=loop,
+        learner=learner,
+        reward=None,
+        projection=sb.box(1.5, 2.5),
+        temperatures=(2.0, 1.5, 1.0),
+    )
+    state, rows = learned(bounded, 40)
+    assert float(state.x) == 2.5
+    assert rows["leader_return"][-10:].mean() == pytest.approx(GAIN / (1 + np.exp(-2.5)), abs=0.15)
     np.testing.assert_allclose(rows["temperature"][[0, 1, 2, 9]], [2, 1.5, 1, 1], rtol=1e-6)
+
+
+class Drive(Day):
+    """One choice of a speed from -1 to 1, of which the driver likes 0 best."""
+
+    spec: EnvSpec = eqx.field(
+        static=True,
+        default=EnvSpec("drive", (1,), np.dtype(np.float32), Continuous([-1.0], [1.0]), "test"),
+    )
+
+    def step(self, state, action, key):
+        state, shown, _, *flags = super().step(state, 0, key)
+        return state, shown, -jnp.sum(action**2), *flags
+
+
+@pytest.mark.slow  # one program with five networks, 15 s to compile
+def test_a_tariff_for_a_continuous_action_is_found():
+    """π ∝ exp((xa - a²)/τ) has its mean at x/2: for a leader who wants 0.3 the best x is 0.6."""
+    tau = 0.1
+    critic = LeaderCritic((1,), 0.5, action_size=1, members=1, learning_rate=0.01, target_rate=0.1)
+    follower = ContinuousSAC((1,), 0.5, tau, action_size=1, widths=(32,), learning_rate=0.01)
+    found = design(
+        loop=loop_of(Drive(), num_envs=8, episodes=64),
+        learner=ActorLearner(LedFollower(follower, critic), Replay(8, 1024, 64), 160, 0.25),
+        x0=jnp.array(0.0),
+        incentive=lambda x, observation, action: x * action[:, 0],
+        reward=lambda observation, action, after, x: -((action[:, 0] - 0.3) ** 2),
+        optimizer=optax.adam(optax.exponential_decay(0.03, 100, 0.3)),
+    )
+    state, rows = learned(found, 150)
+    assert float(state.x) == pytest.approx(0.6, abs=0.12)
+    assert rows["leader_return"][-20:].mean() == pytest.approx(-tau / 2, abs=0.02)
 
 
 def test_what_goes_wrong_is_said():

@@ -108,6 +108,30 @@ def test_the_estimate_is_the_exact_gradient_in_the_mean(estimator):
     assert deviation(returns[:, None], np.array([exact()[1]])) <= quantile(returns[:, None], 0.99)
 
 
+def test_hpgd_is_as_biased_as_it_says():
+    """Σ_k γ^{t-k} γ_u^k (G_k - V_u(s_k)), whose returns G_k hold what led to (s_t,a_t), exactly."""
+    policy, q = solved()
+    value, reward = (policy * q).sum(axis=1), WORTH - PRICE * X
+    flow = np.einsum("sa,san->sn", policy, TABLE.transition)
+    here = np.full(S, 1 / S)  # the chance to be in s at t
+    before = np.zeros(S)  # E Σ_{k<t} γ^{t-k} γ_u^k (Σ_{k≤j<t} γ_u^{j-k} r_j - V_u(s_k)), in s
+    share, implicit, explicit = 0.0, np.zeros((S, A)), np.zeros((S, A))
+    for t in range(STEPS):
+        weight = GAMMA_U**t
+        share = GAMMA * share + 1  # Σ_{k≤t} γ^{t-k}
+        offset = (before - weight * here * value)[:, None]
+        implicit += policy * (offset + weight * share * here[:, None] * q)
+        explicit += weight * here[:, None] * policy * -PRICE
+        moving = policy * (offset + weight * share * here[:, None] * reward)
+        before = GAMMA * np.einsum("sa,san->n", moving, TABLE.transition)
+        here = here @ flow
+    biased = -(explicit + implicit / TAU).ravel()
+    found, _ = estimates(estimator="hpgd")
+    assert deviation(found, biased) <= quantile(found, 0.99)
+    assert deviation(found, exact()[0]) > quantile(found, 1 - 1e-6)
+    assert np.linalg.norm(biased - exact()[0]) > 0.1 * np.linalg.norm(exact()[0])
+
+
 def test_one_term_alone_is_another_gradient():
     found, _ = estimates(estimator="explicit")
     assert deviation(found, exact()[0]) > 10 * quantile(found, 0.99)

@@ -133,3 +133,29 @@ def test_all_that_a_file_can_say():
     np.testing.assert_array_equal(model.states["s"].edges, [0, 10, 20, 30])
     assert read == {"unit": "id", "gaps": "split"}
     assert fit == {"start": {"rc": 2.0}}
+
+
+@pytest.mark.parametrize(
+    ("actions", "states", "message"),
+    [
+        ("0100" * 2, "0230" * 2, "perfect separation"),
+        ("0000" * 2, "0120" * 2, "nobody ever chooses"),
+    ],
+)
+def test_data_without_an_estimate_write_nothing(files, capsys, actions, states, message):
+    """Also where only the fit finds it out."""
+    if message == "perfect separation":
+        actions = "0010" * 2
+    path = files / "bad.csv"
+    words = "keep", "replace"
+    rows = [
+        f"{n // 4},{n % 4},{s},{words[int(a)]}"
+        for n, (s, a) in enumerate(zip(states, actions, strict=True))
+    ]
+    path.write_text("\n".join(["unit,period,wear_state,action", *rows]))
+    out = files / "none"
+    options = ("--data", path, "--spec", files / "model.toml", "--quiet", "--out", out)
+    code, _, error = run(capsys, *options)
+    assert code == 2
+    assert message in error and error.count("\n") == 1
+    assert not out.exists()

@@ -188,7 +188,7 @@ def _line(task, method: str, cells: list[Cell], runs: list[SavedRun], best) -> L
         values=values,
         firsts=firsts,
         seconds=np.array([run.summary["run_seconds"] for run in runs if run.summary]),
-        environment_steps=np.array([_environment_steps(run) for run in runs]),
+        environment_steps=np.array([_environment_steps(task, run) for run in runs]),
         scores=np.where(np.isfinite(scores), scores, 0),  # nothing finite: nothing learned
     )
 
@@ -203,5 +203,6 @@ def _metric(run: SavedRun, name: str) -> float:
     return np.nan if value is None else float(value)
 
 
-def _environment_steps(run: SavedRun) -> float:
-    return float(run.metrics().get("environment_steps", np.zeros(1)).sum())
+def _environment_steps(task: Task, run: SavedRun) -> float:
+    steps = run.metrics().get("environment_steps", np.zeros(1))
+    return float(steps.sum() if task.benchmark.steps is None else steps[-1])

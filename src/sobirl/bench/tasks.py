@@ -34,8 +34,10 @@ class Budget:
         long = self.full or self.seconds is not None
         chosen = {**benchmark.options, **(benchmark.full if long else {})}
         names = {field.name: field for field in dataclasses.fields(kind)}
-        steps = chosen.get("num_steps", names["num_steps"].default)
-        if self.environment_steps is not None and "environment_steps" in names:
+        if self.environment_steps is not None and benchmark.steps is not None:
+            chosen[benchmark.steps] = self.environment_steps
+        elif self.environment_steps is not None and "environment_steps" in names:
+            steps = chosen.get("num_steps", names["num_steps"].default)
             each = self.environment_steps // steps
             if each < 1:
                 raise InvalidInputError(

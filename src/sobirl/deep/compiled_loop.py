@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -45,6 +46,26 @@ class CompiledLoop:
     def can_restore(self) -> bool:
         """Whether a run goes on bit for bit from a saved state."""
         return True
+
+    @property
+    def takes_x(self) -> bool:
+        """Whether a leader's x acts through the environment."""
+        return hasattr(self.environments.environment, "with_x")
+
+    @property
+    def log_prob(self) -> Callable | None:
+        """log P(s'|s,a,x), if the environment gives it."""
+        return getattr(self.environments.environment, "log_prob", None)
+
+    def with_x(self, x: PyTree) -> "CompiledLoop":
+        """The loop at a leader's x."""
+        if not self.takes_x:
+            return self
+
+        def led(some):
+            return eqx.tree_at(lambda e: e.environment, some, some.environment.with_x(x))
+
+        return CompiledLoop(led(self.environments), led(self.evaluation))
 
     def begin(self, learner: ActorLearner, key: Key[Array, ""]) -> LoopState:
         """Learner and environments before the first step."""
@@ -203,13 +224,14 @@ def _trajectories(follower, learned, environments, key, steps):
         action, _ = follower.act(learned, seen(frames), act_key)
         inner, step = environments.step(inner, to_environment(environments.spec, action), step_key)
         after = next_frames(frames, step.observation)
-        found = seen(frames), action, seen(after), step.reward, running
+        shown = seen(frames), action, seen(after)
+        found = *shown, step.reward, running, step.terminated, step.leader_reward
         return (inner, after, running & ~(step.terminated | step.truncated)), found
 
     running = jnp.ones(environments.num_envs, bool)
     (_, _, running), found = jax.lax.scan(body, (inner, frames, running), jnp.stack(keys))
-    found = (jnp.swapaxes(leaf, 0, 1) for leaf in found)
-    return Trajectories(*found, ended=~running)
+    *found, terminated, leader_reward = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), found)
+    return Trajectories(*found, ended=~running, leader_reward=leader_reward, terminated=terminated)
 
 
 @eqx.filter_jit

@@ -128,6 +128,16 @@ class CoolingFollower(Follower, Protocol):
         """The state with another τ; one that is adjusted goes on from there."""
 
 
+@runtime_checkable
+class ValuedFollower(Follower, Protocol):
+    """A follower that tells what its policy is worth to itself."""
+
+    def value(
+        self, state: PyTree, observation: Num[Array, "B *obs"], key: Key[Array, ""]
+    ) -> Float[Array, "B"]:
+        """V(s), entropy included, as the slow critics have it; the key is for sampled actions."""
+
+
 class FollowerView(eqx.Module):
     """What the update of a reward is told of the follower.
 

@@ -43,6 +43,23 @@ class HostLoop:
         """Whether a run goes on bit for bit from a saved state."""
         return self.environments.can_restore
 
+    @property
+    def takes_x(self) -> bool:
+        """Whether a leader's x acts through the environment."""
+        return self.environments.own("set_x") is not None
+
+    @property
+    def log_prob(self) -> Callable | None:
+        """log P(s'|s,a,x), if the environment gives it."""
+        return self.environments.own("log_prob")
+
+    def with_x(self, x: PyTree) -> "HostLoop":
+        """The loop at a leader's x."""
+        if self.takes_x:
+            for some in (self.environments, self.evaluation):
+                some.call("set_x", jax.tree.map(np.asarray, x))
+        return self
+
     def begin(self, learner: ActorLearner, key: Key[Array, ""]) -> tuple[LearnerState, PyTree]:
         """Learner and environments before the first step."""
         learner_key, environment_key = jax.random.split(key)
@@ -123,20 +140,19 @@ class HostLoop:
             action, outside = act(frames, act_key)
             step = environments.step(np.asarray(outside))
             after = next_frames(frames, step.observation)
-            shown = (np.asarray(seen(some)) for some in (frames, after))
-            before, following = shown
-            rows.append(
-                (before, np.asarray(action), following, step.reward, running, step.leader_reward)
-            )
+            before, following = (np.asarray(seen(some)) for some in (frames, after))
+            shown = before, np.asarray(action), following
+            rows.append((*shown, step.reward, running, step.terminated, step.leader_reward))
             frames = after
             running = running & ~(step.terminated | step.truncated)
             if not running.any():
                 break
-        *columns, leader_reward = zip(*rows, strict=True)
+        *columns, terminated, leader_reward = zip(*rows, strict=True)
         found = [_padded(np.stack(column, axis=1), steps) for column in columns]
         known = leader_reward[0] is not None
         leader = _padded(np.stack(leader_reward, axis=1), steps) if known else None
-        return Trajectories(*found, ended=~running, leader_reward=leader)
+        ends = _padded(np.stack(terminated, axis=1), steps)
+        return Trajectories(*found, ended=~running, leader_reward=leader, terminated=ends)
 
     def fragments(
         self,

@@ -68,6 +68,8 @@ class IncentiveDesign:
         reward: `reward(observation, action, next_observation, x)` (B,), the leader's; None takes
             `info["leader_reward"]` where it is kept, or else the environment's own reward.
         price: what the leader pays for a unit of incentives.
+        log_prob: `log_prob(x, observation, action, next_observation)` (B,) of the environment,
+            where it takes x (`loop.with_x`); None leaves out of the gradient what x does there.
         optimizer: of the steps of x, which descend.
         projection: x to the nearest point that is allowed, for bounds and budgets of x itself.
         calls: steps of all environments in a round.
@@ -89,6 +91,7 @@ class IncentiveDesign:
     incentive: Callable
     reward: Callable | None = None
     price: float = 0.0
+    log_prob: Callable | None = None
     optimizer: optax.GradientTransformation = dataclasses.field(
         default_factory=lambda: optax.adam(0.01)
     )
@@ -131,14 +134,15 @@ class IncentiveDesign:
         """Before the first round; the random steps of the beginning are part of that."""
         key, loop_key = jax.random.split(key)
         x = jax.tree.map(jnp.array, self.x0)
-        loop = self.loop.begin(self.learner, loop_key)
+        loop = self.loop.with_x(x).begin(self.learner, loop_key)
         zero = jnp.zeros((), jnp.int32)
         probe = None if self.evolution is None else (jax.tree.map(jnp.zeros_like, x), jnp.zeros(()))
         return DesignState(loop, x, jnp.ones(()), self.optimizer.init(x), zero, key, probe)
 
     def offer(self, state: DesignState) -> Offer:
         """What the follower is offered."""
-        return Offer(state.x, state.scale, self.incentive, self.reward, self.price)
+        terms = self.incentive, self.reward, self.price, self.log_prob
+        return Offer(state.x, state.scale, *terms)
 
     def round(self, state: DesignState) -> tuple[DesignState, Metrics]:
         """One round.
@@ -166,16 +170,17 @@ class IncentiveDesign:
             probe = probe if second else (_noise(probe_key, state.x), probe[1])
             shift = -sigma if second else sigma
             offer = eqx.tree_at(lambda o: o.x, offer, _moved(state.x, shift, probe[0]))
-        loop, sums = self.loop.advance(self.learner, offer, loop, self.calls)
+        world = self.loop.with_x(offer.x)
+        loop, sums = world.advance(self.learner, offer, loop, self.calls)
         learned = loop[0].follower
-        made = self.loop.trajectories(self.follower, learned.follower, made_key, self.steps)
+        made = world.trajectories(self.follower, learned.follower, made_key, self.steps)
         view = FollowerView(
             self.follower, learned.follower, steps=loop[0].steps, records=loop[0].vector_steps
         )
         known = ReturnState(offer, learned.critic.model)
         gradient, told = _estimate(self.leader, known, view, made, estimate_key)
         told = {name: float(value) for name, value in told.items()}
-        self._check(told, at)
+        self._check(told, at, _largest(state.x))
         if probe is not None and leads:
             leads = second
             slope = (told["leader_return"] - float(probe[1])) / (2 * sigma)
@@ -190,18 +195,19 @@ class IncentiveDesign:
         metrics = {"environment_steps": float(loop[0].steps), **_means(sums), **told}
         return DesignState(loop, x, scale, optimizer, state.round + 1, key, probe), metrics
 
-    def _check(self, told: Metrics, at: int) -> None:
+    def _check(self, told: Metrics, at: int, largest: float) -> None:
         if np.isfinite(told["leader_return"]):
             if np.isfinite(told["explicit_norm"]) and np.isfinite(told["implicit_norm"]):
                 return
             raise InvalidInputError(
-                f"leader: in round {at + 1} the gradient in x is not finite; look for a division "
-                "by zero or a root of zero in the leader's or the incentives' function, or give a "
-                "smaller learning rate"
+                f"leader: in round {at + 1} the gradient in x is not finite, where x goes up to "
+                f"{largest:.3g}; look for a division by zero or a root of zero in the leader's or "
+                "the incentives' function, or keep x from running away by a smaller learning "
+                "rate, a price or a projection"
             )
         raise InvalidInputError(
-            f"leader: in round {at + 1} the leader's return is {told['leader_return']}; its reward "
-            "must be finite wherever the follower goes"
+            f"leader: in round {at + 1} the leader's return is {told['leader_return']}, where x "
+            f"goes up to {largest:.3g}; its reward must be finite wherever the follower goes"
         )
 
 
@@ -250,6 +256,11 @@ def _stepped(fixed, gradient, optimizer, x):
     updates, optimizer = descent.update(gradient, optimizer, x)
     x = optax.apply_updates(x, updates)
     return (x if projection is None else projection(x)), optimizer
+
+
+def _largest(x: PyTree) -> float:
+    """The largest size of a number in x."""
+    return max(float(np.max(np.abs(leaf), initial=0)) for leaf in jax.tree.leaves(x))
 
 
 def _means(sums: dict[str, Array]) -> Metrics:

@@ -24,6 +24,9 @@ class Offer(eqx.Module):
         leader: `leader(observation, action, next_observation, x)` (B,), for a batch; None takes
             what the environment says as `info["leader_reward"]`, or else its own reward.
         price: what the leader pays for a unit |c i_x(s,a)|.
+        log_prob: log P(s'|s,a,x) of the environment, `log_prob(x, observation, action,
+            next_observation)` (B,), where x acts through it too; None where it does not, or where
+            nobody knows how.
     """
 
     x: PyTree
@@ -31,6 +34,7 @@ class Offer(eqx.Module):
     incentive: Callable = eqx.field(static=True)
     leader: Callable | None = eqx.field(default=None, static=True)
     price: float = 0.0
+    log_prob: Callable | None = eqx.field(default=None, static=True)
 
     def __call__(
         self, observation: Num[Array, "B *obs"], action: Num[Array, "B *d"]
@@ -55,7 +59,8 @@ def of_single(
     Actions are given to it as the environment takes them.
 
     Args:
-        function: `function(observation, action, next_observation, x)`, or without the third.
+        function: `function(observation, action, next_observation, x)`, or without the third, see
+            `after`.
         spec: of the environment.
         x: the parameters it will be called with.
         name: what to call it in messages.

@@ -95,6 +95,12 @@ class SoftActorCritic(SoftFollower):
             (critic, jax.tree.map(jnp.copy, critic), optimizers),
         )
 
+    def value(
+        self, state: SACState, observation: Num[Array, "B *obs"], key: Key[Array, ""]
+    ) -> Float[Array, "B"]:
+        """V(s), see `ValuedFollower`."""
+        return self.next_value(state, observation, self.temperature_of(state), key)
+
     def update(
         self,
         state: SACState,

@@ -75,6 +75,13 @@ class SoftQLearning(DiscretePolicy, SoftFollower):
             ),
         )
 
+    def value(
+        self, state: SoftQState, observation: Num[Array, "B *obs"], key: Key[Array, ""]
+    ) -> Float[Array, "B"]:
+        """V(s), see `ValuedFollower`."""
+        lower = jnp.min(state.target(observation), axis=0)
+        return soft_maximum(lower, self.temperature_of(state))
+
     def update(
         self,
         state: SoftQState,
@@ -84,8 +91,10 @@ class SoftQLearning(DiscretePolicy, SoftFollower):
     ) -> tuple[SoftQState, dict[str, Float[Array, ""]]]:
         """One update of critics and temperature, in which nothing is random; see `Follower`."""
         temperature = self.temperature_of(state)
-        lower = jnp.min(state.target(batch.next_observation), axis=0)
-        rewards, value = self._rewards(batch, reward), soft_maximum(lower, temperature)
+        rewards, value = (
+            self._rewards(batch, reward),
+            self.value(state, batch.next_observation, key),
+        )
         target = td_target(rewards, batch.terminated, value, self.discount)
 
         def of_critic(critic):

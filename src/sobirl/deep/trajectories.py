@@ -16,6 +16,8 @@ class Trajectories(eqx.Module):
         mask: whether a step belongs to the episode (N,T).
         ended: whether the episode ended within them, also by a time limit (N,).
         leader_reward: what a step was worth to a leader (N,T); None where environments do not say.
+        terminated: whether the episode reached an end of the environment's own with a step (N,T);
+            None where nobody says.
     """
 
     observation: Num[Array | np.ndarray, "N T *obs"]
@@ -25,3 +27,4 @@ class Trajectories(eqx.Module):
     mask: Bool[Array | np.ndarray, "N T"]
     ended: Bool[Array | np.ndarray, "N"]
     leader_reward: Float[Array | np.ndarray, "N T"] | None = None
+    terminated: Bool[Array | np.ndarray, "N T"] | None = None

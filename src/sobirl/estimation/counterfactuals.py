@@ -14,7 +14,8 @@ from sobirl.core.errors import ConvergenceError, InvalidInputError
 from sobirl.core.reading import listed, suggestion
 from sobirl.core.status import Status
 from sobirl.estimation.estimators import agent_of
-from sobirl.estimation.first_stage import Component, Law, as_operator
+from sobirl.estimation.first_stage import as_operator
+from sobirl.estimation.law import Component, Law
 from sobirl.estimation.likelihood import Agent
 from sobirl.mdp import TransitionOperator
 from sobirl.solvers import solve

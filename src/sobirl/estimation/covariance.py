@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.estimation.first_stage import Seen
+from sobirl.estimation.law import Seen
 
 COV_TYPES = ("hessian", "opg", "sandwich", "cluster")
 FIRST_STAGES = ("murphy-topel", "fixed", "joint")

@@ -22,7 +22,7 @@ from sobirl.bilevel.newton import minimize_newton
 from sobirl.core.errors import ConvergenceError, InvalidInputError
 from sobirl.core.status import Status
 from sobirl.estimation.finite_horizon import FiniteHorizon, Plan
-from sobirl.estimation.first_stage import Law
+from sobirl.estimation.law import Law
 from sobirl.estimation.likelihood import Agent, Choices, Parameters, as_problem
 from sobirl.mdp import SoftMDP
 from sobirl.solvers import policy_value, solve

@@ -23,14 +23,14 @@ from sobirl.estimation.estimators import (
 )
 from sobirl.estimation.identification import refuse_separation, refuse_unidentified
 from sobirl.estimation.joint import fit_jointly
-from sobirl.estimation.layout import Layout
+from sobirl.estimation.layout import Layout, as_parameters
 from sobirl.estimation.likelihood import choice_table, count_choices
-from sobirl.estimation.model import Data, DiscreteChoice, as_parameters
+from sobirl.estimation.model import Data, DiscreteChoice
 from sobirl.estimation.result import ChoiceResult, Evidence
 
 if TYPE_CHECKING:
     from sobirl.bilevel import BilevelProblem
-    from sobirl.estimation.first_stage import Law
+    from sobirl.estimation.law import Law
 
 
 def fit(

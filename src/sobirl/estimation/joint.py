@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 from sobirl.bilevel.newton import minimize_newton
 from sobirl.core.errors import InvalidInputError
 from sobirl.estimation.estimators import Estimator, Found, MaximumLikelihood, Task, with_law
-from sobirl.estimation.first_stage import Law, Seen
+from sobirl.estimation.law import Law, Seen
 from sobirl.estimation.layout import Layout
 from sobirl.estimation.likelihood import Agent, Choices, as_problem, choice_table
 

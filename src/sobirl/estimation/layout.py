@@ -5,7 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Array, Int, Shaped
+
+from sobirl.core.checks import as_float_array
+from sobirl.core.errors import InvalidInputError
+from sobirl.core.reading import listed, suggestion
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,3 +58,28 @@ class Layout:
     def sorted(self, vector: Any) -> Any:
         """A vector in the model's order in that of JAX."""
         return vector[np.argsort(self.order)]
+
+
+def as_parameters(given: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Array]:
+    """θ as arrays, once it has the parameters of a model and no others.
+
+    Raises:
+        InvalidInputError: a parameter is missing, unknown, or has another shape.
+    """
+    for name in given:
+        if name not in like:
+            known = [str(other) for other in like]
+            raise InvalidInputError(
+                f"parameters: there is no {name!r}{suggestion(str(name), known)}; there are "
+                f"{listed(known)}"
+            )
+    found = {}
+    for name, value in like.items():
+        if name not in given:
+            raise InvalidInputError(f"parameters: {name!r} is missing")
+        found[name] = as_float_array(f"parameters[{name!r}]", given[name])
+        if found[name].shape != np.shape(value):
+            raise InvalidInputError(
+                f"parameters[{name!r}]: expected shape {np.shape(value)}, got {found[name].shape}"
+            )
+    return found

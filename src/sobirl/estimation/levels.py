@@ -225,3 +225,28 @@ def _number(entry: Any) -> float:
 def _shown(entry: Any) -> str:
     missing = entry is None or entry == "" or (isinstance(entry, float) and math.isnan(entry))
     return "nothing" if missing else repr(entry.item() if hasattr(entry, "item") else entry)
+
+
+def sizes(spaces: Mapping[str, Space]) -> tuple[int, ...]:
+    """The numbers of levels."""
+    return tuple(len(space.values) for space in spaces.values())
+
+
+def size(spaces: Mapping[str, Space]) -> int:
+    """The number of their combinations."""
+    return int(np.prod(sizes(spaces), dtype=np.int64))
+
+
+def size_of(columns: Mapping[str, np.ndarray]) -> int:
+    """The number of rows of columns; 1 without any."""
+    return len(next(iter(columns.values()))) if columns else 1
+
+
+def state_columns(spaces: Mapping[str, Space]) -> dict[str, np.ndarray]:
+    """Each column's value in every combination (S,); the place, where labels are no numbers."""
+    grids = np.indices(sizes(spaces)).reshape(len(spaces), -1) if spaces else ()
+    columns = {}
+    for (column, space), place in zip(spaces.items(), grids, strict=True):
+        values = space.values
+        columns[column] = (values if values.dtype.kind in "iufb" else np.arange(len(values)))[place]
+    return columns

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, PyTree, Shaped
 from sobirl.bilevel import BilevelProblem
 from sobirl.core.status import Status
 from sobirl.estimation.finite_horizon import FiniteHorizon
-from sobirl.estimation.first_stage import Law
+from sobirl.estimation.law import Law
 from sobirl.mdp import SoftMDP
 from sobirl.solvers import solve
 

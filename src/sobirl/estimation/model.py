@@ -9,23 +9,28 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from sobirl.core.checks import as_float_array
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.reading import listed, suggestion
 from sobirl.estimation.data import Panel, as_panel, check_choices, read_columns, resolve
-from sobirl.estimation.first_stage import (
-    Frequencies,
-    Increments,
-    Law,
-    Seen,
-    Transitions,
-    first_stage,
+from sobirl.estimation.first_stage import Frequencies, Increments, Transitions, first_stage
+from sobirl.estimation.law import Law, Seen
+from sobirl.estimation.layout import as_parameters
+from sobirl.estimation.levels import (
+    Levels,
+    Quantiles,
+    Space,
+    as_space,
+    as_spaces,
+    refuse_first,
+    size,
+    size_of,
+    sizes,
+    state_columns,
 )
-from sobirl.estimation.levels import Levels, Quantiles, Space, as_space, as_spaces, refuse_first
 from sobirl.estimation.likelihood import Agent, CostUtility, LinearUtility
-from sobirl.solvers import solve
+from sobirl.estimation.simulation import paths
 
 # A column that has no name, of a model of one state.
 STATE = "state"
@@ -347,7 +352,7 @@ class DiscreteChoice:
         visited, chosen = np.zeros((2, periods, units), np.int64)
         for c in range(num_kinds):
             own = kind == c
-            path = _simulate(agent, x, c, begin[own], draws[:, :, own])
+            path = paths(agent, x, c, begin[own], draws[:, :, own])
             visited[:, own], chosen[:, own] = np.asarray(path[0]), np.asarray(path[1])
         places = np.unravel_index(visited.T.ravel(), sizes(spaces))
         types = np.unravel_index(np.repeat(kind, periods), sizes(kinds)) if kinds else ()
@@ -517,74 +522,3 @@ def _check_cost(utility: CostUtility, parameters: Mapping[str, Any]) -> None:
             f"cost: could not be called as cost(parameters, {', '.join(utility.columns)}) for a "
             f"table {utility.shape} ({error})"
         ) from error
-
-
-def as_parameters(given: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Array]:
-    """θ as arrays, once it has the parameters of a model and no others.
-
-    Raises:
-        InvalidInputError: a parameter is missing, unknown, or has another shape.
-    """
-    for name in given:
-        if name not in like:
-            known = [str(other) for other in like]
-            raise InvalidInputError(
-                f"parameters: there is no {name!r}{suggestion(str(name), known)}; there are "
-                f"{listed(known)}"
-            )
-    found = {}
-    for name, value in like.items():
-        if name not in given:
-            raise InvalidInputError(f"parameters: {name!r} is missing")
-        found[name] = as_float_array(f"parameters[{name!r}]", given[name])
-        if found[name].shape != np.shape(value):
-            raise InvalidInputError(
-                f"parameters[{name!r}]: expected shape {np.shape(value)}, got {found[name].shape}"
-            )
-    return found
-
-
-def sizes(spaces: Mapping[str, Space]) -> tuple[int, ...]:
-    """The numbers of levels."""
-    return tuple(len(space.values) for space in spaces.values())
-
-
-def size(spaces: Mapping[str, Space]) -> int:
-    """The number of their combinations."""
-    return int(np.prod(sizes(spaces), dtype=np.int64))
-
-
-def size_of(columns: Mapping[str, np.ndarray]) -> int:
-    """The number of rows of columns; 1 without any."""
-    return len(next(iter(columns.values()))) if columns else 1
-
-
-def state_columns(spaces: Mapping[str, Space]) -> dict[str, np.ndarray]:
-    """Each column's value in every combination (S,); the place, where labels are no numbers."""
-    grids = np.indices(sizes(spaces)).reshape(len(spaces), -1) if spaces else ()
-    columns = {}
-    for (column, space), place in zip(spaces.items(), grids, strict=True):
-        values = space.values
-        columns[column] = (values if values.dtype.kind in "iufb" else np.arange(len(values)))[place]
-    return columns
-
-
-def _simulate(agent: Agent, x, kind: int, begin: np.ndarray, draws: np.ndarray):
-    import equinox as eqx
-
-    @eqx.filter_jit
-    def run(agent, x, kind, begin, draws):
-        problem = agent(x, kind)
-        log_policy = solve(problem, throw=False).log_policy
-        law = agent.law(kind)
-
-        def step(state, now):
-            period, (shock, move) = now
-            table = log_policy if agent.horizon is None else log_policy[period]
-            chances = jnp.cumsum(jnp.exp(table[state]), axis=-1)
-            action = jnp.sum(shock[:, None] * chances[:, -1:] >= chances[:, :-1], axis=-1)
-            return law.next_state(move, state, action).astype(state.dtype), (state, action)
-
-        return jax.lax.scan(step, begin, (jnp.arange(draws.shape[1]), (draws[0], draws[1])))[1]
-
-    return run(agent, x, kind, jnp.asarray(begin), jnp.asarray(draws))

@@ -29,10 +29,11 @@ class LoadedRun:
         summary: the contents of `summary.json`; None for a run that has not ended.
         problem: the bilevel problem, where the run's options say what it is or it was given.
         policy: the follower's learned policy. Of tables: `policy(state, context=None)` gives the
-            probabilities of the actions (A,). Of rlhf: `policy(observation, seed=0)` gives an
-            action. None where neither is known.
+            probabilities of the actions (A,). Of rlhf and incentives:
+            `policy(observation, seed=0)` gives an action. None where neither is known.
         reward: the reward that the follower was given. Of tables:
-            `reward(state, action, context=None)`; of rlhf: `reward(observation, action)`.
+            `reward(state, action, context=None)`; of rlhf `reward(observation, action)`; of
+            incentives the same, what it was paid beside the environment's own reward.
     """
 
     path: Path

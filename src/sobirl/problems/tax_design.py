@@ -45,6 +45,8 @@ from sobirl.hypergrad import LeaderReturn
 from sobirl.mdp import PostDecision, SoftMDP
 from sobirl.mdp.transitions import invert
 
+# Programs get copies of these: JAX knows constants by their identity, and would take those of a
+# program in single precision for another's.
 HOURS = 0.89 * np.arange(10)
 BASKETS = 1.25 * np.array(list(itertools.product(range(5), repeat=3)))  # (125, 3)
 SPENDING = 1.25 * np.arange(13)
@@ -123,9 +125,10 @@ class Households(eqx.Module):
 
     def follower(self, x: Taxes, preferences: Float[Array, "3"]) -> SoftMDP:
         """The soft MDP of one type over the 130 pairs of hours and spending."""
-        after = self.left[:, None] + (1 - tax(x["income"])) * HOURS
+        hours = HOURS.copy()
+        after = self.left[:, None] + (1 - tax(x["income"])) * hours
         law = _on_grid(self.assets, jnp.clip(after, -LIMIT, LIMIT))
-        pair = -EFFORT * HOURS[:, None] ** 2 + self._choice(x, preferences)[0]
+        pair = -EFFORT * hours[:, None] ** 2 + self._choice(x, preferences)[0]
         return SoftMDP(
             transition=PostDecision(self.chosen, law.reshape(-1, len(self.assets))),
             reward=asset_utility(self.assets, 1.0)[:, None] + pair.ravel(),
@@ -167,15 +170,16 @@ def basket_utility(x: Taxes, preferences: Float[Array, "3"]) -> Float[Array, "12
     As Π c_i^{α_i} · Π (1 + y_i)^{-α_i}: c never varies, so that the infinite derivative in c at
     c = 0 is never asked for.
     """
-    logs = jnp.log(jnp.where(BASKETS > 0, BASKETS, 1.0)) - jnp.log1p(tax(x["goods"]))
-    return jnp.where((BASKETS > 0).all(1), jnp.exp(logs @ preferences), 0.0)
+    baskets = BASKETS.copy()
+    logs = jnp.log(jnp.where(baskets > 0, baskets, 1.0)) - jnp.log1p(tax(x["goods"]))
+    return jnp.where((baskets > 0).all(1), jnp.exp(logs @ preferences), 0.0)
 
 
 def basket_welfare(x: Taxes) -> Float[Array, "10 13 125"]:
     """What the state has of hours h and a basket: consumption and receipts."""
-    goods = tax(x["goods"])
-    consumption = jnp.mean(BASKETS / (1 + goods), axis=-1) / BASKETS.max()
-    receipts = (BASKETS / (1 + goods)) @ goods + tax(x["income"]) * HOURS[:, None]
+    goods, baskets = tax(x["goods"]), BASKETS.copy()
+    consumption = jnp.mean(baskets / (1 + goods), axis=-1) / BASKETS.max()
+    receipts = (baskets / (1 + goods)) @ goods + tax(x["income"]) * HOURS.copy()[:, None]
     welfare = 15 * consumption + 5 * jnp.log1p(receipts)
     return jnp.broadcast_to(welfare[:, None], (len(HOURS), len(SPENDING), len(BASKETS)))
 

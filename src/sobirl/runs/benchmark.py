@@ -33,6 +33,8 @@ class Benchmark:
         larger_is_better: whether the leader wants much of the measure.
         published: gives the figures of the literature; what they stand in may import JAX.
         name: of the task, where an experiment has several; the experiment's by default.
+        steps: the option that has the environment steps of a whole run, which `metrics.csv` then
+            counts from its beginning; None where `environment_steps` has those of an outer step.
         quick: whether it belongs to what is run where no task is named.
     """
 
@@ -44,4 +46,5 @@ class Benchmark:
     larger_is_better: bool = True
     published: Callable[[], Sequence[Published]] = tuple
     name: str | None = None
+    steps: str | None = None
     quick: bool = True

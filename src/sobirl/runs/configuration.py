@@ -13,6 +13,7 @@ from sobirl.core.errors import InvalidInputError
 from sobirl.core.version import __version__
 from sobirl.runs.decoding import decode, encode, typed
 from sobirl.runs.files import plain
+from sobirl.runs.inputs import file_in, moved
 from sobirl.runs.options import RunOptions
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ def configuration(options: RunOptions) -> dict:
         "options": encode(options),
         "inputs": {
             name: {"path": str(path.resolve()), "sha256": sha256(path)}
-            for name, path in vars(options).items()
-            if isinstance(path, Path) and path.is_file()
+            for name, value in vars(options).items()
+            if (path := file_in(value)) is not None and path.is_file()
         },
         "versions": versions(),
     }
@@ -67,8 +68,12 @@ def options_of(run: "SavedRun", kind: type[Options]) -> Options:
             f"{config}: is of sobirl {made_by}, whose options had other names; only that version "
             "can go on with the run"
         )
-    inputs = {name: _input(name, entry) for name, entry in run.config["inputs"].items()}
-    values = {**run.config["options"], **inputs, "out": run.path, "force": False}
+    given = run.config["options"]
+    inputs = {
+        name: moved(given.get(name), _input(name, entry))
+        for name, entry in run.config["inputs"].items()
+    }
+    values = {**given, **inputs, "out": run.path, "force": False}
     try:
         return decode(kind, values)
     except InvalidInputError as error:

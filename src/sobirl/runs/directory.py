@@ -15,6 +15,7 @@ from sobirl.core.locks import is_locked, lock
 from sobirl.runs.clock import Clock, Seconds
 from sobirl.runs.configuration import configuration, fingerprint
 from sobirl.runs.files import csv_header, csv_rows, write_file, write_json
+from sobirl.runs.inputs import file_in
 from sobirl.runs.journal import Journal
 from sobirl.runs.metrics import CsvStream, MetricsStream, TensorBoardStream
 from sobirl.runs.options import RunOptions, StepwiseOptions
@@ -182,8 +183,8 @@ def choose_directory(options: RunOptions) -> Path:
             raise InvalidInputError(
                 f"--out {path} is not a run directory of sobirl; --force does not remove it"
             )
-        inputs = (value for value in vars(options).values() if isinstance(value, Path))
-        if any(path in value.resolve().parents for value in inputs):
+        inputs = filter(None, map(file_in, vars(options).values()))
+        if any(path in file.resolve().parents for file in inputs):
             raise InvalidInputError(f"--out {path} holds an input of this run; choose another")
         if (path / LABELS).exists():
             raise InvalidInputError(

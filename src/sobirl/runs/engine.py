@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sobirl.bilevel.interrupts import deferred_interrupt, termination_as_interrupt
-from sobirl.core.errors import InvalidInputError, SobirlError
+from sobirl.core.errors import EnvironmentFailedError, InvalidInputError, SobirlError
 from sobirl.core.locks import lock
 from sobirl.runs.clock import Clock, Seconds, Share
 from sobirl.runs.directory import RunDirectory, clean
@@ -99,9 +99,12 @@ def _carry_out(directory: RunDirectory, clock: Clock, is_new: bool) -> Finished:
                 directory.write_error(error.details)
             if not kept:
                 directory.abandon()
-            if not isinstance(error, (KeyboardInterrupt, OSError)):
+            goes_on = isinstance(error, EnvironmentFailedError) and kept
+            if not (goes_on or isinstance(error, (KeyboardInterrupt, OSError))):
                 raise
             rest = _how_to_go_on(directory) if kept else "nothing was written"
+        if isinstance(error, EnvironmentFailedError):
+            raise EnvironmentFailedError(f"{error}; {rest}", details=error.details) from error
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(f"stopped; {rest}") from None
         where, what = error.filename or directory.path, error.strerror or error

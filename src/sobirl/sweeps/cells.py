@@ -6,13 +6,13 @@ import functools
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.experiments.registry import EXPERIMENTS
 from sobirl.runs.configuration import sha256
 from sobirl.runs.decoding import decode, encode
+from sobirl.runs.inputs import file_in, moved
 from sobirl.runs.options import RunOptions
 
 # What a sweep decides for its runs.
@@ -54,7 +54,11 @@ class Cell:
                     f"{self.command} has no option {name!r}{meant(name, names)}"
                 )
         options = decode(kind, dict(self.options))
-        paths = {n: v.absolute() for n, v in vars(options).items() if isinstance(v, Path)}
+        paths = {
+            name: moved(value, path.absolute())
+            for name, value in vars(options).items()
+            if (path := file_in(value)) is not None
+        }
         changes: dict[str, Any] = {"quiet": True, **paths}
         return dataclasses.replace(options, **changes)
 
@@ -70,8 +74,9 @@ class Cell:
             value = getattr(self.run_options, field.name)
             if field.metadata.get("aside") or value == field.default:
                 continue
-            is_file = isinstance(value, Path) and value.is_file()
-            chosen[field.name] = sha256(value) if is_file else encode(self.run_options)[field.name]
+            given, path = encode(self.run_options)[field.name], file_in(value)
+            is_file = path is not None and path.is_file()
+            chosen[field.name] = moved(given, sha256(path)) if is_file else given
         text = json.dumps([self.command, chosen], sort_keys=True)
         return f"{self.command}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 

@@ -11,6 +11,8 @@ from sobirl.core.checks import check_number
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.envs.spec import EnvSpec, Step
 
+_WITHOUT_INFO = 5  # what a step gives at least
+
 
 @runtime_checkable
 class CompiledEnvironment(Protocol):
@@ -18,6 +20,8 @@ class CompiledEnvironment(Protocol):
 
     It need not know of autoreset: `step` is never called past an episode's end. A time limit is the
     environment's own business: it keeps the count in its state and says `truncated`.
+
+    `step` may give a dictionary `info` too, in which a leader finds its `leader_reward`.
     """
 
     spec: EnvSpec
@@ -25,10 +29,8 @@ class CompiledEnvironment(Protocol):
     def reset(self, key: Key[Array, ""]) -> tuple[PyTree, Array]:
         """A first state (any pytree of arrays) and its observation."""
 
-    def step(
-        self, state: PyTree, action: Array, key: Key[Array, ""]
-    ) -> tuple[PyTree, Array, Array, Array, Array]:
-        """The next state, its observation, the reward, `terminated` and `truncated`."""
+    def step(self, state: PyTree, action: Array, key: Key[Array, ""]) -> tuple[Any, ...]:
+        """The next state, its observation, the reward, `terminated`, `truncated`; perhaps info."""
 
 
 class CompiledState(eqx.Module):
@@ -56,18 +58,21 @@ class CompiledEnvironments(eqx.Module):
     Args:
         environment: one environment, for example a `GymnaxEnvironment` or one of your own.
         num_envs: N, the number that `init` begins with.
+        leader_from_info: whether steps have the environment's `info["leader_reward"]`.
 
     Raises:
         InvalidInputError: `num_envs` is below 1, or the environment's states, observations,
-            rewards or flags have other shapes or data types than they should.
+            rewards or flags have other shapes or data types than they should, or its info has no
+            leader's reward.
     """
 
     environment: Any
     num_envs: int = eqx.field(static=True)
+    leader_from_info: bool = eqx.field(default=False, static=True)
 
     def __check_init__(self):
         check_number("num_envs", self.num_envs, "must be at least 1", lambda n: n >= 1)
-        _check_shapes(self.environment)
+        _check_shapes(self.environment, self.leader_from_info)
 
     @property
     def spec(self) -> EnvSpec:
@@ -90,12 +95,15 @@ class CompiledEnvironments(eqx.Module):
         return CompiledState(inner, jnp.logical_or(step.terminated, step.truncated)), step
 
     def _step(self, state, ended, action, keys):
-        stepped = self.environment.step(state, action, keys[0])
-        fresh = (*self.environment.reset(keys[1]), 0.0, False, False)
-        inner, observation, reward, *flags = jax.tree.map(
+        *stepped, info = _with_info(self.environment.step(state, action, keys[0]))
+        fresh = [*self.environment.reset(keys[1]), 0.0, False, False]
+        inner, observation, reward, terminated, truncated = jax.tree.map(
             lambda new, old: _strong(jnp.where(ended, new, old)), fresh, stepped
         )
-        return inner, Step(observation, reward.astype(jnp.float32), *flags)
+        leader = None
+        if self.leader_from_info:
+            leader = jnp.where(ended, 0, info["leader_reward"]).astype(jnp.float32)
+        return inner, Step(observation, reward.astype(jnp.float32), terminated, truncated, leader)
 
 
 def _strong(leaf: Array) -> Array:
@@ -104,7 +112,12 @@ def _strong(leaf: Array) -> Array:
     return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.extended) else leaf.astype(leaf.dtype)
 
 
-def _check_shapes(environment) -> None:
+def _with_info(stepped: tuple) -> tuple:
+    """What a step gives, with an empty info where it has none."""
+    return stepped if len(stepped) > _WITHOUT_INFO else (*stepped, {})
+
+
+def _check_shapes(environment, leader_from_info: bool) -> None:
     """Raise unless the environment keeps to its spec; nothing is computed."""
     if not isinstance(environment, CompiledEnvironment):
         raise InvalidInputError(
@@ -114,7 +127,8 @@ def _check_shapes(environment) -> None:
     spec, key = environment.spec, jax.random.key(0)
     action = jax.ShapeDtypeStruct(spec.actions.shape, spec.actions.dtype)
     state, first = jax.eval_shape(environment.reset, key)
-    after, observation, reward, *flags = jax.eval_shape(environment.step, state, action, key)
+    stepped = jax.eval_shape(environment.step, state, action, key)
+    after, observation, reward, *flags, info = _with_info(stepped)
     expected = spec.observation_shape, spec.observation_dtype
     for name, found in (("reset", first), ("step", observation)):
         if (found.shape, found.dtype) != expected:
@@ -132,6 +146,18 @@ def _check_shapes(environment) -> None:
             "environment: step must give a scalar reward and scalar booleans terminated and "
             f"truncated, got {reward}, {flags[0]} and {flags[1]}"
         )
+    if leader_from_info:
+        given = info.get("leader_reward") if isinstance(info, dict) else None
+        if given is None:
+            raise InvalidInputError(
+                f"leader_reward: {spec.name} does not give info['leader_reward'] with every step; "
+                "let its step return it, or give a function of the leader's"
+            )
+        if given.shape:
+            raise InvalidInputError(
+                f"leader_reward: {spec.name} must give one number as info['leader_reward'], got "
+                f"shape {given.shape}"
+            )
 
 
 def _signature(state: PyTree) -> tuple:

@@ -42,13 +42,13 @@ class GymnaxEnvironment(eqx.Module):
 
     def step(
         self, state: PyTree, action: Array, key: Key[Array, ""]
-    ) -> tuple[PyTree, Array, Array, Array, Array]:
-        """The next state, its observation, the reward, `terminated` and `truncated`."""
-        observation, state, reward, terminated, _ = self.env.step_env(
+    ) -> tuple[PyTree, Array, Array, Array, Array, dict]:
+        """The next state, its observation, the reward, `terminated`, `truncated` and info."""
+        observation, state, reward, terminated, info = self.env.step_env(
             key, state, action, self.params
         )
         truncated = self.env.is_truncated(state, self.params)
-        return state, self._observe(observation), reward, terminated, truncated
+        return state, self._observe(observation), reward, terminated, truncated, info
 
     def _observe(self, observation):
         space = self.env.observation_space(self.params)

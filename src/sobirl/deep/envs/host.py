@@ -116,6 +116,24 @@ class HostEnvironments(contextlib.AbstractContextManager):
         except gymnasium.error.DependencyNotInstalled as error:
             raise InvalidInputError(f"render_mode: {self.spec.name}: {error}") from error
 
+    def own(self, name: str) -> Any:
+        """What an environment has of that name, if they are stepped here and have it."""
+        if not isinstance(self.vector_env, SyncVectorEnv):
+            return None
+        env = self.vector_env.envs[0]
+        return env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else None
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Call every environment's function of that name.
+
+        Raises:
+            EnvironmentFailedError: an environment raised an exception.
+        """
+        self._check_open()
+        assert isinstance(self.vector_env, SyncVectorEnv)  # as `own` has found
+        with failing_as(self.spec.name, name):
+            self.vector_env.call(name, *arguments)
+
     def get_state(self) -> dict[str, np.ndarray]:
         """All that is needed to go on exactly, as arrays for an .npz file.
 

@@ -9,8 +9,8 @@ import optax
 from jaxtyping import Array, Float, Key, PyTree
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.deep.follower import FollowerView
-from sobirl.deep.losses import weighted_mean
+from sobirl.deep.follower import ActionFunction, FollowerView, ValuedFollower
+from sobirl.deep.losses import td_target, weighted_mean
 from sobirl.deep.offer import Offer
 from sobirl.deep.reward_model import RewardModel
 from sobirl.deep.trajectories import Trajectories
@@ -53,10 +53,15 @@ class LeaderReturn(eqx.Module):
     Raises:
         InvalidInputError: a number out of its range, or no such estimator.
 
+    Where x acts through the environment too, and the offer has its log P(s_{t+1}|s_t,a_t,x), both
+    terms have a part of their own (DESIGN 2.3): ∇_x c i_x(s_t,a_t) is joined by δ_t ∇_x log P with
+    the follower's δ_t = r + c i_x + γ V(s_{t+1}) - V(s_t), and ∂_x f by -E[Σ_t γ_u^t δ_u ∇_x log P]
+    with the leader's δ_u = r_u + γ_u V_u(s_{t+1}) - Q_u(s_t,a_t). What is subtracted in them takes
+    noise away and has mean zero. Without that density these parts are left out.
+
     Bias: of the critics, and of "hpgd" also of returns that meet their own later steps;
-    trajectories of T steps leave out a part of order max(γ,γ_u)^T. x must reach the environment
-    through incentives alone. A temperature that is adjusted to x would have a term of its own, so
-    it must be fixed.
+    trajectories of T steps leave out a part of order max(γ,γ_u)^T. A temperature that is adjusted
+    to x would have a term of its own, so it must be fixed.
 
     Source: DESIGN section 2.6; Thoma et al. (2024); Kudo et al. (2026).
     """
@@ -98,7 +103,8 @@ class LeaderReturn(eqx.Module):
             steps; `agreement`, the cosine between what either half of the trajectories says.
 
         Raises:
-            InvalidInputError: the follower adjusts its temperature.
+            InvalidInputError: the follower adjusts its temperature, or x acts through the
+                environment and it does not tell its values.
         """
         follower = view.follower
         if follower.keeps_entropy:
@@ -119,8 +125,9 @@ class LeaderReturn(eqx.Module):
         if self.estimator == "hpgd":
             worth = jnp.where(mask, state.offer.worth(flat).reshape(shape), 0)
             advantage = returns_to_go(worth, self.discount) - value.reshape(shape)
-        advantage = jnp.where(mask, advantage, 0)
-        before = jax.lax.stop_gradient(traces(weight * advantage, follower.discount))
+        advantage = jax.lax.stop_gradient(jnp.where(mask, advantage, 0))
+        before = traces(weight * advantage, follower.discount)
+        surprises = self._surprises(state, view, flat, values, jax.random.fold_in(key, 3))
 
         def estimates(x):
             offer = self.shortened(eqx.tree_at(lambda o: o.x, state.offer, x), fragments)
@@ -139,10 +146,20 @@ class LeaderReturn(eqx.Module):
                 paid = offer(flat.observation, flat.action).reshape(shape)
                 found = (before + weight * advantage) * paid
                 implicit = jnp.sum(jnp.where(mask, found, 0), axis=1)
+            explicit = jnp.sum(worth, axis=1)
+            if surprises is not None:
+                log_prob = _log_prob(offer, flat, shape)
+                own, leaders = (
+                    jnp.where(mask, surprise.reshape(shape), 0) * log_prob for surprise in surprises
+                )
+                explicit += jnp.sum(weight * leaders, axis=1)
+                if self.estimator != "explicit":
+                    implicit += jnp.sum((before + weight * advantage) * own, axis=1)
             implicit /= follower.temperature_of(view.state)
-            both = -jnp.stack([jnp.sum(worth, axis=1), implicit])
+            both = -jnp.stack([explicit, implicit])
             halves = jnp.array_split(both, 2, axis=1)
-            return jnp.stack([jnp.mean(half, axis=1) for half in halves]), both[0]
+            means = jnp.stack([jnp.mean(half, axis=1) for half in halves])
+            return means, -jnp.sum(worth, axis=1)
 
         found, returns = jax.jacrev(estimates, has_aux=True)(state.offer.x)
         explicit, implicit = (
@@ -163,6 +180,33 @@ class LeaderReturn(eqx.Module):
             },
         )
 
+    def _surprises(
+        self,
+        state: ReturnState,
+        view: FollowerView,
+        flat: Transitions,
+        values: ActionFunction,
+        key: Key[Array, ""],
+    ) -> tuple[Float[Array, "B"], Float[Array, "B"]] | None:
+        """How much better a step went than was expected, for the follower and for the leader.
+
+        None where x does not act through the environment.
+        """
+        follower, offer = view.follower, state.offer
+        if offer.log_prob is None:
+            return None
+        if not isinstance(follower, ValuedFollower):
+            raise InvalidInputError(f"follower: {type(follower).__name__} has no `value`")
+        keys, after = jax.random.split(key, 3), flat.next_observation
+        reward = follower.seen(flat.reward + offer(flat.observation, flat.action))
+        ahead = follower.value(view.state, after, keys[0])
+        own = td_target(reward, flat.terminated, ahead, follower.discount)
+        own -= follower.value(view.state, flat.observation, keys[1])
+        at = state.critic.at(after)
+        ahead = follower.expectation(view.state, after, at, keys[2], self.actions)
+        leaders = td_target(offer.worth(flat), flat.terminated, ahead, self.discount)
+        return jax.lax.stop_gradient((own, leaders - values(flat.action)))
+
     def shortened(self, offer: Offer, fragments: Trajectories) -> Offer:
         """The offer with c such that the budget is kept on these trajectories."""
         if self.budget is None:
@@ -180,16 +224,24 @@ def flat_steps(trajectories: Trajectories) -> Transitions:
     def merged(leaf) -> Any:
         return None if leaf is None else jnp.reshape(leaf, (-1, *leaf.shape[2:]))
 
-    mask = jnp.asarray(trajectories.mask).reshape(-1)
+    mask, ends = jnp.asarray(trajectories.mask).reshape(-1), trajectories.terminated
     return Transitions(
         observation=merged(trajectories.observation),
         action=merged(trajectories.action),
         reward=merged(trajectories.reward),
-        terminated=jnp.zeros_like(mask),
+        terminated=jnp.zeros_like(mask) if ends is None else merged(ends),
         next_observation=merged(trajectories.next_observation),
         weight=mask.astype(trajectories.reward.dtype),
         leader_reward=merged(trajectories.leader_reward),
     )
+
+
+def _log_prob(offer: Offer, flat: Transitions, shape: tuple[int, ...]) -> Float[Array, "N T"]:
+    """log P of every step; of those that do not count, that of the first."""
+    row = jnp.where(flat.weight > 0, jnp.arange(len(flat.weight)), 0)
+    steps = (leaf[row] for leaf in (flat.observation, flat.action, flat.next_observation))
+    assert offer.log_prob is not None  # as was checked
+    return offer.log_prob(offer.x, *steps).reshape(shape)
 
 
 def traces(values: Float[Array, "N T"], discount: float | Float[Array, ""]) -> Float[Array, "N T"]:

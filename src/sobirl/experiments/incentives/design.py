@@ -27,7 +27,9 @@ from sobirl.deep.offer import of_single
 from sobirl.deep.reward_model import RewardModel
 from sobirl.experience.replay import Replay
 from sobirl.experiments.incentives.settings import Settings
+from sobirl.experiments.incentives.turns import rounds_each
 
+_BOUND = 1.0
 _RATE, _RATE_OF_NETWORKS = 0.1, 0.003
 _LAST_RATE = 0.1  # what the leader's steps fall to
 _PAY_AT_FIRST = 3.0  # σ(-3): incentives of one sign begin at a twentieth of their bound
@@ -41,8 +43,9 @@ def design_of(
     from_info: bool = False,
     incentive: Callable | None = None,
     x0: PyTree = None,
-) -> tuple[IncentiveDesign, int]:
-    """The rounds, and how many there are.
+    projection: Callable[[PyTree], PyTree] | None = None,
+) -> tuple[IncentiveDesign, int, list[PyTree]]:
+    """The rounds, how many one start makes, and where each start begins.
 
     Args:
         settings: what is asked for.
@@ -51,7 +54,8 @@ def design_of(
         leader: the leader's reward of one step, see `of_single`; None for the environment's.
         from_info: whether that is `info["leader_reward"]`.
         incentive: `incentive(observation, action, x)` of one step, in the place of `form` ...
-        x0: ... and where its x begins.
+        x0: ... and where its x begins; with several starts a function of a key.
+        projection: x to the nearest point that is allowed.
 
     Raises:
         InvalidInputError: the options do not go together, or a function is not what it should be.
@@ -60,19 +64,25 @@ def design_of(
     num_envs = loop.environments.num_envs
     calls = max(settings.round_steps // num_envs, 1)
     rounds = math.ceil(settings.steps / (calls * num_envs))
+    if settings.starts > 1:
+        rounds = rounds_each(settings.starts, rounds, settings.warm_up)
     if calls * num_envs * rounds <= settings.random_steps:
         raise InvalidInputError(
-            f"--steps {settings.steps}: must be more than --random-steps {settings.random_steps}"
+            f"--steps {settings.steps}: must be more than --random-steps {settings.random_steps} "
+            "of every start"
         )
+    keys = jax.random.split(key, settings.starts)
     if incentive is None:
-        x0 = model_of(settings, spec)(key=key)
-        pays = shaped(settings.bound, settings.sign)
-    elif x0 is None:
-        raise InvalidInputError("x0: give where the x of your incentive begins")
+        nothing = model_of(settings, spec)(key=key)
+        firsts = [nothing, *(_random(nothing, spec, key) for key in keys[1:])]
+        pays = shaped(bound_of(settings), settings.sign)
     else:
-        x0 = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(float)), x0)
-        pays = of_single(incentive, spec, x0, "incentive", after=False)
+        firsts = _given(x0, keys)
+        pays = of_single(incentive, spec, firsts[0], "incentive", after=False)
+        pays = pays if settings.bound is None else clipped(pays, settings.bound)
+    x0 = firsts[0]
     reward = None if leader is None else of_single(leader, spec, x0, "leader", after=True)
+    log_prob = _log_prob(loop, x0)
     evolves = settings.method == "evolution"
     discount = settings.discount if settings.leader_discount is None else settings.leader_discount
     design = IncentiveDesign(
@@ -90,13 +100,71 @@ def design_of(
         incentive=pays,
         reward=reward,
         price=settings.price,
+        log_prob=log_prob,
+        projection=projection,
         optimizer=_optimizer(settings, spec, x0, rounds),
         calls=calls,
         steps=min(settings.episode_steps, spec.max_episode_steps or settings.episode_steps),
         warm_up=math.ceil(settings.warm_up * rounds),
         temperatures=temperatures(settings, rounds),
     )
-    return design, rounds
+    return design, rounds, firsts
+
+
+def left_out(loop: CompiledLoop | HostLoop) -> str | None:
+    """What the hyper-gradient does without, if there is something."""
+    if not loop.takes_x or loop.log_prob is not None:
+        return None
+    return (
+        f"note: x acts through {loop.spec.name}, which gives no log_prob(next_observation, "
+        "observation, action, x): what it does there is left out of the gradient"
+    )
+
+
+def _random(nothing: RewardModel, spec: EnvSpec, key: Any) -> RewardModel:
+    """Incentives of the same form that are drawn, of about 1 before they are shaped."""
+
+    def drawn(head, key):
+        seen = 1 if spec.numbered else head.weight.shape[1]
+        noise = jax.random.normal(key, head.weight.shape) / math.sqrt(seen)
+        return eqx.tree_at(lambda h: h.weight, head, noise)
+
+    heads = [member.head for member in nothing.ensemble.members]
+    keys = jax.random.split(key, len(heads))
+    return eqx.tree_at(
+        lambda m: [k.head for k in m.ensemble.members],
+        nothing,
+        [drawn(head, key) for head, key in zip(heads, keys, strict=True)],
+    )
+
+
+def _given(x0: PyTree, keys: Any) -> list[PyTree]:
+    """Where the x of a user's incentive begins, at every start.
+
+    Raises:
+        InvalidInputError: it is missing, or the same for several starts.
+    """
+    if x0 is None:
+        raise InvalidInputError("x0: give where the x of your incentive begins")
+    if len(keys) > 1 and not callable(x0):
+        raise InvalidInputError(
+            f"x0: must be a function of a key for {len(keys)} starts, got a {type(x0).__name__}"
+        )
+    found = [x0(key) if callable(x0) else x0 for key in keys]
+    return [jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(float)), x) for x in found]
+
+
+def _log_prob(loop: CompiledLoop | HostLoop, x0: PyTree) -> Callable | None:
+    """log P(s'|s,a,x) of a batch, where x acts through the environment and it is known."""
+    function = loop.log_prob
+    if not loop.takes_x or function is None:
+        return None
+
+    def of_step(observation, action, after, x):
+        return function(after, observation, action, x)
+
+    found = of_single(of_step, loop.spec, x0, "log_prob", after=True)
+    return lambda x, observation, action, after: found(observation, action, after, x)
 
 
 def temperatures(settings: Settings, rounds: int) -> tuple[float, ...] | None:
@@ -144,6 +212,16 @@ def model_of(settings: Settings, spec: EnvSpec) -> Callable[..., RewardModel]:
         return eqx.tree_at(lambda m: [k.head for k in m.ensemble.members], model, nothing)
 
     return make
+
+
+def bound_of(settings: Settings) -> float:
+    """The largest incentive of a form of ours."""
+    return _BOUND if settings.bound is None else settings.bound
+
+
+def clipped(pays: Callable, bound: float) -> Callable:
+    """Incentives of any kind between ± the bound."""
+    return lambda *given: jnp.clip(pays(*given), -bound, bound)
 
 
 @functools.cache

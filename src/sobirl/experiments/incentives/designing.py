@@ -5,17 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, PyTree
 
 from sobirl.core.errors import InvalidInputError
-from sobirl.deep.actor_learner import from_environment
 from sobirl.deep.envs import CompiledEnvironment
-from sobirl.deep.host_loop import acting
-from sobirl.experience import first_frames
+from sobirl.experiments.incentives.loading import functions
 from sobirl.experiments.incentives.rounds import Rounds, loop_of
-from sobirl.experiments.incentives.run import learn
+from sobirl.experiments.incentives.run import learn, of_best, warnings
 from sobirl.experiments.incentives.settings import Settings
 from sobirl.runs.decoding import check_fields
 
@@ -28,13 +25,16 @@ class DesignedIncentives:
         x: the leader's parameters.
         incentive: `incentive(observation, action)`, what the follower is paid for one step.
         policy: `policy(observation, seed=0, greedy=False)`, an action of the follower's.
-        history: the columns of all rounds: `leader_return`, `follower_return`, `spent` and others.
+        history: the columns of all rounds, of the best start: `leader_return`, `follower_return`,
+            `spent` and others.
+        notes: what is to be said of how good they are.
     """
 
     x: PyTree
     incentive: Callable[..., float]
     policy: Callable[..., ArrayLike]
     history: dict[str, np.ndarray]
+    notes: list[str]
 
 
 def design_incentives(
@@ -44,6 +44,7 @@ def design_incentives(
     leader_from_info: bool = False,
     incentive: Callable | None = None,
     x0: PyTree = None,
+    projection: Callable[[PyTree], PyTree] | None = None,
     seed: int = 0,
     progress: bool | None = None,
     **settings: Any,
@@ -61,7 +62,9 @@ def design_incentives(
         leader_from_info: it is the environment's `info["leader_reward"]` instead.
         incentive: i_x of one step, `incentive(observation, action, x)`; by default a table or a
             network, whose parameters begin at no incentives ...
-        x0: ... and the x where one of your own begins, any pytree of numbers and arrays.
+        x0: ... and the x where one of your own begins, any pytree of numbers and arrays; with
+            several `starts` a function of a key.
+        projection: x to the nearest point that is allowed, such as `sb.box(0.0, 1.0)`.
         seed: of everything random.
         progress: whether to show a bar; None for on a terminal only.
         settings: options of `sobirl run incentives` by name: steps, budget, bound, temperature, ...
@@ -91,21 +94,14 @@ def design_incentives(
             from_info=leader_from_info,
             incentive=incentive,
             x0=x0,
+            projection=projection,
         )
         end = learn(rounds, progress=progress)
-    spec, pays, learned = loop.spec, rounds.pays(end.state), rounds.learned(end.state.design)
-
-    def paid(observation: ArrayLike, action: ArrayLike) -> float:
-        """What the follower is paid for an action, as the environment takes it."""
-        with jax.enable_x64(False):
-            inner = from_environment(spec, np.asarray(action)[None])
-            return float(pays(jnp.asarray(observation)[None], inner)[0])
-
-    def policy(observation: np.ndarray, seed: int = 0, greedy: bool = False) -> ArrayLike:
-        """An action, as the environment takes it."""
-        with jax.enable_x64(False):
-            frames = first_frames(np.asarray(observation)[None], spec.frame_stack)
-            act = acting(rounds.design.follower, spec, learned, greedy)
-            return np.asarray(act(frames, jax.random.key(seed)))[0]
-
-    return DesignedIncentives(end.state.design.x, paid, policy, end.records)
+    found = functions(rounds, end.state)
+    return DesignedIncentives(
+        x=end.state.design.x,
+        incentive=found["reward"],
+        policy=found["policy"],
+        history=of_best(end),
+        notes=warnings(chosen, rounds, end, None if incentive is None else chosen.bound),
+    )

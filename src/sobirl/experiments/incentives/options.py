@@ -1,10 +1,11 @@
 """Options of `sobirl run incentives`."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.experiments.incentives.settings import Settings
+from sobirl.runs.benchmark import Benchmark
 from sobirl.runs.curves import Curve
 from sobirl.runs.options import Count, NotNegative, StepwiseOptions, Whole, aside, require
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from sobirl.bilevel import Recorder
     from sobirl.runs.journal import Journal
     from sobirl.runs.outcome import Outcome
+    from sobirl.runs.saved import SavedRun
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,25 @@ class IncentivesRun(StepwiseOptions, Settings):
         Curve("leader_return", label="leader's return", x="environment_steps"),
         Curve("follower_return", label="follower's return", x="environment_steps"),
         Curve("spent", label="mean incentive", x="environment_steps"),
+    )
+
+    benchmarks = (
+        Benchmark(
+            name="incentives",
+            measure="leader_return",
+            first="leader_return_before",
+            label="the leader's return on a frozen lake, less what it pays",
+            options={
+                "env": "FrozenLake-v1",
+                "backend": "gymnasium",
+                "sign": "pay",
+                "price": 0.5,
+                "steps": 20_000,
+            },
+            full={"steps": 200_000},
+            steps="steps",
+            quick=False,
+        ),
     )
 
     leader: str | None = None
@@ -62,6 +83,12 @@ class IncentivesRun(StepwiseOptions, Settings):
             require(
                 "--leader-from-info", "both", not self.leader_from_info, "or --leader must be given"
             )
+
+    def learned(self, saved: "SavedRun") -> dict[str, Any]:
+        """The follower's policy, and as its reward what it is paid."""
+        from sobirl.experiments.incentives.loading import learned
+
+        return learned(self, saved)
 
     def run(self, recorder: "Recorder | None" = None) -> "Outcome":
         """All rounds."""

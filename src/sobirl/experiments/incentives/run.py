@@ -13,9 +13,10 @@ from sobirl.bilevel.recorder import Recorder
 from sobirl.deep.envs import Continuous, Discrete
 from sobirl.experiments.incentives import figures
 from sobirl.experiments.incentives.clips import clips
-from sobirl.experiments.incentives.functions import function_of
+from sobirl.experiments.incentives.design import bound_of, left_out
 from sobirl.experiments.incentives.options import IncentivesRun
-from sobirl.experiments.incentives.rounds import Rounds, RoundState, loop_of
+from sobirl.experiments.incentives.rounds import Rounds, RoundState
+from sobirl.experiments.incentives.settings import Settings
 from sobirl.experiments.learning_rounds import drive_rounds
 from sobirl.experiments.rlhf.reward_map import FEWEST, map_of
 from sobirl.runs.outcome import Outcome, summarize
@@ -39,11 +40,7 @@ _ACTIONS = {"the least action": -1.0, "the middle one": 0.0, "the greatest": 1.0
 def run(options: IncentivesRun, recorder: Recorder | None = None) -> Outcome:
     """All rounds, and what is drawn of them."""
     # Networks are in single precision.
-    with jax.enable_x64(False), loop_of(options, options.leader_from_info) as loop:
-        leader = None if options.leader is None else function_of("--leader", options.leader)
-        rounds = Rounds(
-            options, options.seed, loop, leader=leader, from_info=options.leader_from_info
-        )
+    with jax.enable_x64(False), Rounds.open(options) as rounds:
         end = learn(rounds, recorder, options.progress)
         files, notes = _clips(options, rounds, end.state)
         return _outcome(options, rounds, end, files, notes)
@@ -54,6 +51,15 @@ def learn(
 ) -> Drive[RoundState]:
     """All rounds; see `drive_rounds`."""
     return drive_rounds(rounds, _SHOWN, recorder, progress)
+
+
+def of_best(end: Drive[RoundState]) -> History:
+    """The rows of the start that was best."""
+    rows = end.records
+    if "start" not in rows:
+        return rows
+    own = rows["start"] == end.state.best
+    return {name: column[own] for name, column in rows.items()}
 
 
 def _clips(
@@ -76,7 +82,7 @@ def _figures(
     """What draws the figures, by name."""
     title = f"{options.env}, {options.method}"
     first = rounds.design.warm_up
-    drawn = {"learning": lambda: figures.learning(title, end.records, first)}
+    drawn = {"learning": lambda: figures.learning(title, of_best(end), first)}
     if not options.figures:
         return drawn
     spec, pays = rounds.design.loop.spec, rounds.pays(end.state)
@@ -112,7 +118,7 @@ def _outcome(
     files: dict[str, bytes],
     notes: list[str],
 ) -> Outcome:
-    history = end.records
+    history = of_best(end)
     first = min(max(rounds.design.warm_up, 1), len(history["spent"]))
     names = "leader_return", "follower_return", "spent", "spent_in_episode", "episode_length"
     metrics: dict[str, Any] = {name: _at_the_end(history[name]) for name in names}
@@ -134,8 +140,13 @@ def _outcome(
             converged=False,
             resumes_exactly=loop.can_restore,
         ),
-        history=history,
-        report=[_table(options, metrics), *_warnings(options, rounds, end), *restored, *notes],
+        history=end.records,
+        report=[
+            _table(options, metrics),
+            *warnings(options, rounds, end, bound_of(options)),
+            *restored,
+            *notes,
+        ],
         figures=_figures(options, rounds, end),
         files=files,
         x={"x": end.state.design.x, "scale": end.state.design.scale},
@@ -159,16 +170,21 @@ def _table(options: IncentivesRun, metrics: dict) -> Table:
     return table
 
 
-def _warnings(options: IncentivesRun, rounds: Rounds, end: Drive[RoundState]) -> list[str]:
-    """What to say of incentives that reach their bound, and of gradients that are noise."""
+def warnings(
+    settings: Settings, rounds: Rounds, end: Drive[RoundState], bound: float | None
+) -> list[str]:
+    """What to say of incentives that reach their bound, and of gradients that lack something."""
     said = []
-    spent = _at_the_end(end.records["spent"])
-    if spent > 0.9 * options.bound:
+    history = of_best(end)
+    spent = _at_the_end(history["spent"])
+    if bound is not None and spent > 0.9 * bound:
         said.append(
-            f"warning: the incentives are at their bound {options.bound:g} nearly everywhere; give "
-            "a larger --bound, or a --budget or --price if they should cost something"
+            f"warning: the incentives are at their bound {bound:g} nearly everywhere; give a "
+            "larger --bound, or a --budget or --price if they should cost something"
         )
-    agreement = float(np.mean(end.records["agreement"]))
+    if (lacking := left_out(rounds.design.loop)) is not None:
+        said.append(lacking)
+    agreement = float(np.mean(history["agreement"]))
     if agreement < 0.05:
         said.append(
             "note: two halves of the episodes hardly agree on where to go; more --episodes or a "

@@ -31,12 +31,17 @@ class Settings:
     steps: Count = 100_000
     """Environment steps of the follower's, in all."""
 
+    starts: Annotated[int, Ge(1), Lt(100)] = 1
+    """Where incentives begin: at none, and with more starts at random ones too, each with a
+    follower of its own. The worse half by the leader's return is given up again and again, within
+    the environment steps in all."""
+
     form: Literal["auto", "table", "linear", "network"] = "auto"
     """What the incentives are: a table of numbered states and actions, linear in what is observed
     (and in continuous actions), or a network; by default a table where states are numbered."""
-    bound: Positive = 1.0
+    bound: Positive | None = None
     """No incentive is larger than this, up or down: incentives cannot blow up. In units of the
-    follower's reward."""
+    follower's reward; by default 1, and for a function of your own none."""
     budget: NotNegative | None = None
     """The most that the mean size of the incentives over the follower's steps may be."""
     price: NotNegative = 0.0

@@ -72,7 +72,12 @@ class InverseRLRun(RunOptions):
             raise InvalidInputError(
                 "--held-out: several --regularization need episodes to choose by, got 0"
             )
-        _ = self.read
+        if self.demonstrations is not None:
+            _ = self.read
+        elif self.world == "icu-sepsis":
+            from sobirl.problems.icu_sepsis import folder
+
+            folder()  # is the package there?
 
     @property
     def kind(self) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.experiments.rlhf.settings import Settings
+from sobirl.runs.benchmark import Benchmark
 from sobirl.runs.curves import Curve
 from sobirl.runs.options import NotNegative, StepwiseOptions, aside, require
 
@@ -41,6 +42,19 @@ class RLHFRun(StepwiseOptions, Settings):
             label="held-out preferences predicted",
             x="environment_steps",
             by="seed",
+        ),
+    )
+
+    benchmarks = (
+        Benchmark(
+            name="rlhf",
+            measure="true_return",
+            first="first_evaluation",
+            label="the true return on CartPole, of 500",
+            options={"env": "CartPole-v1", "steps": 30_000, "pairs": 200},
+            full={"steps": 300_000, "pairs": 1000},
+            steps="steps",
+            quick=False,
         ),
     )
 

@@ -111,6 +111,7 @@ def _outcome(
         "true_return_error": standard_error(finals),
         "true_returns": finals.tolist(),
         "best_evaluation": float(np.nanmax(history["eval_return"])),
+        "first_evaluation": float(history["eval_return"][np.isfinite(history["eval_return"])][0]),
         "preference_accuracy": _last(history, "preference_accuracy"),
         "held_out_accuracy": _last(history, "held_out_accuracy"),
         "implicit_ratio": _last(history, "implicit_ratio"),

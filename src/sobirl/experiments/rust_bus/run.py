@@ -109,7 +109,7 @@ def _parameters(options: RustBusRun, found: Estimate, truth: np.ndarray | None) 
 
 
 def _facts(options: RustBusRun, found: Estimate) -> str:
-    """What the estimate rests on, in three lines."""
+    """What the estimate rests on, in four lines."""
     panel, result = found.panel, found.result
     keeps, replacements = panel.decision_counts.sum(axis=0)
     used = ", ".join(f"{p:.4f}" for p in panel.transition_probabilities)
@@ -121,7 +121,9 @@ def _facts(options: RustBusRun, found: Estimate) -> str:
         text += f" (true: {', '.join(f'{p:.4f}' for p in GROUP4_PROBABILITIES)})"
     agree = np.sum(np.abs(found.start_objectives - result.objective) < 1e-6)
     return (
-        f"{text}\n{agree} of {len(found.start_objectives)} starts ended at this optimum; "
+        f"{text}\nstandard errors: inverse Hessian, transitions taken as known; for others: "
+        "sobirl run discrete-choice\n"
+        f"{agree} of {len(found.start_objectives)} starts ended at this optimum; "
         f"gradient norm {result.hypergradient_norm:.1e} after {result.steps} steps"
     )
 
