@@ -30,7 +30,7 @@ test-all: $(STAMP)  ## everything, the slow tests too
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or not slow"
 
 browser: $(STAMP)  ## the labelling page in Chromium, which it installs where it can
-	@command -v chromium google-chrome > /dev/null || \
+	@command -v chromium > /dev/null || command -v google-chrome > /dev/null || \
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium > /dev/null; } || \
 	  echo "there is no Chromium, and it cannot be installed: the tests skip"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'

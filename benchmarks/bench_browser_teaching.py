@@ -25,6 +25,7 @@ from machine import header
 
 RUN = "run rlhf --env CartPole-v1 --method drlhf --teacher human --clips 3"
 SIDES = {"left": -1, "right": 1}
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 # All pictures of both clips, as the player shows them step by step.
 LOOK = """() => {
   document.getElementById("step").value = 1;
@@ -49,6 +50,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/browser-teaching"))
     parser.add_argument("--figure", type=Path, help="draw the carts' ways there")
     options = parser.parse_args()
+    if CHROMIUM is None:
+        print("there is no Chromium: nothing is taught")
+        return
     print(header())
     paths = {}
     for side in SIDES:
@@ -83,8 +87,7 @@ def teach(run: Path, side: str, options) -> dict[str, int]:
     given = {"left": 0, "right": 0, "equal": 0}
     try:
         with sync_playwright() as program:
-            chromium = shutil.which("chromium") or shutil.which("google-chrome")
-            browser = program.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            browser = program.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             page = browser.new_page()
             page.goto(address)
             page.fill("#name", "a script")
