@@ -138,7 +138,8 @@ class FourRooms:
     @functools.cached_property
     def walk(self) -> "Walk":
         """The walker and the designer with these constants."""
-        return Walk(jnp.asarray(self.temperature, float), jnp.asarray(self.cost_weight, float))
+        with jax.ensure_compile_time_eval():  # it is kept, also where it is asked for inside `jit`
+            return Walk(jnp.asarray(self.temperature, float), jnp.asarray(self.cost_weight, float))
 
     def published(self, environment_steps: int | None = None) -> dict[str, float] | None:
         """The published leader values of this cell, if it is one of theirs.

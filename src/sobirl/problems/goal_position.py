@@ -19,6 +19,7 @@ import dataclasses
 import functools
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -79,7 +80,8 @@ class GoalPosition:
     @functools.cached_property
     def walker(self) -> "Walker":
         """The walker with these constants."""
-        return Walker(self)
+        with jax.ensure_compile_time_eval():  # it is kept, also where it is asked for inside `jit`
+            return Walker(self)
 
 
 class Walker(eqx.Module):

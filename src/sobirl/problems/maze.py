@@ -20,6 +20,7 @@ import dataclasses
 import functools
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -105,7 +106,8 @@ class Maze:
     @functools.cached_property
     def walk(self) -> "Walk":
         """Walkers and leader; the arrays of large mazes are made once."""
-        return Walk(self)
+        with jax.ensure_compile_time_eval():  # it is kept, also where it is asked for inside `jit`
+            return Walk(self)
 
     @property
     def is_quiet(self) -> Bool[np.ndarray, "N N"]:
