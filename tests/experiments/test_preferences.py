@@ -15,6 +15,7 @@ def metrics(path):
     return json.loads((path / "summary.json").read_text())["metrics"]
 
 
+@pytest.mark.slow  # two runs
 def test_the_policy_of_an_earlier_run_is_a_reference(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert sobirl(*QUICK, 40, "--win-weight", 0, "--objective", "win-rate", "--out", first)[0] == 0

@@ -460,6 +460,7 @@ def blocks(tmp_path, monkeypatch):
     gymnasium.registry.update(known)
 
 
+@pytest.mark.slow  # programs of its own; what such environments do wrong is in the default run
 def test_an_environment_of_the_users(blocks, tmp_path):
     run = tmp_path / "run"
     code, _, error = small(run, "--env", f"{blocks}:TestBlocks-v0", "--method", "drlhf")

@@ -165,6 +165,7 @@ def test_a_failed_cell_stops_no_other(diary, engine, tmp_path):
     assert diary.count("begin") == {0: 1, 1: 1, 2: 2}  # failed ones are tried again
 
 
+@pytest.mark.slow  # three processes; a worker that is killed is in the default run
 def test_a_cell_that_ends_its_process_fails_in_the_end(diary, tmp_path):
     diary.go()
     cells = [*waiting(diary, [0], trouble="death"), *waiting(diary, [1])]
