@@ -39,6 +39,7 @@ def test_the_answer(tmp_path):
 
 
 @pytest.mark.usefixtures("unrendered")
+@pytest.mark.slow  # every such method has its own tests
 def test_a_method_that_samples(tmp_path):
     command = (*SMALL, "--method", "naive", "--environment-steps", 200, "--num-steps", 2)
     assert sobirl(*command, "--out", tmp_path / "run")[0] == 0
