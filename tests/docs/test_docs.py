@@ -140,7 +140,6 @@ def test_functions_have_spaces_and_bars_keep_their_size(to_mathml):
     assert to_mathml(r"\lVert V \rVert").count('stretchy="false"') == 2
 
 
-@pytest.mark.slow  # `make docs` does it; links and names have quick tests
 def test_the_site_builds(tmp_path):
     """Strictly: a warning fails it."""
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]

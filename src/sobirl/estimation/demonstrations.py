@@ -68,7 +68,10 @@ class Demonstrations:
         Args:
             data: a pandas or polars frame, a mapping from columns to arrays, or a CSV file.
             mdp: whose states and actions these are.
-            episode, step, state, action: the names of the columns; whole numbers.
+            episode: the name of the column; whole numbers, as in ...
+            step: ... this, ...
+            state: ... this ...
+            action: ... and this.
 
         Raises:
             InvalidInputError: bad data: one sentence with the row.
