@@ -6,21 +6,17 @@ import numpy as np
 import pytest
 
 import sobirl as sb
-from sobirl.apps import cli
+from runs.conftest import sobirl
 from sobirl.problems.inverse_rl import recovery, terrain
 
 
 def run(*arguments):
-    try:
-        cli.main(["run", "inverse-rl", *map(str, arguments), "--quiet"])
-    except SystemExit as exit_:
-        return exit_.code
-    return 0
+    return sobirl("run", "inverse-rl", *arguments, "--quiet")
 
 
-def test_a_run_and_its_own_demonstrations(tmp_path, capsys, unrendered):
+def test_a_run_and_its_own_demonstrations(tmp_path, unrendered):
     out = tmp_path / "run"
-    assert run("--episodes", 100, "--episode-steps", 30, "--out", out) in (0, None)
+    assert run("--episodes", 100, "--episode-steps", 30, "--out", out)[0] == 0
     summary = json.loads((out / "summary.json").read_text())
     metrics = summary["metrics"]
     assert summary["converged"]
@@ -33,20 +29,19 @@ def test_a_run_and_its_own_demonstrations(tmp_path, capsys, unrendered):
     # What was simulated can be given back as a file.
     sb.save_mdp(terrain().mdp, tmp_path / "map")
     given = ("--mdp", tmp_path / "map", "--demonstrations", out / "demonstrations.csv")
-    assert run(
-        *given, "--regularization", 0.1, "--tolerance", 0.01, "--out", tmp_path / "again"
-    ) in (0, None)
-    assert "have the same" in capsys.readouterr().out
+    more = ("--regularization", 0.1, "--tolerance", 0.01, "--out", tmp_path / "again")
+    code, printed, _ = run(*given, *more)
+    assert code == 0 and "have the same" in printed
 
 
-def test_bad_demonstrations_write_nothing(tmp_path, capsys):
+def test_bad_demonstrations_write_nothing(tmp_path):
     path = tmp_path / "steps.csv"
     path.write_text("episode,step,state,action\n0,0,3,1\n0,1,99,1\n")
-    assert run("--demonstrations", path, "--out", tmp_path / "run") == 2
-    assert "line 3, column state" in capsys.readouterr().err
+    code, _, error = run("--demonstrations", path, "--out", tmp_path / "run")
+    assert code == 2 and "line 3, column state" in error
     assert not (tmp_path / "run").exists()
-    assert run("--mdp", tmp_path, "--out", tmp_path / "run") == 2
-    assert "--demonstrations" in capsys.readouterr().err
+    code, _, error = run("--mdp", tmp_path, "--out", tmp_path / "run")
+    assert code == 2 and "--demonstrations" in error
 
 
 def test_the_truth_is_recovered_in_full():
