@@ -142,6 +142,7 @@ def test_a_stopped_run_goes_on_with_its_file_as_if_nothing_had_been(
     assert outcome(run) == outcome(offline)
 
 
+@pytest.mark.slow  # `test_rlhf.py` loads what was learned
 def test_learned_arrays_are_those_of_the_checkpoint_bit_for_bit(offline, tmp_path, monkeypatch):
     copy = tmp_path / "run"
     shutil.copytree(offline, copy)
