@@ -98,6 +98,14 @@ for _what in (LABELS_KNOWN, NOISE):
 TO_THE_END = f"{LABELS_KNOWN}, horizon 30"
 VARIANTS[f"SoBiRL (loss), {TO_THE_END}"] = LOSS | MANY | {"correction": 0.0, "horizon": 30}
 VARIANTS[f"SoBiRL (win-rate), {TO_THE_END}"] = WIN_RATE | MANY | {"correction": 0.0, "horizon": 30}
+# Estimates that keep up with the reward: the newest one alone; and so many times the rounds, each
+# with as much less of the reward's learning rate.
+NEWEST, SLOWLY, SLOWER = "the newest estimate alone", "slowly", 4
+for _leader, _options in (("loss", LOSS), ("win-rate", WIN_RATE)):
+    _known = f"SoBiRL ({_leader}), {LABELS_KNOWN}"
+    VARIANTS[f"{_known}, {NEWEST}"] = VARIANTS[_known] | {"implicit_momentum": 0.0}
+    VARIANTS[f"{_known}, {SLOWLY}"] = VARIANTS[_known]
+VARIANTS[f"DRLHF, 2000 pairs, {SLOWLY}"] = VARIANTS["DRLHF, 2000 pairs"]
 STREAMS, EACH = 256, 4  # of the fragments that φ is measured on
 
 
@@ -231,6 +239,9 @@ def settings_of(task: str, method: str) -> Settings:
         rounds += FROZEN_ROUNDS * frozen_steps(Settings(**COMMON)) // ROUND
     if is_led and task in RESTRICTIONS:
         chosen["judges"] = 3
+    if method.endswith(SLOWLY):
+        rounds *= SLOWER
+        chosen["reward_learning_rate"] /= SLOWER
     steps = rounds * ROUND
     return Settings(env=env, steps=steps, clips=0, **chosen)
 

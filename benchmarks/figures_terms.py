@@ -128,14 +128,18 @@ def draw(rows: list[dict], maps: dict[str, np.ndarray]) -> Figure:
     over_training, over_states = figure.subplots(2, 3)
     steps = np.array([row["environment_steps"] for row in rows]) / 1000
     panels = (
-        ("implicit over explicit, length", {"": "implicit_ratio"}),
-        ("cosine between the two", {"": "implicit_cosine"}),
-        ("favors where the follower is not", {term: f"{term}_afar" for term in TERMS}),
+        ("Length: implicit over explicit term", "ratio", {"": "implicit_ratio"}),
+        ("Direction: cosine between the terms", "0: at right angles", {"": "implicit_cosine"}),
+        (
+            "Does a step raise the reward of states not visited?",
+            "no  ←  in standard deviations  →  yes",
+            {term: f"{term}_afar" for term in TERMS},
+        ),
     )
-    for axes, (label, curves) in zip(over_training, panels, strict=True):
+    for axes, (title, label, curves) in zip(over_training, panels, strict=True):
         for name, color in zip(curves, COLORS, strict=False):
             axes.plot(steps, [row[curves[name]] for row in rows], color=color, label=name)
-        axes.set(xlabel="thousand environment steps", ylabel=label)
+        axes.set(title=title, xlabel="thousand environment steps", ylabel=label)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     over_training[0].set_yscale("log")
@@ -143,9 +147,9 @@ def draw(rows: list[dict], maps: dict[str, np.ndarray]) -> Figure:
         axes.axhline(0, color="gray", lw=0.8)
     over_training[2].legend(frameon=False)
     titles = {
-        "reward": "the reward so far",
-        "explicit": "what the explicit term does to it",
-        "implicit": "what the implicit term does to it",
+        "reward": "In the middle: the reward so far",
+        "explicit": "what a step against the explicit term adds",
+        "implicit": "what a step against the implicit term adds",
     }
     box = (-np.pi, np.pi, -8, 8)
     for axes, (name, title) in zip(over_states, titles.items(), strict=True):
@@ -161,6 +165,7 @@ def draw(rows: list[dict], maps: dict[str, np.ndarray]) -> Figure:
         axes.contour(often, (0.5,), extent=box, colors="black", linewidths=0.8)
         axes.set(title=title, xlabel="angle (0 is upright)", ylabel="velocity")
         figure.colorbar(image, ax=axes)
+    figure.suptitle("The two terms on Pendulum, round by round (black lines: states visited)")
     return figure
 
 
