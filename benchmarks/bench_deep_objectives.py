@@ -14,6 +14,7 @@ the teacher's probabilities known, or with nothing but an estimate's noise.
 
 import argparse
 import dataclasses
+import itertools
 import json
 import time
 from pathlib import Path
@@ -85,9 +86,10 @@ METHODS = {
 # for all, so that frozen steps are free.
 MANY = {"pairs": 2000, "implicit_fragments": 2048}
 LOSS, WIN_RATE = METHODS["SoBiRL (loss)"], METHODS["SoBiRL (win-rate)"]
+AS_MANY, TAUGHT = "DRLHF, as many rounds as SoBiRL", "DRLHF, 2000 pairs"
 VARIANTS = METHODS | {
-    "DRLHF, as many rounds as SoBiRL": METHODS["DRLHF"],
-    "DRLHF, 2000 pairs": {"method": "drlhf", "pairs": 2000},
+    AS_MANY: METHODS["DRLHF"],
+    TAUGHT: {"method": "drlhf", "pairs": 2000},
     "SoBiRL (loss), 2000 pairs": LOSS | MANY,
     "SoBiRL (win-rate), 2000 pairs": WIN_RATE | MANY,
 }
@@ -105,7 +107,7 @@ for _leader, _options in (("loss", LOSS), ("win-rate", WIN_RATE)):
     _known = f"SoBiRL ({_leader}), {LABELS_KNOWN}"
     VARIANTS[f"{_known}, {NEWEST}"] = VARIANTS[_known] | {"implicit_momentum": 0.0}
     VARIANTS[f"{_known}, {SLOWLY}"] = VARIANTS[_known]
-VARIANTS[f"DRLHF, 2000 pairs, {SLOWLY}"] = VARIANTS["DRLHF, 2000 pairs"]
+VARIANTS[f"{TAUGHT}, {SLOWLY}"] = VARIANTS[TAUGHT]
 STREAMS, EACH = 256, 4  # of the fragments that φ is measured on
 
 
@@ -372,11 +374,14 @@ WHY = {"labels of judges": "2000 pairs", "labels of the teacher": LABELS_KNOWN, 
 def compared(results: dict) -> tuple[dict, dict]:
     """For the figure: changes against DRLHF by quantity, method and row, and the rows' headings."""
     rows = {task: (task, "", "DRLHF") for task in TASKS}
-    rows |= {row: ("Hills, linear", f", {w}", "DRLHF, 2000 pairs") for row, w in WHY.items()}
+    why = {
+        f"{task.split(',')[0]}, {row}": (task, f", {what}", TAUGHT)
+        for task, (row, what) in itertools.product(RESTRICTIONS, WHY.items())
+    }
     changes = {}
     for name in ("cross_entropy", "controlled_return"):
         for method in list(METHODS)[2:]:
-            for row, (task, what, other) in rows.items():
+            for row, (task, what, other) in (rows | why).items():
                 gap = difference(results, task, method + what, other, name)
                 if len(gap) < 2:
                     continue
@@ -387,7 +392,7 @@ def compared(results: dict) -> tuple[dict, dict]:
     headings = {
         "the usual networks": [task for task in TASKS if task not in RESTRICTIONS],
         "rewards that cannot be right": list(RESTRICTIONS),
-        "Hills, linear, 2000 answers": list(WHY),
+        "the same, 2000 answers": list(why),
     }
     known = {row for _, _, row in changes}
     return changes, {name: [r for r in some if r in known] for name, some in headings.items()}
@@ -429,17 +434,31 @@ def print_tables(results: dict) -> None:
                 seeds = max(seeds, len(found))
             if seeds:
                 print(f"| {task} | {seeds} | " + " | ".join(cells) + " |")
+    print("\nFrozen steps not counted, against DRLHF with as many rounds\n")
+    print("| task | seeds | φ, loss | φ, win-rate | return, loss | return, win-rate |")
+    print("|---|---|---|---|---|---|")
+    for task in TASKS:
+        gaps = [
+            difference(results, task, method, AS_MANY, name)
+            for name in ("cross_entropy", "controlled_return")
+            for method in list(METHODS)[2:]
+        ]
+        if len(gaps[0]) > 1:
+            cells = " | ".join(f"{gap.mean():+.2g} ± {error_of(gap):.2g}" for gap in gaps)
+            print(f"| {task} | {len(gaps[0])} | {cells} |")
     print(
         "\nAgainst DRLHF with 2000 pairs\n\n| task | method | seeds | φ | return, equal entropy |"
     )
     print("|---|---|---|---|---|")
-    for task, method in ((task, method) for task in TASKS for method in list(VARIANTS)[4:]):
+    for task, method in ((task, method) for task in TASKS for method in list(VARIANTS)[5:]):
+        other = f"{TAUGHT}, {SLOWLY}" if method.endswith(SLOWLY) else TAUGHT
         cells = []
         for name in ("cross_entropy", "controlled_return"):
             found = np.array(list(values(results, task, method, name).values()))
-            gap = difference(results, task, method, "DRLHF, 2000 pairs", name)
+            gap = difference(results, task, method, other, name)
             if len(gap) > 1:
-                cells.append(f"{described(found)} ({gap.mean():+.2g} ± {error_of(gap):.2g})")
+                text = "" if method == other else f" ({gap.mean():+.2g} ± {error_of(gap):.2g})"
+                cells.append(described(found) + text)
         if cells:
             print(f"| {task} | {method} | {len(gap)} | " + " | ".join(cells) + " |")
     led = [r for r in results.values() if "implicit_agreement" in r]
