@@ -392,7 +392,7 @@ def compared(results: dict) -> tuple[dict, dict]:
     headings = {
         "the usual networks": [task for task in TASKS if task not in RESTRICTIONS],
         "rewards that cannot be right": list(RESTRICTIONS),
-        "the same, 2000 answers": list(why),
+        "the same with 2000 answers": list(why),
     }
     known = {row for _, _, row in changes}
     return changes, {name: [r for r in some if r in known] for name, some in headings.items()}
