@@ -100,14 +100,17 @@ for _what in (LABELS_KNOWN, NOISE):
 TO_THE_END = f"{LABELS_KNOWN}, horizon 30"
 VARIANTS[f"SoBiRL (loss), {TO_THE_END}"] = LOSS | MANY | {"correction": 0.0, "horizon": 30}
 VARIANTS[f"SoBiRL (win-rate), {TO_THE_END}"] = WIN_RATE | MANY | {"correction": 0.0, "horizon": 30}
-# Estimates that keep up with the reward: the newest one alone; and so many times the rounds, each
-# with as much less of the reward's learning rate.
+# Estimates that keep up with the reward: the newest one alone; or so many times the rounds, each
+# with as much less of the learning rate. An explicit term that keeps up: of the latest answers.
 NEWEST, SLOWLY, SLOWER = "the newest estimate alone", "slowly", 4
-for _leader, _options in (("loss", LOSS), ("win-rate", WIN_RATE)):
+RECENT, RECENTLY = "recent answers alone", {"queue": 200, "schedule": "constant"}
+for _leader in ("loss", "win-rate"):
     _known = f"SoBiRL ({_leader}), {LABELS_KNOWN}"
     VARIANTS[f"{_known}, {NEWEST}"] = VARIANTS[_known] | {"implicit_momentum": 0.0}
     VARIANTS[f"{_known}, {SLOWLY}"] = VARIANTS[_known]
+    VARIANTS[f"{_known}, {RECENT}"] = VARIANTS[_known] | RECENTLY
 VARIANTS[f"{TAUGHT}, {SLOWLY}"] = VARIANTS[TAUGHT]
+VARIANTS[f"{TAUGHT}, {RECENT}"] = VARIANTS[TAUGHT] | RECENTLY
 STREAMS, EACH = 256, 4  # of the fragments that φ is measured on
 
 
@@ -451,7 +454,8 @@ def print_tables(results: dict) -> None:
     )
     print("|---|---|---|---|---|")
     for task, method in ((task, method) for task in TASKS for method in list(VARIANTS)[5:]):
-        other = f"{TAUGHT}, {SLOWLY}" if method.endswith(SLOWLY) else TAUGHT
+        alike = next((f", {how}" for how in (SLOWLY, RECENT) if method.endswith(how)), "")
+        other = TAUGHT + alike
         cells = []
         for name in ("cross_entropy", "controlled_return"):
             found = np.array(list(values(results, task, method, name).values()))

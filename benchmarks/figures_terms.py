@@ -3,7 +3,8 @@
 python benchmarks/figures_terms.py [--figure docs/figures/rlhf-terms.png] [--steps 60000]
 
 Learns a reward for Pendulum, whose state is an angle and a velocity, from preferences, with an
-implicit term of horizon 10. The rows of the figure: how long the terms are, how they lie to each
+implicit term of horizon 10: the moving mean that the reward follows, or with `--data queue` what a
+batch of answered pairs makes of it. The rows of the figure: how long the terms are, how they lie to each
 other, and whether they raise the reward of states in which the follower is not, round by round;
 and, in the middle of training, what a step against each term alone would do to the reward of every
 state, with a line around the states in which the follower is.
@@ -36,12 +37,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--figure", type=Path, default=Path("docs/figures/rlhf-terms.png"))
     parser.add_argument("--steps", type=int, default=60_000)
+    parser.add_argument("--data", default="fresh", choices=("fresh", "queue"), help="of the term")
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", False)
     run = RLHFRun(
         env="Pendulum-v1",
         horizon=HORIZON,
-        implicit_data="queue",  # as one batch has it
+        implicit_data=options.data,
         implicit_actions=8,
         steps=options.steps,
         pairs=300,
@@ -63,7 +65,7 @@ def main() -> None:
         values = np.array([row[f"{term}_afar"] for row in rows])
         print(
             f"the {term} term favors states that are not visited in {np.sum(values > 0)} of "
-            f"{len(values)} rounds, by {np.mean(values):+.2f} standard deviations in the mean"
+            f"{np.isfinite(values).sum()} rounds, by {np.nanmean(values):+.2f} standard deviations in the mean"
         )
     options.figure.parent.mkdir(parents=True, exist_ok=True)
     draw(rows, maps).savefig(options.figure, dpi=150)
@@ -77,7 +79,7 @@ def maps_of(rounds: Rounds, state: LearningState) -> dict[str, np.ndarray]:
     learning = rounds.learning
     batch = state.answers.queue.sample(jax.random.key(1), BATCH)
     learner, follower = state.loop[0], learning.learner.follower
-    explicit, implicit, _ = _terms(
+    explicit, implicit, *_ = _terms(
         learning.rewards,
         state.reward.model,
         batch,
@@ -90,6 +92,8 @@ def maps_of(rounds: Rounds, state: LearningState) -> dict[str, np.ndarray]:
         ),
         jax.random.key(2),
     )
+    if state.leading is not None:
+        implicit = state.leading.mean.mean
     angle, velocity = (grid.ravel() for grid in np.meshgrid(ANGLES, VELOCITIES))
     states = jnp.array(np.stack([np.cos(angle), np.sin(angle), velocity], axis=1), jnp.float32)
     action = follower.mode(learner.follower, states)
@@ -119,7 +123,9 @@ def visits_of(learning, learner) -> np.ndarray:
 
 def afar(field: np.ndarray, visits: np.ndarray) -> float:
     """How much more a field has in all states than where the follower is, in its own spread."""
-    return float((field.mean() - np.average(field, weights=visits)) / field.std())
+    spread = field.std()  # 0 before the first estimate
+    gap = field.mean() - np.average(field, weights=visits)
+    return float(gap / spread) if spread else float("nan")
 
 
 def draw(rows: list[dict], maps: dict[str, np.ndarray]) -> Figure:
