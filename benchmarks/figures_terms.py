@@ -4,10 +4,10 @@ python benchmarks/figures_terms.py [--figure docs/figures/rlhf-terms.png] [--ste
 
 Learns a reward for Pendulum, whose state is an angle and a velocity, from preferences, with an
 implicit term of horizon 10: the moving mean that the reward follows, or with `--data queue` what a
-batch of answered pairs makes of it. The rows of the figure: how long the terms are, how they lie to each
-other, and whether they raise the reward of states in which the follower is not, round by round;
-and, in the middle of training, what a step against each term alone would do to the reward of every
-state, with a line around the states in which the follower is.
+batch of answered pairs makes of it. The rows of the figure: how long the terms are, how they lie to
+each other, and whether they raise the reward of states in which the follower is not, round by
+round; and, in the middle of training, what a step against each term alone would do to the reward of
+every state, with a line around the states in which the follower is.
 """
 
 import argparse
@@ -65,7 +65,8 @@ def main() -> None:
         values = np.array([row[f"{term}_afar"] for row in rows])
         print(
             f"the {term} term favors states that are not visited in {np.sum(values > 0)} of "
-            f"{np.isfinite(values).sum()} rounds, by {np.nanmean(values):+.2f} standard deviations in the mean"
+            f"{np.isfinite(values).sum()} rounds, by {np.nanmean(values):+.2f} standard deviations "
+            "in the mean"
         )
     options.figure.parent.mkdir(parents=True, exist_ok=True)
     draw(rows, maps).savefig(options.figure, dpi=150)
