@@ -79,7 +79,9 @@ def test_types_within_observed_types():
     assert np.abs(z).max() < 3.5
     assert abs(found.shares[0] - 160 / 280) < 3.5 * found.share_errors[0]
     # The likelihood at the estimate, in plain NumPy.
-    rc0, rc1, wear, more = found.values[:4]
+    rc0, rc1, wear, more = (
+        found.values[found.names.index(name)] for name in ("rc[0]", "rc[1]", "wear", "more")
+    )
     action = (panel["action"] == "replace").astype(int)
     _, unit = np.unique(panel["unit"], return_inverse=True)
     chosen = []

@@ -96,7 +96,7 @@ class Product(TransitionOperator):
     def expect(self, values: Float[Array, "S"]) -> Float[Array, "S A"]:
         """Σ_s' P(s'|s,a) values(s')."""
         # From the last component to the first, once for every different end of a joint action.
-        found = {(): values}
+        found: dict[tuple[int, ...], Array] = {(): values}
         for index in reversed(range(len(self.components))):
             component, ends = (
                 self.components[index],
