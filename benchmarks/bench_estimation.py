@@ -3,7 +3,9 @@
     python benchmarks/bench_estimation.py table            Rust (1987), table IX, group 4
     python benchmarks/bench_estimation.py monte-carlo      Su and Judd (2012), 250 samples, 5 starts
     python benchmarks/bench_estimation.py coverage         intervals of 200 samples
-    python benchmarks/bench_estimation.py million          100 x 100 x 100 states, simulated
+    python benchmarks/bench_estimation.py estimators       `mle`, `ccp`, `npl` and their errors, for
+                                                           the figures of docs/estimation
+    python benchmarks/bench_estimation.py million          100 x 100 x 100 states
     python benchmarks/bench_estimation.py peer PYTHON      econirl's nested fixed point beside ours
     python benchmarks/bench_estimation.py supermarket CSV  Aguirregabiria's (1999) panel, as econirl
                                                            has it: datasets/supermarket_data.csv
@@ -176,7 +178,8 @@ def coverage(arguments):
         values = np.array(list(truth.values()))
         for seed in range(arguments.first, arguments.first + (arguments.samples or 200)):
             simulator = sb.DiscreteChoice(**model, transitions=law)
-            data = simulator.simulate(truth, units=100, periods=periods, seed=seed)
+            length = periods * arguments.length
+            data = simulator.simulate(truth, units=100, periods=length, seed=seed)
             result = sb.DiscreteChoice(**model, transitions=unknown).fit(data)
             for kind in inside:
                 own = (
@@ -188,6 +191,63 @@ def coverage(arguments):
                 inside[kind].append((low < values) & (values < high))
         shares = {kind: np.mean(found, axis=0).round(3).tolist() for kind, found in inside.items()}
         print(f"{name}: {shares}", flush=True)
+
+
+WEAR = {"rc": 4.0, "wear": 1.5}
+
+
+def wear(transitions):
+    """A machine of 20 states that wears, and is replaced."""
+    return sb.DiscreteChoice(
+        states={"s": 20},
+        actions=2,
+        features={"rc": {1: -1.0}, "wear": {0: lambda s: -0.1 * s}},
+        transitions=sb.Increments(3, reset=[1], probabilities=transitions),
+        discount=0.95,
+    )
+
+
+def estimators(arguments):
+    """Bias, spread and time of three estimators, and of their errors; lines are added to `--out`.
+
+    Samples of 25, 100 and 400 units over 30 periods; the bootstrap of every fourth one of 100.
+    """
+    for units in (25, 100, 400):
+        for seed in range(arguments.first, arguments.first + (arguments.samples or 200)):
+            data = wear((0.3, 0.5, 0.2)).simulate(WEAR, units=units, periods=30, seed=seed)
+            for name in ("mle", "ccp", "npl"):
+                line = {"units": units, "seed": seed, "estimator": name}
+                clock = time.process_time()
+                try:
+                    result = wear(None).fit(data, estimator=name)
+                except (ConvergenceError, sb.InvalidInputError) as error:
+                    line["error"] = str(error)
+                else:
+                    line |= {"values": result.values.tolist(), "errors": {}}
+                    line["seconds"] = time.process_time() - clock
+                    for kind in ("hessian", "opg", "sandwich", "cluster"):
+                        own = result.with_covariance(kind).standard_errors
+                        line["errors"][kind] = own.tolist()
+                    fixed = result.with_covariance("hessian", "fixed").standard_errors
+                    line["errors"]["fixed"] = fixed.tolist()
+                    if name == "mle" and units == 100 and seed % 4 == 0:
+                        drawn = result.bootstrap(100, seed)
+                        line["errors"]["bootstrap"] = drawn.standard_errors.tolist()
+                with arguments.out.open("a") as file:
+                    print(json.dumps(line), file=file)
+    lines = [json.loads(line) for line in arguments.out.read_text().splitlines()]
+    truth = np.array(list(WEAR.values()))
+    for units in (25, 100, 400):
+        for name in ("mle", "ccp", "npl"):
+            own = [x for x in lines if (x["units"], x["estimator"]) == (units, name)]
+            good = [x for x in own if "values" in x]
+            values = np.array([x["values"] for x in good])
+            print(
+                f"{units} units, {name}: {len(good)} of {len(own)}; bias "
+                f"{(values.mean(axis=0) - truth).round(3).tolist()}, spread "
+                f"{values.std(axis=0, ddof=1).round(3).tolist()}, median "
+                f"{np.median([x['seconds'] for x in good]):.3f} s of CPU"
+            )
 
 
 def machines(size, transitions):
@@ -310,6 +370,7 @@ PARTS = {
     "table": table,
     "monte-carlo": monte_carlo,
     "coverage": coverage,
+    "estimators": estimators,
     "million": million,
     "peer": peer,
     "supermarket": supermarket,
@@ -325,8 +386,11 @@ if __name__ == "__main__":
     )
     parser.add_argument("--samples", type=int)
     parser.add_argument("--first", type=int, default=0, help="seed of the first sample")
-    parser.add_argument("--out", type=Path, default=Path("monte_carlo.jsonl"))
+    parser.add_argument(
+        "--out", type=Path, default=Path("monte_carlo.jsonl"), help="lines are added"
+    )
     parser.add_argument("--discount", type=float)
+    parser.add_argument("--length", type=int, default=1, help="panels of `coverage`, times as long")
     parser.add_argument("--size", type=int, default=100)
     arguments = parser.parse_args()
     PARTS[arguments.part](arguments)
