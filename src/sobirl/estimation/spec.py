@@ -160,7 +160,8 @@ def _law(where: str, spec: Any) -> Any:
         raise InvalidInputError(f"{where}: expected a table, got {spec!r}")
     with about(where):
         if "increments" in spec:
-            _known("", spec, ("increments", "reset", "column", "by_type", "probabilities"))
+            names = ("increments", "reset", "column", "by_type", "probabilities", "moves", "down")
+            _known("", spec, names)
             chances = spec.get("probabilities")
             if isinstance(chances, list) and any(isinstance(row, list) for row in chances):
                 return [_law(where, {**spec, "probabilities": row}) for row in chances]
