@@ -11,6 +11,7 @@ from quick_compilation import flags
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".cache/jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("XLA_FLAGS", flags())
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # lines of source take time
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: more would only wait
 
 import hypothesis
