@@ -6,7 +6,8 @@
     python benchmarks/bench_estimation.py estimators       `mle`, `ccp`, `npl` and their errors, for
                                                            the figures of docs/estimation
     python benchmarks/bench_estimation.py million          100 x 100 x 100 states
-    python benchmarks/bench_estimation.py peer PYTHON      econirl's nested fixed point beside ours
+    python benchmarks/bench_estimation.py peer --econirl PYTHON --ruspy PYTHON
+                                                           their nested fixed points beside ours
     python benchmarks/bench_estimation.py supermarket CSV  Aguirregabiria's (1999) panel, as econirl
                                                            has it: datasets/supermarket_data.csv
 
@@ -296,43 +297,60 @@ def million(arguments):
 
 _ECONIRL = """
 import json, sys, time
-import numpy as np, pandas as pd
+import pandas as pd
 frame = pd.read_csv(sys.argv[1])
 frame = frame[frame.period > 0]
-times = []
 for _ in range(2):
-    clock = time.perf_counter()
+    wall, cpu = time.perf_counter(), time.process_time()
     from econirl import NFXP
     from econirl.datasets import rust_bus_reward_spec
     found = NFXP(n_states=90, discount=0.9999, utility=rust_bus_reward_spec(90)).fit(
         frame, state="state", action="decision", id="Bus_ID"
     )
-    times.append(time.perf_counter() - clock)
-print(json.dumps({"params": {k: float(v) for k, v in found.params_.items()},
-    "errors": {k: float(v) for k, v in found.se_.items()},
-    "log_likelihood": float(found.log_likelihood_), "seconds": times}))
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    print(json.dumps({"params": {k: float(v) for k, v in found.params_.items()},
+        "errors": {k: float(v) for k, v in found.se_.items()},
+        "log_likelihood": float(found.log_likelihood_), "seconds": wall, "cpu": cpu}))
+"""
+
+_RUSPY = """
+import json, sys, time
+import numpy as np, pandas as pd
+frame = pd.read_csv(sys.argv[1]).set_index(["Bus_ID", "period"])
+says = {"discount_factor": 0.9999, "num_states": 90, "maint_cost_func": "linear"}
+says["cost_scale"] = 1e-3
+for _ in range(2):
+    wall, cpu = time.perf_counter(), time.process_time()
+    from estimagic import minimize
+    from ruspy.estimation.criterion_function import get_criterion_function
+    got, _ = get_criterion_function({"model_specifications": says, "method": "NFXP"}, frame)
+    found = minimize(got["criterion_function"], np.array([2.0, 10.0]), "scipy_lbfgsb",
+        derivative=got["criterion_derivative"])
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    print(json.dumps({"params": np.asarray(found.params).tolist(), "success": bool(found.success),
+        "log_likelihood": -float(found.criterion), "seconds": wall, "cpu": cpu}))
 """
 
 
 def peer(arguments):
-    """econirl in an environment of its own, then ours, on the same rows."""
-    out = subprocess.run(
-        [arguments.argument, "-c", _ECONIRL, str(GROUP4)], capture_output=True, text=True
-    )
-    if out.returncode:
-        print(out.stderr[-2000:])
-    else:
-        print("econirl:", json.loads(out.stdout.splitlines()[-1]))
-    data, seconds = group4(), []
+    """econirl and ruspy in environments of their own, then ours, on the same rows."""
+    for name, program in (("econirl", _ECONIRL), ("ruspy", _RUSPY)):
+        python = getattr(arguments, name)
+        if python:
+            command = [python, "-c", program, str(GROUP4)]
+            out = subprocess.run(command, capture_output=True, text=True)
+            lines = out.stderr[-2000:] if out.returncode else out.stdout
+            print("\n".join(f"{name}: {line}" for line in lines.splitlines()), flush=True)
+    data = group4()
     for _ in range(2):
-        clock = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.process_time()
         result = buses(0.9999).fit(data, first_stage="fixed")
-        seconds.append(time.perf_counter() - clock)
-    print(
-        f"sobirl: {result.params}, errors {result.standard_errors.round(4).tolist()}, sandwich "
-        f"{result.with_covariance('sandwich').standard_errors.round(4).tolist()}, log L "
-        f"{result.log_likelihood:.5f}, seconds {[round(s, 2) for s in seconds]}"
-    )
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        print(
+            f"sobirl: {result.params}, errors {result.standard_errors.round(4).tolist()}, sandwich "
+            f"{result.with_covariance('sandwich').standard_errors.round(4).tolist()}, log L "
+            f"{result.log_likelihood:.5f}, {wall:.2f} s, {cpu:.2f} s of CPU"
+        )
 
 
 def supermarket(arguments):
@@ -382,7 +400,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "argument",
         nargs="?",
-        help="of `peer` and `supermarket`, see above; of `coverage` a model's name",
+        help="of `supermarket` a file, of `coverage` a model's name",
     )
     parser.add_argument("--samples", type=int)
     parser.add_argument("--first", type=int, default=0, help="seed of the first sample")
@@ -391,6 +409,8 @@ if __name__ == "__main__":
     )
     parser.add_argument("--discount", type=float)
     parser.add_argument("--length", type=int, default=1, help="panels of `coverage`, times as long")
+    parser.add_argument("--econirl", help="Python of an environment that has it, for `peer`")
+    parser.add_argument("--ruspy", help="the same")
     parser.add_argument("--size", type=int, default=100)
     arguments = parser.parse_args()
     PARTS[arguments.part](arguments)
