@@ -138,8 +138,8 @@ def draw(rows: list[dict], maps: dict[str, np.ndarray]) -> Figure:
         ("Length: implicit over explicit term", "ratio", {"": "implicit_ratio"}),
         ("Direction: cosine between the terms", "0: at right angles", {"": "implicit_cosine"}),
         (
-            "Does a step raise the reward of states not visited?",
-            "no  ←  in standard deviations  →  yes",
+            "Does a step favor states not visited?",
+            "no  ←  deviations  →  yes",
             {term: f"{term}_afar" for term in TERMS},
         ),
     )
@@ -154,9 +154,9 @@ def draw(rows: list[dict], maps: dict[str, np.ndarray]) -> Figure:
         axes.axhline(0, color="gray", lw=0.8)
     over_training[2].legend(frameon=False)
     titles = {
-        "reward": "In the middle: the reward so far",
-        "explicit": "what a step against the explicit term adds",
-        "implicit": "what a step against the implicit term adds",
+        "reward": "Half-way: the reward so far",
+        "explicit": "A step against the explicit term adds",
+        "implicit": "A step against the implicit term adds",
     }
     box = (-np.pi, np.pi, -8, 8)
     for axes, (name, title) in zip(over_states, titles.items(), strict=True):

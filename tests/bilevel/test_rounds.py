@@ -106,6 +106,7 @@ def test_resumed_bit_for_bit(tmp_path, result, after):
         np.testing.assert_array_equal(resumed.history[name], rows)
 
 
+@pytest.mark.slow  # `test_minimize.py` has starts side by side
 def test_side_by_side_is_one_by_one(monkeypatch, result):
     """What accelerators do, on a CPU: a batch of those that run."""
     for module in (loop, rounds):
