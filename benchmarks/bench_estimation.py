@@ -3,8 +3,11 @@
     python benchmarks/bench_estimation.py table            Rust (1987), table IX, group 4
     python benchmarks/bench_estimation.py monte-carlo      Su and Judd (2012), 250 samples, 5 starts
     python benchmarks/bench_estimation.py coverage         intervals of 200 samples
-    python benchmarks/bench_estimation.py million          100 x 100 x 100 states, simulated
-    python benchmarks/bench_estimation.py peer PYTHON      econirl's nested fixed point beside ours
+    python benchmarks/bench_estimation.py estimators       `mle`, `ccp`, `npl` and their errors, for
+                                                           the figures of docs/estimation
+    python benchmarks/bench_estimation.py million          100 x 100 x 100 states
+    python benchmarks/bench_estimation.py peer --econirl PYTHON --ruspy PYTHON
+                                                           their nested fixed points beside ours
     python benchmarks/bench_estimation.py supermarket CSV  Aguirregabiria's (1999) panel, as econirl
                                                            has it: datasets/supermarket_data.csv
 
@@ -176,7 +179,8 @@ def coverage(arguments):
         values = np.array(list(truth.values()))
         for seed in range(arguments.first, arguments.first + (arguments.samples or 200)):
             simulator = sb.DiscreteChoice(**model, transitions=law)
-            data = simulator.simulate(truth, units=100, periods=periods, seed=seed)
+            length = periods * arguments.length
+            data = simulator.simulate(truth, units=100, periods=length, seed=seed)
             result = sb.DiscreteChoice(**model, transitions=unknown).fit(data)
             for kind in inside:
                 own = (
@@ -190,75 +194,163 @@ def coverage(arguments):
         print(f"{name}: {shares}", flush=True)
 
 
-def million(arguments):
-    """Three components of 100 states each; any one may be replaced in a period."""
-    size, chances = arguments.size, np.array([0.4, 0.5, 0.1])
+WEAR = {"rc": 4.0, "wear": 1.5}
+
+
+def wear(transitions):
+    """A machine of 20 states that wears, and is replaced."""
+    return sb.DiscreteChoice(
+        states={"s": 20},
+        actions=2,
+        features={"rc": {1: -1.0}, "wear": {0: lambda s: -0.1 * s}},
+        transitions=sb.Increments(3, reset=[1], probabilities=transitions),
+        discount=0.95,
+    )
+
+
+def estimators(arguments):
+    """Bias, spread and time of three estimators, and of their errors; lines are added to `--out`.
+
+    Samples of 25, 100 and 400 units over 30 periods; the bootstrap of every fourth one of 100.
+    """
+    for units in (25, 100, 400):
+        for seed in range(arguments.first, arguments.first + (arguments.samples or 200)):
+            data = wear((0.3, 0.5, 0.2)).simulate(WEAR, units=units, periods=30, seed=seed)
+            for name in ("mle", "ccp", "npl"):
+                line = {"units": units, "seed": seed, "estimator": name}
+                clock = time.process_time()
+                try:
+                    result = wear(None).fit(data, estimator=name)
+                except (ConvergenceError, sb.InvalidInputError) as error:
+                    line["error"] = str(error)
+                else:
+                    line |= {"values": result.values.tolist(), "errors": {}}
+                    line["seconds"] = time.process_time() - clock
+                    for kind in ("hessian", "opg", "sandwich", "cluster"):
+                        own = result.with_covariance(kind).standard_errors
+                        line["errors"][kind] = own.tolist()
+                    fixed = result.with_covariance("hessian", "fixed").standard_errors
+                    line["errors"]["fixed"] = fixed.tolist()
+                    if name == "mle" and units == 100 and seed % 4 == 0:
+                        drawn = result.bootstrap(100, seed)
+                        line["errors"]["bootstrap"] = drawn.standard_errors.tolist()
+                with arguments.out.open("a") as file:
+                    print(json.dumps(line), file=file)
+    lines = [json.loads(line) for line in arguments.out.read_text().splitlines()]
+    truth = np.array(list(WEAR.values()))
+    for units in (25, 100, 400):
+        for name in ("mle", "ccp", "npl"):
+            own = [x for x in lines if (x["units"], x["estimator"]) == (units, name)]
+            good = [x for x in own if "values" in x]
+            values = np.array([x["values"] for x in good])
+            print(
+                f"{units} units, {name}: {len(good)} of {len(own)}; bias "
+                f"{(values.mean(axis=0) - truth).round(3).tolist()}, spread "
+                f"{values.std(axis=0, ddof=1).round(3).tolist()}, median "
+                f"{np.median([x['seconds'] for x in good]):.3f} s of CPU"
+            )
+
+
+def machines(size, transitions):
+    """Three components of `size` states each; any one may be replaced in a period."""
     parts = ("a", "b", "c")
-    features = {"rc": {part: -1.0 for part in parts}}
-    wear = lambda place: lambda *s: -0.01 * (sum(s) - (s[place] if place is not None else 0))  # noqa: E731
-    features["wear"] = {"none": wear(None)} | {part: wear(i) for i, part in enumerate(parts)}
-    model = {
-        "states": dict.fromkeys(parts, size),
-        "actions": ("none", *parts),
-        "features": features,
-        "discount": 0.95,
-    }
-    truth = {"rc": 6.0, "wear": 4.0}
-    laws = {part: sb.Increments(3, reset=[part], probabilities=chances) for part in parts}
-    first = {part: sb.Increments(3, reset=[part]) for part in parts}
-    clock = time.perf_counter()
-    data = sb.DiscreteChoice(**model, transitions=laws).simulate(truth, units=300, periods=120)
-    print(f"{size**3:,} states: simulated in {time.perf_counter() - clock:.1f} s", flush=True)
-    clock = time.perf_counter()
-    result = sb.DiscreteChoice(**model, transitions=first).fit(data)
+    others = lambda own: lambda *s: -0.01 * sum(s[i] for i in range(3) if i != own)  # noqa: E731
+    wear = {"none": others(None)} | {part: others(i) for i, part in enumerate(parts)}
+    return sb.DiscreteChoice(
+        states=dict.fromkeys(parts, size),
+        actions=("none", *parts),
+        features={"rc": dict.fromkeys(parts, -1.0), "wear": wear},
+        transitions={
+            part: sb.Increments(3, reset=[part], probabilities=transitions) for part in parts
+        },
+        discount=0.95,
+    )
+
+
+def million(arguments):
+    """A product of three chains, simulated and recovered; Newton's method starts at the estimate
+    of the model that ends where nobody came.
+    """
+    size, truth = arguments.size, {"rc": 6.0, "wear": 4.0}
+    clock = time.process_time()
+    data = machines(size, (0.4, 0.5, 0.1)).simulate(truth, units=300, periods=120)
+    print(f"{size**3:,} states: simulated in {time.process_time() - clock:.0f} s", flush=True)
+    most = 5 + max(int(data[part].max()) for part in ("a", "b", "c"))
+    start = {}
+    if most < size:
+        clock = time.process_time()
+        start = machines(most, None).fit(data, first_stage="fixed").params
+        seconds = time.process_time() - clock
+        print(f"{most**3:,} states: {start} in {seconds:.0f} s", flush=True)
+    clock = time.process_time()
+    # The objective is a sum over 36,000 decisions: this is 1e-6 of a standard error.
+    result = machines(size, None).fit(data, start=start, tolerance=1e-4)
     newton = result.found.newton
     print(result.summary())
     z = (result.values - list(truth.values())) / result.standard_errors
     print(
-        f"truth {truth}, z-scores {z.round(2).tolist()}; fit {time.perf_counter() - clock:.1f} s, "
-        f"of which Newton's method {newton.run_seconds:.1f} s in {newton.steps} steps"
+        f"truth {truth}, z-scores {z.round(2).tolist()}; fit {time.process_time() - clock:.0f} s "
+        f"of CPU, of which Newton's method {newton.run_seconds:.0f} s of wall in {newton.steps} "
+        "steps"
     )
 
 
 _ECONIRL = """
 import json, sys, time
-import numpy as np, pandas as pd
+import pandas as pd
 frame = pd.read_csv(sys.argv[1])
 frame = frame[frame.period > 0]
-times = []
 for _ in range(2):
-    clock = time.perf_counter()
+    wall, cpu = time.perf_counter(), time.process_time()
     from econirl import NFXP
     from econirl.datasets import rust_bus_reward_spec
     found = NFXP(n_states=90, discount=0.9999, utility=rust_bus_reward_spec(90)).fit(
         frame, state="state", action="decision", id="Bus_ID"
     )
-    times.append(time.perf_counter() - clock)
-print(json.dumps({"params": {k: float(v) for k, v in found.params_.items()},
-    "errors": {k: float(v) for k, v in found.se_.items()},
-    "log_likelihood": float(found.log_likelihood_), "seconds": times}))
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    print(json.dumps({"params": {k: float(v) for k, v in found.params_.items()},
+        "errors": {k: float(v) for k, v in found.se_.items()},
+        "log_likelihood": float(found.log_likelihood_), "seconds": wall, "cpu": cpu}))
+"""
+
+_RUSPY = """
+import json, sys, time
+import numpy as np, pandas as pd
+frame = pd.read_csv(sys.argv[1]).set_index(["Bus_ID", "period"])
+says = {"discount_factor": 0.9999, "num_states": 90, "maint_cost_func": "linear"}
+says["cost_scale"] = 1e-3
+for _ in range(2):
+    wall, cpu = time.perf_counter(), time.process_time()
+    from estimagic import minimize
+    from ruspy.estimation.criterion_function import get_criterion_function
+    got, _ = get_criterion_function({"model_specifications": says, "method": "NFXP"}, frame)
+    found = minimize(got["criterion_function"], np.array([2.0, 10.0]), "scipy_lbfgsb",
+        derivative=got["criterion_derivative"])
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    print(json.dumps({"params": np.asarray(found.params).tolist(), "success": bool(found.success),
+        "log_likelihood": -float(found.criterion), "seconds": wall, "cpu": cpu}))
 """
 
 
 def peer(arguments):
-    """econirl in an environment of its own, then ours, on the same rows."""
-    out = subprocess.run(
-        [arguments.argument, "-c", _ECONIRL, str(GROUP4)], capture_output=True, text=True
-    )
-    if out.returncode:
-        print(out.stderr[-2000:])
-    else:
-        print("econirl:", json.loads(out.stdout.splitlines()[-1]))
-    data, seconds = group4(), []
+    """econirl and ruspy in environments of their own, then ours, on the same rows."""
+    for name, program in (("econirl", _ECONIRL), ("ruspy", _RUSPY)):
+        python = getattr(arguments, name)
+        if python:
+            command = [python, "-c", program, str(GROUP4)]
+            out = subprocess.run(command, capture_output=True, text=True)
+            lines = out.stderr[-2000:] if out.returncode else out.stdout
+            print("\n".join(f"{name}: {line}" for line in lines.splitlines()), flush=True)
+    data = group4()
     for _ in range(2):
-        clock = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.process_time()
         result = buses(0.9999).fit(data, first_stage="fixed")
-        seconds.append(time.perf_counter() - clock)
-    print(
-        f"sobirl: {result.params}, errors {result.standard_errors.round(4).tolist()}, sandwich "
-        f"{result.with_covariance('sandwich').standard_errors.round(4).tolist()}, log L "
-        f"{result.log_likelihood:.5f}, seconds {[round(s, 2) for s in seconds]}"
-    )
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        print(
+            f"sobirl: {result.params}, errors {result.standard_errors.round(4).tolist()}, sandwich "
+            f"{result.with_covariance('sandwich').standard_errors.round(4).tolist()}, log L "
+            f"{result.log_likelihood:.5f}, {wall:.2f} s, {cpu:.2f} s of CPU"
+        )
 
 
 def supermarket(arguments):
@@ -296,6 +388,7 @@ PARTS = {
     "table": table,
     "monte-carlo": monte_carlo,
     "coverage": coverage,
+    "estimators": estimators,
     "million": million,
     "peer": peer,
     "supermarket": supermarket,
@@ -307,12 +400,17 @@ if __name__ == "__main__":
     parser.add_argument(
         "argument",
         nargs="?",
-        help="of `peer` and `supermarket`, see above; of `coverage` a model's name",
+        help="of `supermarket` a file, of `coverage` a model's name",
     )
     parser.add_argument("--samples", type=int)
     parser.add_argument("--first", type=int, default=0, help="seed of the first sample")
-    parser.add_argument("--out", type=Path, default=Path("monte_carlo.jsonl"))
+    parser.add_argument(
+        "--out", type=Path, default=Path("monte_carlo.jsonl"), help="lines are added"
+    )
     parser.add_argument("--discount", type=float)
+    parser.add_argument("--length", type=int, default=1, help="panels of `coverage`, times as long")
+    parser.add_argument("--econirl", help="Python of an environment that has it, for `peer`")
+    parser.add_argument("--ruspy", help="the same")
     parser.add_argument("--size", type=int, default=100)
     arguments = parser.parse_args()
     PARTS[arguments.part](arguments)

@@ -100,7 +100,7 @@ def test_the_stationary_distribution_of_many_states(monkeypatch):
         ({"rc": np.ones(2)}, r"rc: expected a finite number or shape \(\)"),
         ({"rc": np.nan}, "rc: expected a finite number"),
         ({"discount": 1.0}, r"discount: must lie in \[0, 1\), got 1.0"),
-        ({"transitions": np.ones((2, 2, 2)) / 2}, "transitions: expected a law of 6 states"),
+        ({"transitions": np.ones((2, 2, 2)) / 2}, "transitions: the law is of 2 states"),
         ({"initial": np.ones(6)}, "initial: expected probabilities of 6 states"),
     ],
 )

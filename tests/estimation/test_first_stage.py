@@ -1,5 +1,7 @@
 """Levels, bins and transition laws from data."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -120,6 +122,38 @@ def test_increments_may_be_a_column_of_their_own(columns):
     law = table(data.law(0))
     np.testing.assert_allclose(law[1, 0], [0, 1 / 3, 2 / 3])
     np.testing.assert_allclose(law[2, 1], [1 / 3, 1 / 3, 1 / 3])
+
+
+def test_increments_of_a_stock():
+    """Sales come down from what an order has filled up."""
+    sales = sb.Increments(
+        3, moves={"small": 2, "large": 9}, down=True, probabilities=[0.5, 0.3, 0.2]
+    )
+    model = sb.DiscreteChoice(
+        states={"stock": 5},
+        actions=("none", "small", "large"),
+        features={"order": {"small": -1.0, "large": -1.5}},
+        transitions=sales,
+    )
+    law = table(model.known_agent().law(0))
+    np.testing.assert_allclose(law[1, 0], [0.5, 0.5, 0, 0, 0])
+    np.testing.assert_allclose(law[1, 1], [0, 0.2, 0.3, 0.5, 0])
+    np.testing.assert_allclose(law[0, 2], [0, 0, 0.2, 0.3, 0.5])
+    sample = model.simulate({"order": 0.3}, units=50, periods=30)
+    fitted = dataclasses.replace(
+        model, transitions=sb.Increments(3, moves={"small": 2, "large": 9}, down=True)
+    )
+    (chances,) = fitted.read(sample).law.psi
+    np.testing.assert_allclose(chances, [[0.5, 0.3, 0.2]], atol=0.05)
+    upward = dataclasses.replace(model, transitions=sb.Increments(3))
+    with pytest.raises(sb.InvalidInputError, match=r"the increment .* is -"):
+        upward.read(sample)
+    for moves, message in (
+        ({"small": 0.5}, r"moves\['small'\]: must be a whole number"),
+        ({"huge": 1}, "moves: 'huge' is no action"),
+    ):
+        with pytest.raises(sb.InvalidInputError, match=message):
+            dataclasses.replace(model, transitions=sb.Increments(3, moves=moves)).read(sample)
 
 
 def test_columns_that_move_independently(columns):

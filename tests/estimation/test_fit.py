@@ -158,6 +158,20 @@ def test_bootstrap(result):
     np.testing.assert_array_equal(drawn.estimates, result.bootstrap(64, seed=2).estimates)
 
 
+def test_bootstrap_of_another_estimator(panel):
+    """A replication is the estimate from the units that it drew."""
+    model = machines()
+    result = model.fit(panel, estimator="ccp")
+    drawn = result.bootstrap(2, seed=3)
+    times = np.random.default_rng(3).multinomial(60, np.full(60, 1 / 60), size=2)[1]
+    rows = np.concatenate([np.flatnonzero(panel["unit"] == u) for u in np.repeat(range(60), times)])
+    again = {name: values[rows] for name, values in panel.items()}
+    again["unit"] = np.repeat(np.arange(60), 30)
+    expected = model.fit(again, estimator="ccp").values
+    np.testing.assert_allclose(drawn.estimates[1], expected, rtol=1e-6)
+    assert drawn.converged.all()
+
+
 def test_profile(result, panel):
     profile = result.profile("wear", 9)
     chances, counts = result.transition_probabilities[0][0], counts_of(panel)

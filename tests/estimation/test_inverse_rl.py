@@ -8,7 +8,7 @@ import pytest
 
 import sobirl as sb
 from mdps import ACTIONS, STATES, random_mdp, random_rows
-from sobirl.estimation.inverse_rl import shaped
+from sobirl.estimation.shaping import shaped
 
 WEIGHTS = np.array([1.0, -0.5])
 FEATURES = np.random.default_rng(3).normal(size=(STATES, ACTIONS, 2))

@@ -54,6 +54,50 @@ def test_the_likelihood_and_its_gradient(panel):
     np.testing.assert_allclose(slope, differences, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.slow  # compiles EM's steps and the mixture's Hessian of two observed types
+def test_types_within_observed_types():
+    """Heavy machines wear twice as fast, and in both kinds some owners replace early."""
+    parts = []
+    for (rc, heavy, units), seed in zip(
+        [(2.0, 0, 80), (2.0, 1, 80), (5.0, 0, 60), (5.0, 1, 60)], range(4), strict=True
+    ):
+        truth = {"rc": rc, "wear": 0.4 * (1 + heavy)}
+        parts.append(known().simulate(truth, units=units, periods=40, seed=seed))
+        parts[-1]["heavy"] = np.full(40 * units, heavy)
+        parts[-1]["unit"] = parts[-1]["unit"] + 1000 * seed
+    panel = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    model = machines(
+        types={"heavy": [0, 1]},
+        features={
+            "rc": {"replace": -1.0},
+            "wear": {"keep": lambda s, heavy: -s},
+            "more": {"keep": lambda s, heavy: -s * heavy},
+        },
+    )
+    found = model.fit_mixture(panel, types=2, varying=["rc"], starts=1)
+    z = (found.values[:4] - [2.0, 5.0, 0.4, 0.4]) / found.standard_errors[:4]
+    assert np.abs(z).max() < 3.5
+    assert abs(found.shares[0] - 160 / 280) < 3.5 * found.share_errors[0]
+    # The likelihood at the estimate, in plain NumPy.
+    rc0, rc1, wear, more = (
+        found.values[found.names.index(name)] for name in ("rc[0]", "rc[1]", "wear", "more")
+    )
+    action = (panel["action"] == "replace").astype(int)
+    _, unit = np.unique(panel["unit"], return_inverse=True)
+    chosen = []
+    for rc in (rc0, rc1):
+        tables = np.stack([log_policy((rc, wear + more * heavy), known_chances(model, panel))
+                           for heavy in (0, 1)])  # fmt: skip
+        of_row = tables[panel["heavy"], panel["wear_state"], action]
+        chosen.append(np.bincount(unit, of_row))
+    direct = np.logaddexp(*(np.log(found.shares)[:, None] + np.array(chosen))).sum()
+    np.testing.assert_allclose(found.log_likelihood, direct, rtol=1e-9)
+
+
+def known_chances(model, panel):
+    return np.asarray(model.read(panel).law.psi[0])[0]
+
+
 @pytest.mark.slow  # compiles EM's steps and the mixture's Hessian
 def test_two_types_are_recovered(panel):
     model = machines()

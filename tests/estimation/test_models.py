@@ -1,5 +1,6 @@
 """Types, products of columns, finite horizons, actions that are not always there."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -29,14 +30,8 @@ def test_observed_types():
     }
     chances = np.array([CHANCES, [0.1, 0.4, 0.5]])
     truth = {"rc": 3.0, "wear": 0.5, "heavy": 0.4}
-    panels = []
-    for kind in range(2):
-        known = sb.Increments(3, reset=["replace"], probabilities=chances[kind])
-        one = sb.DiscreteChoice(**model, transitions=known)
-        sample = one.simulate(truth, units=120, periods=30, seed=kind)
-        keep = sample["heavy"] == kind
-        panels.append({name: values[keep] for name, values in sample.items()})
-    panel = {name: np.concatenate([p[name] for p in panels]) for name in panels[0]}
+    laws = [sb.Increments(3, reset=["replace"], probabilities=own) for own in chances]
+    panel = sb.DiscreteChoice(**model, transitions=laws).simulate(truth, units=240, periods=30)
     fitted = sb.DiscreteChoice(
         **model, transitions=sb.Increments(3, reset=["replace"], by_type=True)
     )
@@ -72,6 +67,43 @@ def test_columns_that_move_independently():
     result = sb.DiscreteChoice(**model, transitions=first).fit(sample)
     assert np.abs(z_scores(result, truth)).max() < 3.5
     assert "5 x 2 = 10" in result.summary()
+
+
+def test_known_laws_of_types():
+    """A list of laws, one a type, in the three forms that a law has."""
+    model = {
+        "states": {"s": 6},
+        "types": {"heavy": [0, 1]},
+        "actions": ("keep", "replace"),
+        "features": {"rc": {"replace": -1.0}, "wear": {"keep": lambda s, heavy: -s}},
+        "discount": DISCOUNT,
+    }
+    chances = np.array([CHANCES, [0.1, 0.4, 0.5]])
+    tables = np.stack([law_of(own) for own in chances])
+    given = sb.DiscreteChoice(**model, transitions=tables)
+    kept = sb.DiscreteChoice(
+        **model,
+        transitions=[sb.Increments(3, reset=["replace"], probabilities=own) for own in chances],
+    )
+    listed = sb.DiscreteChoice(
+        **model, transitions=[sb.SuccessorList.from_dense(table) for table in tables]
+    )
+    values = np.arange(6.0)
+    for kind in range(2):
+        for one in (given, kept, listed):
+            found = one.known_agent().law(kind).expect(jnp.asarray(values))
+            np.testing.assert_allclose(found, tables[kind] @ values, rtol=1e-12)
+    sample = given.simulate({"rc": 3.0, "wear": 0.5}, units=4, periods=20)
+    assert given.read(sample).seen == (None,)
+    other = sb.DiscreteChoice(**model, transitions=[*tables, tables[0]])
+    with pytest.raises(sb.InvalidInputError, match="for every type, of which there are 2; got 3"):
+        other.read(sample)
+    never = sb.DiscreteChoice(**model, transitions=[tables[0], np.roll(tables[1], 1, axis=2)])
+    with pytest.raises(sb.InvalidInputError, match="cannot follow state"):
+        never.read(sample)
+    unknown = sb.DiscreteChoice(**model, transitions=[sb.Increments(3, reset=["replace"])] * 2)
+    with pytest.raises(sb.InvalidInputError, match="a list has laws that are given"):
+        unknown.read(sample)
 
 
 def backward(theta, horizon, size=6):

@@ -1,6 +1,7 @@
 """`sobirl run discrete-choice`: models in files, and what a run writes."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_bad_models(files, capsys, change, message):
     code, _, error = run(capsys, *options, "--out", files / "run")
     assert code == 2
     assert len(error.strip().splitlines()) == 1
-    assert __import__("re").search(message, error), error
+    assert re.search(message, error), error
     assert not (files / "run").exists()
 
 
@@ -90,6 +91,37 @@ def test_bad_data_and_options(files, capsys):
     assert code == 2
     assert "panel.csv, line" in error
     assert "--spec" in run(capsys, "--data", path)[2]
+    assert not (files / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("spec", "panel", "message"),
+    [
+        (
+            ("wear_state = 6", "wear_state = { bins = [0, 1, 2, 3] }"),
+            ("", ""),
+            r"panel\.csv, line \d+, column wear_state: \d is outside the bins",
+        ),
+        (
+            ("[features.wear]", "[features.twice]\nkeep = '2 * wear_state'\n[features.wear]"),
+            ("", ""),
+            "data: do not identify the parameters .rank 2 of 3: .* along which the likelihood is",
+        ),
+        (("", ""), ("\n0,3,", "\n0,99,"), "column period: unit '0' goes from period 2 to 4"),
+        (("", ""), (",action\n", ",choice\n"), "line 1: there is no column action; expected"),
+    ],
+    ids=["outside the bins", "singular", "a gap", "a missing column"],
+)
+def test_data_that_are_refused(files, capsys, spec, panel, message):
+    """One sentence, exit code 2, and nothing written."""
+    (files / "model.toml").write_text(SPEC.replace(*spec))
+    path = files / "panel.csv"
+    path.write_text(path.read_text().replace(*panel))
+    options = ("--data", path, "--spec", files / "model.toml", "--out", files / "run")
+    code, _, error = run(capsys, *options)
+    assert code == 2
+    assert len(error.strip().splitlines()) == 1
+    assert re.search(message, error), error
     assert not (files / "run").exists()
 
 

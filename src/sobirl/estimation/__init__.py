@@ -2,12 +2,15 @@
 
 from sobirl.estimation.demonstrations import Demonstrations
 from sobirl.estimation.estimators import CCP, NPL, Estimator, MaximumLikelihood
-from sobirl.estimation.first_stage import Frequencies, Increments
-from sobirl.estimation.inverse_rl import IRLResult, MaximumLikelihoodIRL, shaped
+from sobirl.estimation.frequencies import Frequencies
+from sobirl.estimation.increments import Increments
+from sobirl.estimation.inverse_rl import MaximumLikelihoodIRL
+from sobirl.estimation.irl_result import IRLResult
 from sobirl.estimation.levels import Bins, Quantiles
 from sobirl.estimation.mixture import MixtureResult, fit_mixture
 from sobirl.estimation.model import DiscreteChoice
 from sobirl.estimation.result import ChoiceResult
+from sobirl.estimation.shaping import shaped
 
 __all__ = [
     "CCP",

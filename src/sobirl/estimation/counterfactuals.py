@@ -14,8 +14,8 @@ from sobirl.core.errors import ConvergenceError, InvalidInputError
 from sobirl.core.reading import listed, suggestion
 from sobirl.core.status import Status
 from sobirl.estimation.estimators import agent_of
-from sobirl.estimation.first_stage import as_operator
-from sobirl.estimation.law import Component, Law
+from sobirl.estimation.given import given_law, laws_of_types, of_types
+from sobirl.estimation.law import Law
 from sobirl.estimation.likelihood import Agent
 from sobirl.mdp import TransitionOperator
 from sobirl.solvers import solve
@@ -152,7 +152,9 @@ def counterfactual(
             raise InvalidInputError(f"discount: must lie in [0, 1), got {discount}")
         agent = eqx.tree_at(lambda a: a.discount, agent, jnp.asarray(float(discount)))
     if transitions is not None:
-        agent = eqx.tree_at(lambda a: a.law, agent, _as_law(transitions, agent.law))
+        agent = eqx.tree_at(
+            lambda a: a.law, agent, _as_law(transitions, agent.law, result.data.num_kinds)
+        )
     start = _initial(result, initial)
     baseline = outcome(result, agent_of(result.found.problem.follower), Changes({}, {}), start)
     changed = outcome(result, agent, changes, start)
@@ -317,15 +319,17 @@ def _text(labels) -> list[str]:
     return [str(label) for label in labels]
 
 
-def _as_law(transitions: Any, own: Law) -> Law:
-    operator = as_operator(transitions)
-    expected = own(0).shape
-    if operator.shape != expected:
-        raise InvalidInputError(
-            f"transitions: expected a law of {expected[0]} states and {expected[1]} actions, got "
-            f"{operator.shape}"
-        )
-    return Law((Component(operator),), tuple((a,) for a in range(expected[1])))
+def _as_law(transitions: Any, own: Law, kinds: int) -> Law:
+    states, actions = own(0).shape
+    laws = laws_of_types(transitions)
+    parts = [
+        given_law("transitions", law, states, actions, shared=False)
+        for law in ([transitions] if laws is None else laws)
+    ]
+    component, _, table = parts[0]
+    if laws is not None:
+        component, _, table = of_types("transitions", [(c, t) for c, _, t in parts], kinds)
+    return Law((component,), tuple((a,) for a in table))
 
 
 def _initial(result: "ChoiceResult", initial: Any) -> Float[np.ndarray, "C S"]:

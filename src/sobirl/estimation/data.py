@@ -172,6 +172,8 @@ def as_panel(
     who = table[unit]
     missing = np.array([entry is None or entry != entry or entry == "" for entry in who.tolist()])
     refuse_first(missing, lambda i: f"{table.where(i)}, column {unit}: must not be empty")
+    if who.dtype.kind == "f" and (np.abs(who) < 2**53).all() and (who % 1 == 0).all():
+        who = who.astype(np.int64)  # a file's numbers, by the names that they have there
     try:
         unit_names, unit_codes = np.unique(who, return_inverse=True)
     except TypeError:

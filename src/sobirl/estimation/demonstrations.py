@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.estimation.data import as_panel, read_columns
-from sobirl.estimation.first_stage import refuse_impossible
+from sobirl.estimation.given import refuse_impossible
 from sobirl.estimation.levels import Levels, as_space, refuse_first
 from sobirl.mdp import Rollout, SoftMDP
 
@@ -91,7 +91,7 @@ class Demonstrations:
                     f"in state {panel.state[i]}"
                 ),
             )
-        refuse_impossible(mdp.transition, panel)
+        refuse_impossible(mdp.transition, panel.state, panel.action, panel, panel.next >= 0)
         return cls(panel.unit, panel.state, panel.action)
 
     @classmethod

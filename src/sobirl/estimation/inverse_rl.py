@@ -1,16 +1,4 @@
-"""Inverse reinforcement learning: maximum likelihood of a reward with many parameters.
-
-The follower is the soft MDP with the reward r + r_x, the objective one of
-
-    likelihood      -1/N Σ_n log π_x(a_n|s_n) + λ/2 ‖x‖²
-    causal entropy  1/(τ W) Σ_i (V_x(s_0) - Σ_t Γ_t r_x(s_t,a_t)) + λ/2 ‖x‖²
-
-with Γ_t the product of the discounts before step t and W the sum of all Γ_t. The second is the
-first with the weights Γ_t and with what follows a step taken in the mean over P: its gradient is
-the difference of discounted sums of ∇r between the policy and the demonstrations, so that for
-rewards linear in features the minimum matches their expected counts (maximum causal entropy), and
-it is convex. An episode that is cut off ends with Q_x of its last step in the place of r_x.
-"""
+"""Inverse reinforcement learning: maximum likelihood of a reward with many parameters."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -22,90 +10,27 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import PyTree
 
 from sobirl.bilevel import BilevelProblem
-from sobirl.bilevel.newton import NewtonResult, minimize_newton
+from sobirl.bilevel.newton import minimize_newton
 from sobirl.core.checks import as_float_array
 from sobirl.core.errors import ConvergenceError, InvalidInputError
 from sobirl.core.hoisting import hoisting_jit
-from sobirl.estimation.demonstrations import Demonstrations, Tables
-from sobirl.estimation.identification import Identification, identification
-from sobirl.estimation.layout import Layout
+from sobirl.estimation.demonstrations import Demonstrations
+from sobirl.estimation.imitation import (
+    OBJECTIVES,
+    Imitator,
+    Likelihood,
+    LinearReward,
+    mean_loss,
+)
+from sobirl.estimation.irl_result import End, IRLResult
 from sobirl.mdp import SoftMDP
-from sobirl.solvers import Solution, occupancy, solve
+from sobirl.solvers import solve
 
-OBJECTIVES = ("likelihood", "causal-entropy")
 # Up to so many numbers in x Newton's method has exact Hessians, above it L-BFGS.
 _FEW = 64
-
-
-class LinearReward(eqx.Module):
-    """r_x = φ x.
-
-    Attributes:
-        features: φ (S,k) or (S,A,k).
-    """
-
-    features: Float[Array | np.ndarray, "..."]
-
-    def __call__(self, x: Float[Array | np.ndarray, "k"]) -> Float[Array, "..."]:
-        """The table."""
-        return jnp.asarray(self.features) @ jnp.asarray(x)
-
-
-class Imitator(eqx.Module):
-    """`follower(x)`: the soft MDP with the reward r + r_x.
-
-    Attributes:
-        mdp: everything else; r is what is known of the reward beforehand.
-        reward: r_x.
-        static: what in x is no number.
-    """
-
-    mdp: SoftMDP
-    reward: Callable
-    static: PyTree = eqx.field(static=True)
-
-    def table(self, x: PyTree) -> Float[Array, "S A"]:
-        """r_x."""
-        found = jnp.asarray(self.reward(eqx.combine(x, self.static)))
-        return jnp.broadcast_to(found[:, None] if found.ndim == 1 else found, self.mdp.shape)
-
-    def __call__(self, x: PyTree) -> SoftMDP:
-        """The lower level."""
-        return eqx.tree_at(lambda m: m.reward, self.mdp, self.mdp.reward + self.table(x))
-
-
-class Likelihood(eqx.Module):
-    """The objective: of all decisions alike, or of episodes as maximum causal entropy has it."""
-
-    tables: Tables
-    reward: Float[Array, "S A"]
-    temperature: Float[Array, ""]
-    table: Callable
-    penalty: Float[Array, ""]
-    kind: str = eqx.field(static=True)
-
-    def __call__(self, x: PyTree, response: Any) -> Float[Array, ""]:
-        """Nats a decision, and λ/2 ‖x‖²."""
-        size = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(x))
-        tables = self.tables
-        if self.kind == "likelihood":
-            loss = mean_loss(tables, response.log_policy)
-        else:
-            reward = self.reward + self.table(x)
-            earned = jnp.sum(tables.visits * reward) + jnp.sum(tables.last * response.q)
-            weight = np.sum(tables.visits) + np.sum(tables.last)
-            loss = (jnp.sum(tables.first * response.value) - earned) / (self.temperature * weight)
-        return loss + self.penalty / 2 * size
-
-
-def mean_loss(tables: Tables, log_policy: Float[Array, "S A"]) -> Float[Array, ""]:
-    """-1/N Σ_n log π(a_n|s_n)."""
-    counts = jnp.asarray(tables.counts)
-    total = jnp.sum(counts * jnp.where(counts > 0, log_policy, 0.0))
-    return -total / jnp.sum(counts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +128,7 @@ class MaximumLikelihoodIRL:
         tolerance: float = 1e-6,
         max_steps: int = 500,
         **columns: str,
-    ) -> "IRLResult":
+    ) -> IRLResult:
         """Estimate x.
 
         Args:
@@ -235,7 +160,7 @@ class MaximumLikelihoodIRL:
         assert best is not None  # there is a λ
         return best
 
-    def _fit(self, train, held, penalty, tolerance, max_steps) -> "IRLResult":
+    def _fit(self, train, held, penalty, tolerance, max_steps) -> IRLResult:
         problem = self.problem(train, penalty)
         follower, x0 = self._follower()
         end = _minimize(problem, x0, tolerance, max_steps)
@@ -255,146 +180,6 @@ class MaximumLikelihoodIRL:
             regularization=penalty,
             end=end,
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class End:
-    """How a minimization ended."""
-
-    x: PyTree
-    objective: float
-    gradient_norm: float
-    converged: bool
-    message: str
-    steps: int
-    history: dict[str, np.ndarray]
-    newton: NewtonResult | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class IRLResult:
-    """A reward that explains demonstrations.
-
-    Attributes:
-        model: what was estimated.
-        demonstrations: from what, without those held out.
-        x: the parameters.
-        reward: r_x (S,A). Other rewards have the same policy: see `shaped`.
-        response: of the follower.
-        log_likelihood: mean log π of a decision.
-        held_out_log_likelihood: the same of the episodes held out; None without any.
-        regularization: λ, the chosen one.
-        end: how the minimization ended.
-    """
-
-    model: MaximumLikelihoodIRL
-    demonstrations: Demonstrations
-    x: PyTree
-    reward: Float[np.ndarray, "S A"]
-    response: Solution
-    log_likelihood: float
-    held_out_log_likelihood: float | None
-    regularization: float
-    end: End
-
-    @property
-    def policy(self) -> Float[np.ndarray, "S A"]:
-        """π_x."""
-        return np.asarray(self.response.policy)
-
-    @property
-    def identification(self) -> Identification | None:
-        """Rank and condition of the Hessian in words; None where x has too many numbers."""
-        newton = self.end.newton
-        if newton is None:
-            return None
-        count, features = len(newton.hessian), self.model.features
-        scale = np.ones(count)
-        if features is not None:
-            scale = np.mean(np.reshape(features, (-1, count)) ** 2, axis=0)
-        # What round-off leaves of a feature that changes nothing is no curvature.
-        size = np.diag(newton.hessian) / np.where(scale > 0, scale, 1.0)
-        told = size > 1e-11 * size.max(initial=0.0)
-        hessian = np.where(told[:, None] & told, newton.hessian, 0.0)
-        return identification(hessian, np.ones(count, bool), Layout.of({"x": np.zeros(count)}))
-
-    @property
-    def standard_errors(self) -> Float[np.ndarray, "n"] | None:
-        """From the inverse Hessian of the likelihood, if it is that and nothing else that was
-        minimized; None elsewhere, and where x is not identified.
-        """
-        newton, told = self.end.newton, self.identification
-        if newton is None or newton.inverse_hessian is None or told is None:
-            return None
-        plain = self.model.objective == "likelihood" and not self.regularization
-        if not plain or told.rank < told.size:
-            return None
-        return np.sqrt(np.diag(newton.inverse_hessian) / len(self.demonstrations))
-
-    def feature_counts(self) -> tuple[np.ndarray, np.ndarray]:
-        """Expected discounted counts of the features an episode: the policy's, and those of the
-        demonstrations. They agree at the minimum of "causal-entropy" without λ.
-        """
-        if self.model.features is None:
-            raise InvalidInputError("feature_counts: the reward has no features")
-        mdp, tables = self.model.mdp, self.demonstrations.tables(self.model.mdp)
-        features = np.asarray(self.model.features, np.float64)
-        if features.ndim == 2:
-            features = np.repeat(features[:, None], mdp.shape[1], axis=1)
-        episodes = self.demonstrations.num_episodes
-        start = eqx.tree_at(lambda m: m.initial, mdp, jnp.asarray(tables.first / episodes))
-        expected = np.asarray(occupancy(start, self.response.policy))
-        # What a cut-off episode would go on with is the policy's, after its last step.
-        after = np.asarray(_follow_up(mdp, jnp.asarray(tables.last / episodes)))
-        beyond = np.zeros_like(expected)
-        if after.sum() > 0:
-            rest = eqx.tree_at(lambda m: m.initial, mdp, jnp.asarray(after))
-            beyond = np.asarray(occupancy(rest, self.response.policy))
-        seen = (tables.visits + tables.last) / episodes + beyond
-        return np.einsum("sa,sak->k", expected, features), np.einsum("sa,sak->k", seen, features)
-
-    def respond(self, mdp: SoftMDP) -> Solution:
-        """What the demonstrators would do in another world with the same states and actions."""
-        return solve(eqx.tree_at(lambda m: m.reward, mdp, mdp.reward + jnp.asarray(self.reward)))
-
-
-def _follow_up(mdp: SoftMDP, weights: Float[Array, "S A"]) -> Float[Array, "S"]:
-    """Where steps lead, weighted with their discounts."""
-    return mdp.transition.push(mdp.discount * weights)
-
-
-def shaped(
-    mdp: SoftMDP, reward: Float[np.ndarray, "S A"], like: Float[np.ndarray, "S A"]
-) -> Float[np.ndarray, "S A"]:
-    """r(s,a) + γ E h(s') - h(s) with the potential h that brings it nearest to another reward.
-
-    All of these have the same policy, so that no demonstrations can tell them apart; the distance
-    that is left is what was not recovered. Actions that are not allowed count for nothing.
-
-    Args:
-        mdp: whose transitions and discount count; with at most 2000 states.
-        reward: r.
-        like: the other one.
-
-    Raises:
-        InvalidInputError: too many states for a dense least-squares problem.
-
-    Source: Ng, Harada, Russell, ICML 1999.
-    """
-    states = mdp.shape[0]
-    if states > 2000:
-        raise InvalidInputError(f"mdp: shaping needs at most 2000 states, got {states}")
-    moves = jax.vmap(lambda h: mdp.discount * mdp.transition.expect(h) - h[:, None])(
-        jnp.eye(states)
-    )
-    moves = np.asarray(moves)  # (S,S,A): by potential, state, action
-    allowed = np.ones(mdp.shape, bool)
-    if mdp.reference_policy is not None:
-        allowed = np.asarray(mdp.reference_policy) > 0
-    basis = moves[:, allowed]
-    gap = (np.asarray(like) - np.asarray(reward))[allowed]
-    potential = np.linalg.lstsq(basis @ basis.T, basis @ gap, rcond=1e-12)[0]
-    return np.asarray(reward) + np.einsum("h,hsa->sa", potential, moves)
 
 
 @hoisting_jit

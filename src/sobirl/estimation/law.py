@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -18,14 +19,19 @@ class Component(eqx.Module):
         template: its successors (M,A_i,K), or a law that is given as it is.
         rows: the row of ψ of every type, state and action of its own (C,M,A_i); None if given.
         psi: the probabilities (R,K); None if given.
+        given: the laws of all types, their arrays stacked (C,...), where each has its own that is
+            given.
     """
 
     template: TransitionOperator
     rows: Int[Array | np.ndarray, "C M A"] | None = None
     psi: Float[Array | np.ndarray, "R K"] | None = None
+    given: TransitionOperator | None = None
 
     def law(self, kind: Int[Array, ""] | int) -> TransitionOperator:
         """The law of a type."""
+        if self.given is not None:
+            return jax.tree.map(lambda leaf: leaf[kind], self.given)
         if self.rows is None or self.psi is None:
             return self.template
         return self.template.reweighted(self.psi[jnp.asarray(self.rows)[kind]])
@@ -57,7 +63,7 @@ class Law(eqx.Module):
         """The same law with other probabilities."""
         return Law(
             tuple(
-                Component(component.template, component.rows, own)
+                dataclasses.replace(component, psi=own)
                 for component, own in zip(self.components, psi, strict=True)
             ),
             self.actions,

@@ -107,7 +107,7 @@ class Choices(eqx.Module):
 
     Attributes:
         places: the states, or periods and states as one number, in which somebody chose (C,n);
-            padded with places whose counts are 0.
+            padded with some of them again, whose counts are 0.
         counts: how often each action was chosen there (C,n,A).
     """
 
@@ -135,10 +135,11 @@ def count_choices(
         own = kind == c
         places, index[own] = np.unique(place[own], return_inverse=True)
         found.append(places)
-    most = max(1, *map(len, found))
+    # A power of two, so that samples of one model seldom differ in shape and share programs.
+    most = 1 << (max(1, *map(len, found)) - 1).bit_length()
     places = np.zeros((kinds, most), np.int64)
     for c, own in enumerate(found):
-        places[c, : len(own)] = own
+        places[c] = np.resize(own, most) if len(own) else 0
     counts = np.zeros((kinds, most, num_actions))
     np.add.at(counts, (kind, index, action), 1.0)
     return Choices(jnp.asarray(places), jnp.asarray(counts)), index

@@ -28,34 +28,38 @@ from sobirl.core.status import Status
 from sobirl.estimation.covariance import check_cov_type, covariance
 from sobirl.estimation.identification import refuse_unidentified
 from sobirl.estimation.layout import Layout
+from sobirl.estimation.levels import size
 from sobirl.estimation.likelihood import Agent, count_choices
 from sobirl.estimation.model import Data, DiscreteChoice
 from sobirl.solvers import solve
 
 
 class TypedResponse(eqx.Module):
-    """The responses of K types."""
+    """The responses of K types, each as one of C observed ones."""
 
-    log_policy: Float[Array, "K ..."]
+    log_policy: Float[Array, "K C ..."]
     status_code: Int[Array, ""]
 
 
 class Types(eqx.Module):
-    """A lower level of K agents who differ in their parameters."""
+    """A lower level of K agents who differ in their parameters, each of every observed type."""
 
     agent: Agent
     parameters: dict[str, Array]
+    kinds: int = eqx.field(static=True)
 
     def solve(self, *, initial_value=None, throw: bool = True) -> TypedResponse:
         """Every type's policy; see `sobirl.LowerLevel`."""
         del initial_value, throw
 
-        def one(parameters):
-            solution = solve(self.agent(parameters), throw=False)
+        def one(parameters, kind):
+            solution = solve(self.agent(parameters, kind), throw=False)
             status = getattr(solution, "status_code", int(Status.CONVERGED))
             return solution.log_policy, jnp.asarray(status)
 
-        log_policy, status = jax.vmap(one)(self.parameters)
+        of_kinds = jax.vmap(one, in_axes=(None, 0))
+        kinds = jnp.arange(self.kinds)
+        log_policy, status = jax.vmap(of_kinds, in_axes=(0, None))(self.parameters, kinds)
         return TypedResponse(log_policy, jnp.max(status))
 
 
@@ -64,6 +68,7 @@ class TypedAgents(eqx.Module):
 
     agent: Agent
     count: int = eqx.field(static=True)
+    kinds: int = eqx.field(static=True, default=1)
 
     def __call__(self, x: Mapping[str, Any]) -> Types:
         """The lower level."""
@@ -71,7 +76,8 @@ class TypedAgents(eqx.Module):
             name: jnp.broadcast_to(jnp.asarray(value), (self.count, *jnp.shape(value)))
             for name, value in x["common"].items()
         }
-        return Types(self.agent, common | {n: jnp.asarray(v) for n, v in x["varying"].items()})
+        varying = {name: jnp.asarray(value) for name, value in x["varying"].items()}
+        return Types(self.agent, common | varying, self.kinds)
 
 
 class Weighted(eqx.Module):
@@ -87,7 +93,7 @@ class Weighted(eqx.Module):
 
 
 class Mixture(eqx.Module):
-    """The objective itself: -Σ_i log Σ_k p_k Π_t π_k."""
+    """The objective itself: -Σ_i log Σ_k p_k Π_t π_k; places count the observed types through."""
 
     places: Int[Array, "n"]
     index: Int[Array, "N"]
@@ -204,7 +210,7 @@ def fit_mixture(
         columns: see `DiscreteChoice.read`.
 
     Raises:
-        InvalidInputError: bad arguments or data, observed types, or fewer types than asked for.
+        InvalidInputError: bad arguments or data, or fewer types than asked for.
         ConvergenceError: no start reached a maximum.
     """
     from sobirl.estimation.fitting import fit
@@ -215,8 +221,6 @@ def fit_mixture(
         raise InvalidInputError(f"starts: must be at least 1, got {starts}")
     check_cov_type(cov_type)
     read = data if isinstance(data, Data) else model.read(data, **columns)
-    if read.num_kinds > 1:
-        raise InvalidInputError("types: a mixture of types within observed types is not offered")
     alone = fit(model, read, first_stage="fixed", tolerance=tolerance)
     names = list(alone.layout.shapes)
     varying = names if varying is None else list(varying)
@@ -226,15 +230,20 @@ def fit_mixture(
     if not varying:
         raise InvalidInputError("varying: expected at least one parameter")
     panel = read.panel
+    places_of_kind = size(read.spaces) * (model.horizon or 1)
     choices, index = count_choices(
-        panel.kind, read.place, panel.action, 1, len(model.action_levels.labels)
+        np.zeros_like(panel.kind),
+        panel.kind * places_of_kind + read.place,
+        panel.action,
+        1,
+        len(model.action_levels.labels),
     )
     places = choices.places[0]
     objective = Mixture(
         places, jnp.asarray(index), jnp.asarray(panel.action), jnp.asarray(panel.unit),
         panel.num_units,
     )  # fmt: skip
-    follower = TypedAgents(alone.task.agent, types)
+    follower = TypedAgents(alone.task.agent, types, read.num_kinds)
     problem = BilevelProblem(follower, objective)
     rng = np.random.default_rng(seed)
     best = None

@@ -2,21 +2,21 @@
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from sobirl.core.checks import as_float_array
 from sobirl.core.errors import InvalidInputError
-from sobirl.core.reading import listed, suggestion
+from sobirl.core.reading import listed
 from sobirl.estimation.data import Panel, as_panel, check_choices, read_columns, resolve
-from sobirl.estimation.first_stage import Frequencies, Increments, Transitions, first_stage
+from sobirl.estimation.first_stage import Transitions, first_stage
+from sobirl.estimation.frequencies import Frequencies
+from sobirl.estimation.given import laws_of_types
+from sobirl.estimation.increments import Increments
 from sobirl.estimation.law import Law, Seen
-from sobirl.estimation.layout import as_parameters
 from sobirl.estimation.levels import (
     Levels,
     Quantiles,
@@ -25,12 +25,11 @@ from sobirl.estimation.levels import (
     as_spaces,
     refuse_first,
     size,
-    size_of,
     sizes,
-    state_columns,
 )
 from sobirl.estimation.likelihood import Agent, CostUtility, LinearUtility
-from sobirl.estimation.simulation import paths
+from sobirl.estimation.simulation import simulate
+from sobirl.estimation.utilities import availability, check_actions, utility_of
 
 # A column that has no name, of a model of one state.
 STATE = "state"
@@ -84,7 +83,8 @@ class DiscreteChoice:
         discount: γ in [0, 1); up to 1 with a horizon.
         scale: τ, the unit of utilities.
         transitions: `Increments`, `Frequencies`, a mapping from columns to these where the columns
-            move independently, or a law that is known: an operator or a table (S,A,S).
+            move independently, or a law that is known: an operator or a table (S,A,S), or a list of
+            known laws, one for every type.
         cost: instead of features any JAX function (parameters, *columns) -> (S,A), the utility's
             negative.
         parameters: the first values of θ, by name; for a cost they say which there are.
@@ -152,7 +152,7 @@ class DiscreteChoice:
                 )
             for name, spec in self.features.items():
                 if isinstance(spec, Mapping):
-                    self._check_actions(f"features[{name!r}]", spec)
+                    check_actions(f"features[{name!r}]", spec, self.action_levels)
         elif self.cost is not None:
             for name, value in (self.parameters or {}).items():
                 as_float_array(f"parameters[{name!r}]", value)
@@ -202,7 +202,7 @@ class DiscreteChoice:
         name = {column: state if column == STATE else column for column in self._spaces}
         extra = [
             column
-            for spec in self._transitions_by_column()
+            for spec in self._every_transition()
             if isinstance(spec, Transitions)
             for column in spec.columns()
         ]
@@ -237,7 +237,7 @@ class DiscreteChoice:
                 ),
             )
             place = since * size(spaces) + panel.state
-        weights = self._available(spaces)
+        weights = availability(self.available, spaces, self.action_levels)
         if weights is not None:
             labels = self.action_levels.labels
             refuse_first(
@@ -257,10 +257,11 @@ class DiscreteChoice:
         )
         return Data(panel, spaces, kinds, place, law, seen)
 
-    def _transitions_by_column(self) -> list[Any]:
-        if isinstance(self.transitions, Mapping):
-            return list(self.transitions.values())
-        return [self.transitions]
+    def _every_transition(self) -> list[Any]:
+        """The laws of all columns and types."""
+        mapping = isinstance(self.transitions, Mapping)
+        specs = list(self.transitions.values()) if mapping else [self.transitions]
+        return [own for spec in specs for own in laws_of_types(spec) or [spec]]
 
     def _transitions_named(self, name: Mapping[str, str]) -> Any:
         if not isinstance(self.transitions, Mapping):
@@ -274,18 +275,22 @@ class DiscreteChoice:
             law=law,
             discount=jnp.asarray(float(self.discount)),
             scale=jnp.asarray(float(self.scale)),
-            available=self._available(spaces),
+            available=availability(self.available, spaces, self.action_levels),
             horizon=self.horizon,
         )
 
-    def known_agent(self) -> Agent:
-        """The follower, of a model whose transitions are given.
+    def known(self, state: str = STATE) -> tuple[Agent, dict[str, Space], dict[str, Space]]:
+        """The follower and the levels, of a model whose transitions are given.
 
         Raises:
             InvalidInputError: they are to be estimated.
         """
-        spaces, kinds = self._known_spaces(STATE)
-        return self.agent(self._given_law(spaces, size(kinds)), spaces, kinds)
+        spaces, kinds = self._known_spaces(state)
+        return self.agent(self._given_law(spaces, size(kinds)), spaces, kinds), spaces, kinds
+
+    def known_agent(self) -> Agent:
+        """The follower alone; see `known`."""
+        return self.known()[0]
 
     def first_values(self, spaces: dict[str, Space], kinds: dict[str, Space]) -> dict[str, Any]:
         """Where estimation starts: as given, or at 0."""
@@ -332,37 +337,15 @@ class DiscreteChoice:
         Raises:
             InvalidInputError: transitions that are not given, or a count below 1.
         """
-        for name, count in (("units", units), ("periods", periods)):
-            if count < 1:
-                raise InvalidInputError(f"{name}: must be at least 1, got {count}")
-        if self.horizon is not None and periods > self.horizon:
-            raise InvalidInputError(f"periods: at most the horizon {self.horizon}, got {periods}")
-        spaces, kinds = self._known_spaces(state)
-        law = self._given_law(spaces, size(kinds))
-        x = as_parameters(parameters, self.first_values(spaces, kinds))
-        rng = np.random.default_rng(seed)
-        num_states, num_kinds = size(spaces), size(kinds)
-        if np.ndim(initial) == 0:
-            begin = np.full(units, int(initial))
-        else:
-            begin = rng.choice(num_states, size=units, p=np.asarray(initial, np.float64))
-        kind = np.arange(units) % num_kinds
-        draws = rng.random((2, periods, units))
-        agent = self.agent(law, spaces, kinds)
-        visited, chosen = np.zeros((2, periods, units), np.int64)
-        for c in range(num_kinds):
-            own = kind == c
-            path = paths(agent, x, c, begin[own], draws[:, :, own])
-            visited[:, own], chosen[:, own] = np.asarray(path[0]), np.asarray(path[1])
-        places = np.unravel_index(visited.T.ravel(), sizes(spaces))
-        types = np.unravel_index(np.repeat(kind, periods), sizes(kinds)) if kinds else ()
-        columns = {
-            unit: np.repeat(np.arange(units), periods),
-            period: np.tile(np.arange(periods), units),
-        }
-        columns |= {c: s.values[p] for (c, s), p in zip(spaces.items(), places, strict=True)}
-        columns |= {c: s.values[p] for (c, s), p in zip(kinds.items(), types, strict=True)}
-        return columns | {action: self.action_levels.values[chosen.T.ravel()]}
+        return simulate(
+            self,
+            parameters,
+            units=units,
+            periods=periods,
+            seed=seed,
+            initial=initial,
+            names=(unit, period, state, action),
+        )
 
     def fit(self, data: Any, **options: Any):
         """Estimate θ; see `sobirl.estimation.fit`, whose arguments these are."""
@@ -389,7 +372,7 @@ class DiscreteChoice:
 
     def _given_law(self, spaces: dict[str, Space], kinds: int) -> Law:
         """The law, where it does not have to be estimated."""
-        specs = self._transitions_by_column()
+        specs = self._every_transition()
         unknown = [
             spec
             for spec in specs
@@ -417,108 +400,15 @@ class DiscreteChoice:
         named = self._transitions_named(dict(zip(self._spaces, spaces, strict=True)))
         return first_stage(named, empty, list(spaces), sizes(spaces), kinds, self.action_levels)[0]
 
-    def _check_actions(self, name: str, spec: Mapping) -> None:
-        labels = self.action_levels.labels
-        for action in spec:
-            if action not in labels:
-                known = [str(label) for label in labels]
-                raise InvalidInputError(
-                    f"{name}: {action!r} is no action{suggestion(str(action), known)}; actions are "
-                    f"{listed(known)}"
-                )
-
-    def _available(self, spaces: dict[str, Space]) -> np.ndarray | None:
-        if self.available is None:
-            return None
-        shape = size(spaces), len(self.action_levels.labels)
-        if isinstance(self.available, Mapping):
-            self._check_actions("available", self.available)
-            columns = list(state_columns(spaces).values())
-            weights = np.ones(shape)
-            for action, spec in self.available.items():
-                there = spec(*columns) if callable(spec) else spec
-                weights[:, self.action_levels.labels.index(action)] = np.asarray(there) != 0
-        else:
-            weights = (np.asarray(self.available) != 0).astype(np.float64)
-            if weights.shape != shape:
-                raise InvalidInputError(f"available: expected shape {shape}, got {weights.shape}")
-        none = np.flatnonzero(weights.sum(axis=1) == 0)
-        if len(none):
-            raise InvalidInputError(f"available: there is no action in state {none[0]}")
-        return weights
-
     def _utility(
         self, spaces: dict[str, Space], kinds: dict[str, Space]
     ) -> LinearUtility | CostUtility:
-        columns, types = state_columns(spaces), state_columns(kinds)
-        period = None if self.horizon is None else np.arange(self.horizon)[:, None]
-        shape = (size(spaces), len(self.action_levels.labels))
-        shape = shape if self.horizon is None else (self.horizon, *shape)
-        if self.cost is not None:
-            wants = "period" in inspect.signature(self.cost).parameters
-            utility = CostUtility(self.cost, columns, types, period if wants else None, shape)
-            _check_cost(utility, self.parameters or {})
-            return utility
-        assert self.features is not None
-        return LinearUtility(
-            {
-                str(name): jnp.asarray(self._features(str(name), spec, columns, types, shape))
-                for name, spec in self.features.items()
-            }
+        return utility_of(
+            self.features,
+            self.cost,
+            self.parameters,
+            spaces,
+            kinds,
+            self.action_levels,
+            self.horizon,
         )
-
-    def _features(self, name, spec, columns, types, shape) -> np.ndarray:
-        """φ (C,[T,]S,A[,k]) of one parameter; C = 1 where the type does not matter."""
-        where = f"features[{name!r}]"
-        if not isinstance(spec, Mapping):
-            table = np.asarray(as_float_array(where, spec), np.float64)
-            plain = shape[-2:]
-            if table.shape[:2] == plain and table.ndim in (2, 3):
-                more = table.shape[2:]
-                return np.broadcast_to(table, (*shape[:-2], *plain, *more))[None]
-            raise InvalidInputError(
-                f"{where}: expected a mapping from actions, or shape {plain} or "
-                f"{(*plain, 'k')}, got {table.shape}"
-            )
-        num_kinds = size_of(types)
-        varies = num_kinds > 1 and any(callable(entry) for entry in spec.values())
-        found = np.zeros((num_kinds if varies else 1, *shape))
-        for action, entry in spec.items():
-            place = self.action_levels.labels.index(action)
-            for c in range(len(found)):
-                own = [values[c] for values in types.values()]
-                value = _evaluate(f"{where}[{action!r}]", entry, columns, own, self.horizon)
-                try:
-                    found[c, ..., place] = np.broadcast_to(value, shape[:-1])
-                except ValueError:
-                    raise InvalidInputError(
-                        f"{where}[{action!r}]: expected a number or shape {shape[:-1]}, got "
-                        f"{value.shape}"
-                    ) from None
-        return found
-
-
-def _evaluate(where: str, entry: Any, columns, own, horizon) -> np.ndarray:
-    """What a user says of a feature, in numbers."""
-    if callable(entry):
-        more = {}
-        if horizon is not None and "period" in inspect.signature(entry).parameters:
-            more["period"] = np.arange(horizon)[:, None]
-        try:
-            entry = entry(*columns.values(), *own, **more)
-        except TypeError as error:
-            raise InvalidInputError(
-                f"{where}: could not be called with the columns {', '.join(columns)} ({error})"
-            ) from error
-    return np.asarray(as_float_array(where, entry), np.float64)
-
-
-def _check_cost(utility: CostUtility, parameters: Mapping[str, Any]) -> None:
-    values = {name: jnp.asarray(v, jnp.result_type(float)) for name, v in parameters.items()}
-    try:
-        jax.eval_shape(lambda x: utility(x, 0), values)
-    except (TypeError, ValueError, KeyError, IndexError) as error:
-        raise InvalidInputError(
-            f"cost: could not be called as cost(parameters, {', '.join(utility.columns)}) for a "
-            f"table {utility.shape} ({error})"
-        ) from error

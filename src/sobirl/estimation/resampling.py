@@ -1,4 +1,4 @@
-"""The bootstrap: units drawn again with replacement, all replications in one compiled program."""
+"""The bootstrap: units drawn again with replacement, and both stages estimated again."""
 
 import dataclasses
 from typing import TYPE_CHECKING
@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from sobirl.core.batching import sequential_on_cpu
-from sobirl.core.errors import InvalidInputError
+from sobirl.core.errors import ConvergenceError, InvalidInputError
 from sobirl.estimation.estimators import MaximumLikelihood, agent_of, with_law
+from sobirl.estimation.law import Law
 
 if TYPE_CHECKING:
     from sobirl.estimation.result import ChoiceResult
@@ -52,15 +53,16 @@ class Bootstrap:
 def bootstrap(result: "ChoiceResult", replications: int = 200, seed: int = 0) -> Bootstrap:
     """Draw as many units as there are, with replacement, and estimate again; transitions too.
 
-    Every replication starts Newton's method at θ̂.
+    Every replication starts at θ̂. Those of maximum likelihood are one compiled program, those of
+    other estimators run one after the other.
 
     Args:
-        result: the estimate, by maximum likelihood.
+        result: the estimate.
         replications: B.
         seed: the same seed draws the same units.
 
     Raises:
-        InvalidInputError: fewer than two replications or units, or another estimator.
+        InvalidInputError: fewer than two replications or units.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993).
     """
@@ -69,8 +71,6 @@ def bootstrap(result: "ChoiceResult", replications: int = 200, seed: int = 0) ->
         raise InvalidInputError(f"replications: must be at least 2, got {replications}")
     if panel.num_units < 2:
         raise InvalidInputError("data: one unit only; the bootstrap draws units")
-    if not isinstance(result.estimator, MaximumLikelihood):
-        raise InvalidInputError("bootstrap: is made for the estimator 'mle'")
     problem = result.found.problem
     shape = np.shape(result.task.choices.counts)
     cell = np.ravel_multi_index((panel.kind, result.index, panel.action), shape)
@@ -82,7 +82,8 @@ def bootstrap(result: "ChoiceResult", replications: int = 200, seed: int = 0) ->
     estimates, converged = [], []
     for begin in range(0, replications, _BATCH):
         weights = drawn[begin : begin + _BATCH][:, panel.unit].astype(np.float64)
-        short = _BATCH - len(weights) if replications > _BATCH else 0
+        batched = replications > _BATCH and isinstance(result.estimator, MaximumLikelihood)
+        short = _BATCH - len(weights) if batched else 0
         weights = np.concatenate([weights, np.ones((short, weights.shape[1]))])
         counts = np.stack(
             [np.bincount(cell, own, minlength=np.prod(shape)).reshape(shape) for own in weights]
@@ -91,21 +92,48 @@ def bootstrap(result: "ChoiceResult", replications: int = 200, seed: int = 0) ->
             None if seen is None else jnp.asarray(np.stack([seen.frequencies(w) for w in weights]))
             for seen in result.data.seen
         )
-        found, good = _replicate(
-            problem,
-            law,
-            result.layout.order,
-            jnp.asarray(result.moving[np.argsort(result.layout.order)]),
-            result.x,
-            jnp.asarray(counts),
-            psi,
-        )
+        if isinstance(result.estimator, MaximumLikelihood):
+            found, good = _replicate(
+                problem,
+                law,
+                result.layout.order,
+                jnp.asarray(result.moving[np.argsort(result.layout.order)]),
+                result.x,
+                jnp.asarray(counts),
+                psi,
+            )
+        else:
+            found, good = _one_by_one(result, law, counts, psi)
         keep = len(weights) - short
         estimates.append(np.asarray(found)[:keep])
         converged.append(np.asarray(good)[:keep])
     good = np.concatenate(converged)
     found = np.where(good[:, None], np.concatenate(estimates), np.nan)
     return Bootstrap(result.names, found, good)
+
+
+def _one_by_one(
+    result: "ChoiceResult", law: Law, counts: Float[np.ndarray, "B C p A"], psi: tuple
+) -> tuple[Float[np.ndarray, "B n"], Bool[np.ndarray, "B"]]:
+    """θ̂ of every replication by an estimator of any kind, and whether it came to an end."""
+    estimates, converged = [], []
+    for b, own in enumerate(counts):
+        here = law.with_psi(tuple(None if table is None else table[b] for table in psi))
+        task = dataclasses.replace(
+            result.task,
+            agent=eqx.tree_at(lambda agent: agent.law, result.task.agent, here),
+            choices=eqx.tree_at(lambda c: c.counts, result.task.choices, jnp.asarray(own)),
+            x0=result.x,
+        )
+        try:
+            newton = result.estimator.run(task).newton
+        except ConvergenceError:
+            estimates.append(np.full(len(result.names), np.nan))
+            converged.append(False)
+            continue
+        estimates.append(result.layout.vector(newton.x))
+        converged.append(newton.converged)
+    return np.array(estimates), np.array(converged)
 
 
 @eqx.filter_jit

@@ -249,7 +249,7 @@ class ChoiceResult:
         """Rank and condition of the information, and what they say in words."""
         return identification(self.evidence.information, self.moving, self.layout)
 
-    def wald_test(self, restrictions: Mapping[str, float] | Callable[..., Any]) -> Test:
+    def wald_test(self, restrictions: Mapping[str, float | int] | Callable[..., Any]) -> Test:
         """Whether restrictions hold, by the estimate's covariance.
 
         Args:

@@ -35,7 +35,8 @@ import numpy as np
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.core.reading import about, listed, read_text, shown, suggestion
-from sobirl.estimation.first_stage import Frequencies, Increments
+from sobirl.estimation.frequencies import Frequencies
+from sobirl.estimation.increments import Increments
 from sobirl.estimation.levels import Bins, Quantiles
 from sobirl.estimation.model import DiscreteChoice
 
@@ -153,12 +154,17 @@ def _transitions(table: Mapping[str, Any], states: list[str]) -> Any:
     return {column: _law(f"transitions.{column}", spec) for column, spec in table.items()}
 
 
-def _law(where: str, spec: Any) -> Increments | Frequencies:
+def _law(where: str, spec: Any) -> Any:
+    """A law, or a list of known ones, one a type."""
     if not isinstance(spec, Mapping):
         raise InvalidInputError(f"{where}: expected a table, got {spec!r}")
     with about(where):
         if "increments" in spec:
-            _known("", spec, ("increments", "reset", "column", "by_type", "probabilities"))
+            names = ("increments", "reset", "column", "by_type", "probabilities", "moves", "down")
+            _known("", spec, names)
+            chances = spec.get("probabilities")
+            if isinstance(chances, list) and any(isinstance(row, list) for row in chances):
+                return [_law(where, {**spec, "probabilities": row}) for row in chances]
             return Increments(spec["increments"], **{k: spec[k] for k in spec if k != "increments"})
         _known("", spec, ("frequencies", "by_action", "by_type", "smoothing", "toward"))
         return Frequencies(**{k: spec[k] for k in spec if k != "frequencies"})

@@ -6,7 +6,8 @@ optimal policy for a reward of four features; inverse reinforcement learning rec
 This tests a method. It says nothing about how sepsis should be, or is, treated.
 
 Source: Choudhary, Gupta, Thomas, ICU-Sepsis: A Benchmark MDP Built from Real Medical Data, RLC
-2024, from the package icu-sepsis (MIT), of which only the tables are read.
+2024, from the package icu-sepsis (MIT), of which only the tables are read. The order of actions,
+5 · fluids + vasopressors, is that of its `create_rl_table.py` (github.com/icu-sepsis/icu-sepsis).
 """
 
 import importlib.util

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.estimation.demonstrations import Demonstrations
-from sobirl.estimation.inverse_rl import shaped
+from sobirl.estimation.shaping import shaped
 from sobirl.mdp import SoftMDP, SuccessorList, rollout
 from sobirl.solvers import Solution, occupancy, solve
 

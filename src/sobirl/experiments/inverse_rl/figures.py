@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from sobirl.estimation.inverse_rl import IRLResult
+from sobirl.estimation.irl_result import IRLResult
 from sobirl.problems.inverse_rl import Recovery, World
 
 _BLUE, _GREY = "#08519c", "#636363"

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import PyTree
 from rich.table import Table
 
-from sobirl.estimation.inverse_rl import IRLResult, MaximumLikelihoodIRL
+from sobirl.estimation.inverse_rl import MaximumLikelihoodIRL
+from sobirl.estimation.irl_result import IRLResult
 from sobirl.experiments.inverse_rl import figures
 from sobirl.experiments.inverse_rl.options import InverseRLRun
 from sobirl.problems.inverse_rl import Recovery, World, recovery

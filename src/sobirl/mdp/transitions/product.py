@@ -1,7 +1,7 @@
 """A transition law as independent components: K small tables stand for one with M^K states."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import equinox as eqx
 import jax
@@ -14,8 +14,12 @@ from sobirl.core.checks import Checked, Numbers, check
 from sobirl.core.errors import InvalidInputError
 from sobirl.mdp.transitions.dense import Dense
 from sobirl.mdp.transitions.listed import Listed
-from sobirl.mdp.transitions.operator import TransitionOperator, invert, push_by_transposition
+from sobirl.mdp.transitions.operator import TransitionOperator, invert
+from sobirl.mdp.transitions.structure import MOST_TERMS
 from sobirl.mdp.transitions.successor_list import SuccessorList
+
+# States for every successor up to which a full table is quicker to transpose than a list.
+_DENSE = 50
 
 
 class Product(TransitionOperator):
@@ -91,31 +95,36 @@ class Product(TransitionOperator):
 
     def expect(self, values: Float[Array, "S"]) -> Float[Array, "S A"]:
         """Σ_s' P(s'|s,a) values(s')."""
-        found = values[None]
-        # From the last component to the first; a row for every different end of a joint action.
+        # From the last component to the first, once for every different end of a joint action.
+        found: dict[tuple[int, ...], Array] = {(): values}
         for index in reversed(range(len(self.components))):
-            component, sizes = self.components[index], self.sizes
-            before, after = math.prod(sizes[:index]), math.prod(sizes[index + 1 :])
-            rows, actions = self._ends(index)
-            grid = found.reshape(len(found), before, sizes[index], after)
-            found = _apply(component, grid, rows, actions)
-        order = np.unique(self._actions, axis=0, return_inverse=True)[1].ravel()
-        return found.reshape(len(found), -1)[order].T
+            component, ends = (
+                self.components[index],
+                {own[index:] for own in self.component_actions},
+            )
+            found = {
+                end: _expect(component, self._grid(found[end[1:]], index), end[0]).ravel()
+                for end in sorted(ends)
+            }
+        return jnp.stack([found[own] for own in self.component_actions], axis=-1)
 
     def push(self, weights: Float[Array, "S A"]) -> Float[Array, "S"]:
         """Σ_{s,a} weights(s,a) P(s'|s,a): the transpose of `expect`, from the first to the last."""
-        return push_by_transposition(self, weights)
+        found = _sums(zip(self.component_actions, weights.T, strict=True))
+        for index, component in enumerate(self.components):
+            found = _sums(
+                (end[1:], _push(component, self._grid(mass, index), end[0]).ravel())
+                for end, mass in found.items()
+            )
+        return found[()]
+
+    def _grid(self, table: Float[Array, "S"], index: int) -> Float[Array, "B M C"]:
+        """A table of joint states by the component's own, those before it and those after it."""
+        return table.reshape(math.prod(self.sizes[:index]), self.sizes[index], -1)
 
     @property
     def _actions(self) -> Int[np.ndarray, "A K"]:
         return np.array(self.component_actions)
-
-    def _ends(self, index: int) -> tuple[Int[np.ndarray, "N"], Int[np.ndarray, "N"]]:
-        """Different ends (c_index, ..., c_K), in order: where the rest of each is, its c_index."""
-        ends = np.unique(self._actions[:, index:], axis=0)
-        if ends.shape[1] == 1:
-            return np.zeros(len(ends), int), ends[:, 0]
-        return np.unique(ends[:, 1:], axis=0, return_inverse=True)[1].ravel(), ends[:, 0]
 
     def next_state(
         self, uniform: Float[Array, "*N"], state: Int[Array, "*N"], action: Int[Array, "*N"]
@@ -234,22 +243,43 @@ def _law(index: int, component) -> Dense | SuccessorList:
         raise InvalidInputError(f"components[{index}]: {error}") from None
 
 
-def _apply(
-    component: Dense | SuccessorList,
-    grid: Float[Array, "R B M C"],
-    rows: Int[np.ndarray, "N"],
-    actions: Int[np.ndarray, "N"],
-) -> Float[Array, "N B M C"]:
-    """The expectation over one component's next state, of some rows by some of its actions."""
-    found = []
-    for row, action in zip(rows.tolist(), actions.tolist(), strict=True):
-        chances = component.probabilities[:, action]
-        if isinstance(component, Dense):
-            found.append(jnp.einsum("mn,bnc->bmc", chances, grid[row]))
-        else:
-            ahead = grid[row][:, component.successors[:, action]]
-            found.append(jnp.einsum("mk,bmkc->bmc", chances, ahead))
-    return jnp.stack(found)
+def _expect(
+    component: Dense | SuccessorList, grid: Float[Array, "B M C"], action: int
+) -> Float[Array, "B M C"]:
+    """The expectation over one component's next state."""
+    chances = component.probabilities[:, action]
+    if isinstance(component, Dense):
+        return jnp.einsum("mn,bnc->bmc", chances, grid)
+    successors = component.successors[:, action]
+    if component.num_successors > MOST_TERMS:
+        return jnp.einsum("mk,bmkc->bmc", chances, grid[:, successors])
+    # Written out: XLA makes one loop of this sum, several times quicker on CPUs.
+    terms = [
+        chances[:, k, None] * grid.at[:, successors[:, k]].get(mode="promise_in_bounds")
+        for k in range(component.num_successors)
+    ]
+    return sum(terms[1:], start=terms[0])
+
+
+def _push(
+    component: Dense | SuccessorList, grid: Float[Array, "B M C"], action: int
+) -> Float[Array, "B M C"]:
+    """The transpose of `_expect`."""
+    states = component.shape[0]
+    if isinstance(component, SuccessorList) and states > _DENSE * component.num_successors:
+        flow = component.probabilities[:, action, :, None] * grid[:, :, None]
+        return jnp.zeros_like(grid).at[:, component.successors[:, action]].add(flow)
+    # A product with the full table is quicker than one entry after another.
+    own = jnp.zeros(component.shape, grid.dtype).at[:, action].set(1.0)
+    return jnp.einsum("mn,bmc->bnc", component.matrix(own), grid)
+
+
+def _sums(terms: Iterable[tuple[tuple[int, ...], Array]]) -> dict[tuple[int, ...], Array]:
+    """The sum of the arrays of every key."""
+    found = {}
+    for key, term in terms:
+        found[key] = found[key] + term if key in found else term
+    return found
 
 
 def _successors(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from sobirl.core.batching import sequential_on_cpu
 from sobirl.mdp import Dense, PolicySystem, TransitionOperator
 from sobirl.solvers.linear.base import LinearSolution, LinearSolver, State
 from sobirl.solvers.linear.dense_lu import DenseLU
@@ -117,6 +118,16 @@ class SweepsFirst(LinearSolver):
         transposed: bool = False,
     ) -> LinearSolution:
         """x by sweeps; or directly, from scratch."""
+        arrays, rest = eqx.partition(self, eqx.is_array)
+
+        # In a batch that is no loop every system would be solved both ways.
+        @sequential_on_cpu
+        def solve(arrays, *given):
+            return eqx.combine(arrays, rest)._solve(*given, transposed)
+
+        return solve(arrays, system, b, state, jnp.asarray(rtol, b.dtype))
+
+    def _solve(self, system, b, state, rtol, transposed) -> LinearSolution:
         factors, earlier = state
 
         def sweep():
