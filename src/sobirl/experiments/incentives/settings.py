@@ -56,7 +56,7 @@ class Settings:
     temperature: Positive = 0.1
     """The follower's entropy weight, in units of its reward: how far from optimal it acts."""
     initial_temperature: Positive | None = None
-    """Where the temperature begins; it falls over the first half of the rounds."""
+    """Where the temperature begins; it falls over the first half of the leader's steps."""
     round_steps: Count = 250
     """Environment steps from one step of the leader's to the next."""
     warm_up: Share = 0.2
