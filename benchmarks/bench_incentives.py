@@ -38,7 +38,6 @@ CELLS = len(four_rooms.cells())
 GOALS = np.array([four_rooms.state_of(goal) for goal in four_rooms.GOALS])
 MARKED, START = four_rooms.state_of(four_rooms.MARKED), four_rooms.state_of(four_rooms.START)
 SIGHT = CELLS * len(GOALS)
-WALKERS = 64
 
 
 class Rooms(eqx.Module):
@@ -113,17 +112,17 @@ def design(arguments, temperature, cost, w0):
         learning_rate=arguments.rate,
         target_rate=arguments.target_rate,
     )
-    replay = Replay(WALKERS, arguments.replay, arguments.batch)
+    replay = Replay(arguments.walkers, arguments.replay, arguments.batch)
     return IncentiveDesign(
         loop=CompiledLoop(
-            CompiledEnvironments(Rooms(), WALKERS),
+            CompiledEnvironments(Rooms(), arguments.walkers),
             CompiledEnvironments(Rooms(), arguments.episodes),
         ),
         learner=ActorLearner(
-            LedFollower(follower, critic),
+            LedFollower(follower, critic, arguments.averaged),
             replay,
             arguments.random_steps,
-            arguments.updates / WALKERS,
+            arguments.updates / arguments.walkers,
         ),
         leader=LeaderReturn(four_rooms.DISCOUNT, estimator=arguments.method),
         x0=w0,
@@ -153,7 +152,7 @@ def walked(rounds, state, problem):
     """
     sights = jnp.eye(SIGHT, dtype=jnp.float32)
     with jax.enable_x64(False):
-        learned = state.loop[0].follower.follower
+        learned = state.loop[0].follower.steady[0]
         found = np.asarray(rounds.follower.log_policy(learned, sights), float)
     x, value, apart = jnp.asarray(state.x, float), 0.0, 0.0
     best = np.asarray(problem.respond(x).log_policy)
@@ -203,6 +202,8 @@ def main():
     parser.add_argument("--rate", type=float, default=0.005)
     parser.add_argument("--target-rate", type=float, default=0.05)
     parser.add_argument("--updates", type=float, default=1.0, help="for a step of all walkers")
+    parser.add_argument("--averaged", type=int, default=1, help="updates, in estimates")
+    parser.add_argument("--walkers", type=int, default=64)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--replay", type=int, default=64 * 800)
     parser.add_argument("--random-steps", type=int, default=6400)

@@ -88,7 +88,9 @@ def design_of(
     design = IncentiveDesign(
         loop=loop,
         learner=ActorLearner(
-            follower=LedFollower(_follower(settings, spec), _critic(settings, spec, discount)),
+            follower=LedFollower(
+                _follower(settings, spec), _critic(settings, spec, discount), settings.averaged
+            ),
             replay=Replay(num_envs, settings.replay, settings.batch, spec.frame_stack),
             random_steps=settings.random_steps,
             updates_per_step=settings.updates_per_step,

@@ -79,6 +79,9 @@ class Settings:
     """Steps that are kept for learning; older ones are of a follower that is no more."""
     updates_per_step: Positive = 0.25
     """Updates of the follower and the leader's critics for every environment step."""
+    averaged: Count = 1
+    """Estimates, and the policy in the end, are of the mean of the networks over so many updates:
+    less noise where the temperature is low. 1 for the networks as they are."""
     learning_rate: Positive = 1e-3
     """Of Adam, for follower and critics."""
     target_rate: Positive = 0.01
