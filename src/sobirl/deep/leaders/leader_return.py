@@ -133,7 +133,8 @@ class LeaderReturn(eqx.Module):
 
         def responds(offer, moved):
             """Σ_t e_t ∇_x i_x along every trajectory, summed the other way round: what every
-            advantage makes likelier is what the follower will be paid, Σ_{t>k} γ^{t-k} i_x."""
+            advantage makes likelier is what the follower will be paid, Σ_{t>k} γ^{t-k} i_x.
+            """
             if likes is None:
                 paid = offer(flat.observation, flat.action).reshape(shape)
                 own = advantage * paid
@@ -271,12 +272,16 @@ class _Likes:
         self.first = (jnp.arange(count) < (count + 1) // 2)[:, None]
         moments = [jnp.einsum("nti,ntj->ij", half, half) for half in self._halves(self.features)]
         ridge = [_RIDGE * (1 + jnp.trace(m) / len(m)) * jnp.eye(len(m)) for m in moments]
-        self.factors = [jax.scipy.linalg.cho_factor(m + r) for m, r in zip(moments, ridge)]
+        self.factors = [
+            jax.scipy.linalg.cho_factor(m + r) for m, r in zip(moments, ridge, strict=True)
+        ]
 
     def mean(self, numbers: Float[Array, "N T"]) -> Float[Array, "N T"]:
         """The fit of these at every step."""
         sums = (jnp.einsum("nti,nt->i", self.features, half) for half in self._halves(numbers))
-        fits = [jax.scipy.linalg.cho_solve(f, some) for f, some in zip(self.factors, sums)]
+        fits = [
+            jax.scipy.linalg.cho_solve(f, some) for f, some in zip(self.factors, sums, strict=True)
+        ]
         of_first, of_second = (self.features @ fit for fit in fits)
         return jnp.where(self.first, of_second, of_first)
 
