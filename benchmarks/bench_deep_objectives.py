@@ -14,6 +14,7 @@ the teacher's probabilities known, or with nothing but an estimate's noise.
 
 import argparse
 import dataclasses
+import itertools
 import json
 import time
 from pathlib import Path
@@ -85,9 +86,10 @@ METHODS = {
 # for all, so that frozen steps are free.
 MANY = {"pairs": 2000, "implicit_fragments": 2048}
 LOSS, WIN_RATE = METHODS["SoBiRL (loss)"], METHODS["SoBiRL (win-rate)"]
+AS_MANY, TAUGHT = "DRLHF, as many rounds as SoBiRL", "DRLHF, 2000 pairs"
 VARIANTS = METHODS | {
-    "DRLHF, as many rounds as SoBiRL": METHODS["DRLHF"],
-    "DRLHF, 2000 pairs": {"method": "drlhf", "pairs": 2000},
+    AS_MANY: METHODS["DRLHF"],
+    TAUGHT: {"method": "drlhf", "pairs": 2000},
     "SoBiRL (loss), 2000 pairs": LOSS | MANY,
     "SoBiRL (win-rate), 2000 pairs": WIN_RATE | MANY,
 }
@@ -98,6 +100,17 @@ for _what in (LABELS_KNOWN, NOISE):
 TO_THE_END = f"{LABELS_KNOWN}, horizon 30"
 VARIANTS[f"SoBiRL (loss), {TO_THE_END}"] = LOSS | MANY | {"correction": 0.0, "horizon": 30}
 VARIANTS[f"SoBiRL (win-rate), {TO_THE_END}"] = WIN_RATE | MANY | {"correction": 0.0, "horizon": 30}
+# Estimates that keep up with the reward: the newest one alone; or so many times the rounds, each
+# with as much less of the learning rate. An explicit term that keeps up: of the latest answers.
+NEWEST, SLOWLY, SLOWER = "the newest estimate alone", "slowly", 4
+RECENT, RECENTLY = "recent answers alone", {"queue": 200, "schedule": "constant"}
+for _leader in ("loss", "win-rate"):
+    _known = f"SoBiRL ({_leader}), {LABELS_KNOWN}"
+    VARIANTS[f"{_known}, {NEWEST}"] = VARIANTS[_known] | {"implicit_momentum": 0.0}
+    VARIANTS[f"{_known}, {SLOWLY}"] = VARIANTS[_known]
+    VARIANTS[f"{_known}, {RECENT}"] = VARIANTS[_known] | RECENTLY
+VARIANTS[f"{TAUGHT}, {SLOWLY}"] = VARIANTS[TAUGHT]
+VARIANTS[f"{TAUGHT}, {RECENT}"] = VARIANTS[TAUGHT] | RECENTLY
 STREAMS, EACH = 256, 4  # of the fragments that φ is measured on
 
 
@@ -231,6 +244,9 @@ def settings_of(task: str, method: str) -> Settings:
         rounds += FROZEN_ROUNDS * frozen_steps(Settings(**COMMON)) // ROUND
     if is_led and task in RESTRICTIONS:
         chosen["judges"] = 3
+    if method.endswith(SLOWLY):
+        rounds *= SLOWER
+        chosen["reward_learning_rate"] /= SLOWER
     steps = rounds * ROUND
     return Settings(env=env, steps=steps, clips=0, **chosen)
 
@@ -361,11 +377,14 @@ WHY = {"labels of judges": "2000 pairs", "labels of the teacher": LABELS_KNOWN, 
 def compared(results: dict) -> tuple[dict, dict]:
     """For the figure: changes against DRLHF by quantity, method and row, and the rows' headings."""
     rows = {task: (task, "", "DRLHF") for task in TASKS}
-    rows |= {row: ("Hills, linear", f", {w}", "DRLHF, 2000 pairs") for row, w in WHY.items()}
+    why = {
+        f"{task.split(',')[0]}, {row}": (task, f", {what}", TAUGHT)
+        for task, (row, what) in itertools.product(RESTRICTIONS, WHY.items())
+    }
     changes = {}
     for name in ("cross_entropy", "controlled_return"):
         for method in list(METHODS)[2:]:
-            for row, (task, what, other) in rows.items():
+            for row, (task, what, other) in (rows | why).items():
                 gap = difference(results, task, method + what, other, name)
                 if len(gap) < 2:
                     continue
@@ -376,7 +395,7 @@ def compared(results: dict) -> tuple[dict, dict]:
     headings = {
         "the usual networks": [task for task in TASKS if task not in RESTRICTIONS],
         "rewards that cannot be right": list(RESTRICTIONS),
-        "Hills, linear, 2000 answers": list(WHY),
+        "the same with 2000 answers": list(why),
     }
     known = {row for _, _, row in changes}
     return changes, {name: [r for r in some if r in known] for name, some in headings.items()}
@@ -418,17 +437,32 @@ def print_tables(results: dict) -> None:
                 seeds = max(seeds, len(found))
             if seeds:
                 print(f"| {task} | {seeds} | " + " | ".join(cells) + " |")
+    print("\nFrozen steps not counted, against DRLHF with as many rounds\n")
+    print("| task | seeds | φ, loss | φ, win-rate | return, loss | return, win-rate |")
+    print("|---|---|---|---|---|---|")
+    for task in TASKS:
+        gaps = [
+            difference(results, task, method, AS_MANY, name)
+            for name in ("cross_entropy", "controlled_return")
+            for method in list(METHODS)[2:]
+        ]
+        if len(gaps[0]) > 1:
+            cells = " | ".join(f"{gap.mean():+.2g} ± {error_of(gap):.2g}" for gap in gaps)
+            print(f"| {task} | {len(gaps[0])} | {cells} |")
     print(
         "\nAgainst DRLHF with 2000 pairs\n\n| task | method | seeds | φ | return, equal entropy |"
     )
     print("|---|---|---|---|---|")
-    for task, method in ((task, method) for task in TASKS for method in list(VARIANTS)[4:]):
+    for task, method in ((task, method) for task in TASKS for method in list(VARIANTS)[5:]):
+        alike = next((f", {how}" for how in (SLOWLY, RECENT) if method.endswith(how)), "")
+        other = TAUGHT + alike
         cells = []
         for name in ("cross_entropy", "controlled_return"):
             found = np.array(list(values(results, task, method, name).values()))
-            gap = difference(results, task, method, "DRLHF, 2000 pairs", name)
+            gap = difference(results, task, method, other, name)
             if len(gap) > 1:
-                cells.append(f"{described(found)} ({gap.mean():+.2g} ± {error_of(gap):.2g})")
+                text = "" if method == other else f" ({gap.mean():+.2g} ± {error_of(gap):.2g})"
+                cells.append(described(found) + text)
         if cells:
             print(f"| {task} | {method} | {len(gap)} | " + " | ".join(cells) + " |")
     led = [r for r in results.values() if "implicit_agreement" in r]

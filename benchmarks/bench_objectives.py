@@ -434,22 +434,22 @@ def main() -> None:
         print(name, end=": ", file=sys.stderr, flush=True)
         results[name] = measure(KINDS[name], OBJECTIVES, options.instances)
     print(f"{header()}\n{options.instances} instances of every kind")
-    rows = dict(results)
-    for name, realizable in (("**all realizable**", True), ("**all misspecified**", False)):
-        chosen = [each for kind, each in results.items() if KINDS[kind].realizable == realizable]
-        if len(chosen) > 1:
-            rows[name] = pooled(chosen)
+    rows, groups = dict(results), {}
+    for name, heading, realizable in (
+        ("**all realizable**", "The reward can be right", True),
+        ("**all misspecified**", "It cannot be right everywhere", False),
+    ):
+        kinds = {k: each for k, each in results.items() if KINDS[k].realizable == realizable}
+        if not kinds:
+            continue
+        together = pooled(list(kinds.values()))
+        groups[heading] = together, kinds
+        if len(kinds) > 1:
+            rows[name] = together
     for quantity, title in TABLES.items():
         print_table(rows, quantity, title)
     print_table(rows, "return", "True return at equal entropy of the policy", controlled=True)
     if options.figure is not None:
-        groups = {
-            heading: {name: each for name, each in results.items() if KINDS[name].realizable == can}
-            for heading, can in (
-                ("The reward can be right", True),
-                ("It cannot be right everywhere", False),
-            )
-        }
         figures.changes(groups).savefig(options.figure, dpi=150)
     weights = {
         name: measure(KINDS[name], WIN_RATES, options.instances)

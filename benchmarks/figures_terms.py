@@ -3,10 +3,11 @@
 python benchmarks/figures_terms.py [--figure docs/figures/rlhf-terms.png] [--steps 60000]
 
 Learns a reward for Pendulum, whose state is an angle and a velocity, from preferences, with an
-implicit term of horizon 10. The rows of the figure: how long the terms are, how they lie to each
-other, and whether they raise the reward of states in which the follower is not, round by round;
-and, in the middle of training, what a step against each term alone would do to the reward of every
-state, with a line around the states in which the follower is.
+implicit term of horizon 10: the moving mean that the reward follows, or with `--data queue` what a
+batch of answered pairs makes of it. The rows of the figure: how long the terms are, how they lie to
+each other, and whether they raise the reward of states in which the follower is not, round by
+round; and, in the middle of training, what a step against each term alone would do to the reward of
+every state, with a line around the states in which the follower is.
 """
 
 import argparse
@@ -36,12 +37,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--figure", type=Path, default=Path("docs/figures/rlhf-terms.png"))
     parser.add_argument("--steps", type=int, default=60_000)
+    parser.add_argument("--data", default="fresh", choices=("fresh", "queue"), help="of the term")
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", False)
     run = RLHFRun(
         env="Pendulum-v1",
         horizon=HORIZON,
-        implicit_data="queue",  # as one batch has it
+        implicit_data=options.data,
         implicit_actions=8,
         steps=options.steps,
         pairs=300,
@@ -63,7 +65,8 @@ def main() -> None:
         values = np.array([row[f"{term}_afar"] for row in rows])
         print(
             f"the {term} term favors states that are not visited in {np.sum(values > 0)} of "
-            f"{len(values)} rounds, by {np.mean(values):+.2f} standard deviations in the mean"
+            f"{np.isfinite(values).sum()} rounds, by {np.nanmean(values):+.2f} standard deviations "
+            "in the mean"
         )
     options.figure.parent.mkdir(parents=True, exist_ok=True)
     draw(rows, maps).savefig(options.figure, dpi=150)
@@ -77,7 +80,7 @@ def maps_of(rounds: Rounds, state: LearningState) -> dict[str, np.ndarray]:
     learning = rounds.learning
     batch = state.answers.queue.sample(jax.random.key(1), BATCH)
     learner, follower = state.loop[0], learning.learner.follower
-    explicit, implicit, _ = _terms(
+    explicit, implicit, *_ = _terms(
         learning.rewards,
         state.reward.model,
         batch,
@@ -90,6 +93,8 @@ def maps_of(rounds: Rounds, state: LearningState) -> dict[str, np.ndarray]:
         ),
         jax.random.key(2),
     )
+    if state.leading is not None:
+        implicit = state.leading.mean.mean
     angle, velocity = (grid.ravel() for grid in np.meshgrid(ANGLES, VELOCITIES))
     states = jnp.array(np.stack([np.cos(angle), np.sin(angle), velocity], axis=1), jnp.float32)
     action = follower.mode(learner.follower, states)
@@ -119,7 +124,9 @@ def visits_of(learning, learner) -> np.ndarray:
 
 def afar(field: np.ndarray, visits: np.ndarray) -> float:
     """How much more a field has in all states than where the follower is, in its own spread."""
-    return float((field.mean() - np.average(field, weights=visits)) / field.std())
+    spread = field.std()  # 0 before the first estimate
+    gap = field.mean() - np.average(field, weights=visits)
+    return float(gap / spread) if spread else float("nan")
 
 
 def draw(rows: list[dict], maps: dict[str, np.ndarray]) -> Figure:
@@ -128,14 +135,18 @@ def draw(rows: list[dict], maps: dict[str, np.ndarray]) -> Figure:
     over_training, over_states = figure.subplots(2, 3)
     steps = np.array([row["environment_steps"] for row in rows]) / 1000
     panels = (
-        ("implicit over explicit, length", {"": "implicit_ratio"}),
-        ("cosine between the two", {"": "implicit_cosine"}),
-        ("favors where the follower is not", {term: f"{term}_afar" for term in TERMS}),
+        ("Length: implicit over explicit term", "ratio", {"": "implicit_ratio"}),
+        ("Direction: cosine between the terms", "0: at right angles", {"": "implicit_cosine"}),
+        (
+            "Does a step favor states not visited?",
+            "no  ←  deviations  →  yes",
+            {term: f"{term}_afar" for term in TERMS},
+        ),
     )
-    for axes, (label, curves) in zip(over_training, panels, strict=True):
+    for axes, (title, label, curves) in zip(over_training, panels, strict=True):
         for name, color in zip(curves, COLORS, strict=False):
             axes.plot(steps, [row[curves[name]] for row in rows], color=color, label=name)
-        axes.set(xlabel="thousand environment steps", ylabel=label)
+        axes.set(title=title, xlabel="thousand environment steps", ylabel=label)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     over_training[0].set_yscale("log")
@@ -143,9 +154,9 @@ def draw(rows: list[dict], maps: dict[str, np.ndarray]) -> Figure:
         axes.axhline(0, color="gray", lw=0.8)
     over_training[2].legend(frameon=False)
     titles = {
-        "reward": "the reward so far",
-        "explicit": "what the explicit term does to it",
-        "implicit": "what the implicit term does to it",
+        "reward": "Half-way: the reward so far",
+        "explicit": "A step against the explicit term adds",
+        "implicit": "A step against the implicit term adds",
     }
     box = (-np.pi, np.pi, -8, 8)
     for axes, (name, title) in zip(over_states, titles.items(), strict=True):
@@ -161,6 +172,7 @@ def draw(rows: list[dict], maps: dict[str, np.ndarray]) -> Figure:
         axes.contour(often, (0.5,), extent=box, colors="black", linewidths=0.8)
         axes.set(title=title, xlabel="angle (0 is upright)", ylabel="velocity")
         figure.colorbar(image, ax=axes)
+    figure.suptitle("The two terms on Pendulum, round by round (black lines: states visited)")
     return figure
 
 

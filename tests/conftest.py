@@ -11,6 +11,7 @@ from quick_compilation import flags
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".cache/jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("XLA_FLAGS", flags())
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # lines of source take time
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: more would only wait
 
 import hypothesis
@@ -38,7 +39,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # A compiled program holds some megabyte, and memory maps, of which Linux gives a process
 # 65,530. They are dropped where a file ends, which is where few are needed again, or else later.
-MOST_BYTES_AFTER_A_FILE, MOST_BYTES, MOST_MAPS = 1.1e9, 1.5e9, 30_000
+MOST_BYTES_AFTER_A_FILE, MOST_BYTES, MOST_MAPS = 1.45e9, 1.65e9, 40_000
 C_LIBRARY = ctypes.CDLL(None) if os.name == "posix" else None
 
 

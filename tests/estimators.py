@@ -173,13 +173,13 @@ TUPLES = {"num_tuples": 4, "solver": SOLVER}
 # What the contract holds for beside the methods of the table as they are: options, the problem that
 # it is shown on, and whether it is among the quick tests.
 VARIANTS = {
-    "trace-remembering": (sb.AdvantageTrace(**SMALL, memory=1.0), leaders_return, True),
+    "trace-remembering": (sb.AdvantageTrace(**SMALL, memory=1.0), leaders_return, False),
     "bchg-continued": (
         sb.BCHG(**SMALL, episodes="continued", solver=SOLVER),
         leaders_return,
-        True,
+        False,
     ),
-    "sobirl-rollouts": (sb.SoBiRL(**TUPLES), nested_preferences, True),
+    "sobirl-rollouts": (sb.SoBiRL(**TUPLES), nested_preferences, False),
     "sobirl-0": (sb.SoBiRL(**TUPLES, horizon=0, baseline=False), nested_preferences, True),
     "stoc-sobirl-pg": (
         sb.StocSoBiRL(num_tuples=4, horizon=0, inner="policy_gradient", inner_learning_rate=0.5),

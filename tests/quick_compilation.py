@@ -8,6 +8,7 @@ import importlib.metadata
 
 _QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 _QUICK += " --xla_cpu_parallel_codegen_split_count=1"  # programs too small to share out
+_QUICK += " --xla_disable_hlo_passes=while-loop-invariant-code-motion,simplify-while-loops"
 _TRIED = {"0.9": _QUICK, "0.10": _QUICK}
 
 

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -34,16 +32,11 @@ def run(capsys, *args):
     return code, captured.out, captured.err
 
 
-def test_four_rooms_writes_a_run(tmp_path):
-    """In a process of its own: nothing of the test's set-up helps the program."""
+def test_four_rooms_writes_a_run(capsys, tmp_path):
     out = tmp_path / "deep" / "fr"
-    process = subprocess.run(
-        [sys.executable, "-m", "sobirl.apps.cli", *FOUR_ROOMS, "--out", str(out)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "HPGD (published)" in process.stdout
+    code, printed, _ = run(capsys, *FOUR_ROOMS, "--out", str(out))
+    assert code == 0
+    assert "HPGD (published)" in printed
     summary = json.loads((out / "summary.json").read_text())
     wanted = "problem method objective metrics hypergradient_norm steps starts compile_seconds"
     assert set(summary) >= {*wanted.split(), "run_seconds", "converged"}

@@ -52,6 +52,7 @@ def test_a_batch_finds_what_each_finds_alone(alone):
     assert len({float(result.objective) for result in results}) == 3
 
 
+@pytest.mark.slow  # the exact method is above
 def test_a_method_that_samples_has_the_same_samples():
     method = sb.SoBiRL(num_tuples=16)
     descents = [

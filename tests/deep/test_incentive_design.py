@@ -81,6 +81,7 @@ def test_the_best_wage_is_found():
     assert rows["leader_return"][-30:].mean() == pytest.approx(2.0, abs=0.15)
 
 
+@pytest.mark.slow  # `deep/test_leader_return.py` has the explicit term
 def test_without_the_follower_in_the_gradient_nobody_is_paid():
     state, _ = learned(design(leader=LeaderReturn(0.5, estimator="explicit")), 60)
     assert float(state.x) < 0.2

@@ -377,6 +377,7 @@ def test_shares_out_of_range():
         Normalization(0.0)
 
 
+@pytest.mark.slow  # `test_a_linear_reward_is_recovered` is one
 def test_a_linear_reward_cannot_be_right_everywhere():
     """The truth is s², which no line is; who is blind to s learns nothing of it."""
     state = jax.random.normal(jax.random.key(0), (256, 2, 1, 2), jnp.float32)

@@ -38,6 +38,8 @@ PRINTED = {
     "docs/problems/your-own.md": ("toll 0.830, revenue 0.530", "minus the revenue"),
 }
 
+# Pages whose blocks the slow tests run: what they show has tests of its own.
+DEAR = ("concepts", "four-rooms", "rlhf", "scale", "sobirl", "sweeps", "transitions")
 EXECUTED = ("python",)
 COMMANDS = ("bash", "console")
 SHOWN = ("csv", "json", "text")
@@ -217,7 +219,7 @@ def marked(page: Path):
     """The default run has one page of the methods', two of the problems', and none of sweeps'."""
     alike = name_of(page.parent) in ("docs/methods", "docs/problems")
     kept = ("docs/methods/sobirl.md", "docs/problems/four-rooms.md", "docs/problems/your-own.md")
-    slow = (alike and name_of(page) not in kept) or page.stem in ("scale", "sweeps")
+    slow = (alike and name_of(page) not in kept) or page.stem in DEAR
     return pytest.param(page, id=name_of(page), marks=[pytest.mark.slow] if slow else [])
 
 

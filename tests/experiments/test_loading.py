@@ -14,8 +14,10 @@ pytestmark = pytest.mark.usefixtures("unrendered")
     "command",
     [
         "random-mdp --states 4 --dimension 3 --num-steps 4",
-        "random-incentives --num-steps 2 --environment-steps 200",
-        "rust-bus",
+        pytest.param(
+            "random-incentives --num-steps 2 --environment-steps 200", marks=pytest.mark.slow
+        ),
+        pytest.param("rust-bus", marks=pytest.mark.slow),
         pytest.param("maze --size 6 --walls 0.1 --blocks 3 --num-steps 2", marks=pytest.mark.slow),
         pytest.param("four-rooms --starts 2 --num-steps 4 --rounds 1", marks=pytest.mark.slow),
     ],

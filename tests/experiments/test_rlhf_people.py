@@ -81,6 +81,7 @@ def test_force_does_not_remove_what_people_said(run):
     assert code == 2 and "holds what people said" in error
 
 
+@pytest.mark.slow  # a run; the fixture has one that is answered
 def test_a_run_goes_on_without_labels(tmp_path):
     """Nothing is learned from nothing, and no number is spoiled by it."""
     assert sobirl(*HUMAN, "--out", tmp_path / "run")[0] == 0

@@ -79,6 +79,7 @@ def test_published_values_are_shown_for_their_own_data_only(tmp_path):
     assert outcome.summary["observations"] == 4292 - 116
 
 
+@pytest.mark.slow  # `problems/test_rust_bus.py` recovers parameters
 def test_simulation(tmp_path):
     options = {"simulate": True, "cost": "quadratic", "buses": 200, "seed": 4}
     run = RustBusRun(**options)

@@ -56,6 +56,7 @@ def test_the_answer(run):
         assert -float(problem.value(other)) <= metrics["leader_value"] + 1e-9
 
 
+@pytest.mark.slow  # a run with bounds is above
 def test_the_default_step_converges_without_bounds(tmp_path):
     command = ("run", "tabular", "--quiet", *EXAMPLE, "--transfer", 1, "--temperature", 1)
     code, printed, error = sobirl(*command, "--out", tmp_path / "run")

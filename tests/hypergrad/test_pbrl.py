@@ -75,6 +75,7 @@ def test_walks_have_the_mean_of_the_model(kind):
     assert_mean(estimates(walks, PROBLEM, X, 1000), estimate(model, PROBLEM, X)[0])
 
 
+@pytest.mark.slow  # the bias by penalty is in the default run
 def test_the_penalty_grows():
     state = sb.PBRL().init(PROBLEM, X, jax.random.key(0))._replace(step=jnp.int32(4))
 

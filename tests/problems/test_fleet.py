@@ -58,6 +58,7 @@ def test_gradients():
     np.testing.assert_allclose(gradient(problem, x), expected, rtol=1e-5)
 
 
+@pytest.mark.slow  # differences of the same objective are below
 def test_check_gradients():
     found = sb.check_gradients(SMALL.problem(), jnp.asarray(PRICES), directions=2)
     assert found.ok, found.verdict

@@ -152,6 +152,7 @@ def test_sampled_methods_have_the_same_mean(name):
     assert_mean(estimates(stochastic, problem, X, 1000), exact)
 
 
+@pytest.mark.slow  # `hypergrad/test_contract.py` has contexts
 def test_what_is_held_has_contexts_too():
     problem = in_contexts(PREFERENCES.problem("win-rate"))
     sums, _, _ = estimate(sb.SoBiRL(expectations="exact"), problem, X)

@@ -119,6 +119,7 @@ def test_kills_of_the_journal(tmp_path, kills, steps):
         np.testing.assert_array_equal(arrays[name], expected[name])
 
 
+@pytest.mark.slow  # a process; `experiments/test_rlhf.py` has one in this process
 def test_ctrl_c_says_how_to_go_on(tmp_path):
     run = tmp_path / "run"
     process = sobirl(*RUN, "--num-steps", 3000, "--out", run)

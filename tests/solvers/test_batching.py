@@ -114,6 +114,7 @@ def test_returns():
     )
 
 
+@pytest.mark.slow  # `hypergrad/test_contract.py` batches contexts
 def test_contexts_inside_seeds():
     mdp = random_mdp(0)
     goals = rewards(mdp)

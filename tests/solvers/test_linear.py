@@ -28,7 +28,7 @@ SIZE = 6
 SOLVERS = [
     DenseLU(),
     SparseLU(),
-    Krylov(restart=8),
+    pytest.param(Krylov(restart=8), marks=pytest.mark.slow),  # `test_kronecker.py` has GMRES
     Sweeping(patience=2000),
     # Two solvers in one program: a while to compile.
     pytest.param(SweepsFirst(SparseLU(), Sweeping(patience=40)), marks=pytest.mark.slow),

@@ -151,6 +151,7 @@ def test_a_killed_worker_loses_nothing_and_repeats_nothing(diary, engine, tmp_pa
     assert diary.count("end") == dict.fromkeys(seeds, 1)
 
 
+@pytest.mark.slow  # `test_failures_are_the_exit_code` has one
 def test_a_failed_cell_stops_no_other(diary, engine, tmp_path):
     diary.go()
     cells = [*waiting(diary, [0, 1]), *waiting(diary, [2], trouble="error")]

@@ -113,8 +113,11 @@ def parsed(found: Any) -> Line:
         return Line.model_validate(found)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        what = first["msg"].removeprefix("Input ")
+        where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Input ")
+        if first["type"] == "extra_forbidden":
+            what = "is no entry of the schema"
+        elif where and first["type"] != "missing":
+            what += f", got {_shown(first['input'])}"
         raise InvalidInputError(
             f"{where}: {what[:1].lower()}{what[1:]}" if where else f"is no labelled pair ({what})"
         ) from None

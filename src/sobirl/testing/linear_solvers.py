@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from sobirl.mdp import PolicySystem, SuccessorList
 from sobirl.solvers.linear import LinearSolver, linear_solve
-from sobirl.testing.conformance import ConformanceError
+from sobirl.testing.conformance import ConformanceError, compiled
 
 _STATES, _ACTIONS, _SUCCESSORS = 30, 2, 3
 _RTOL = 1e-11
@@ -120,7 +120,7 @@ def _check_batches(solver, system, other, b) -> None:
         def solve(system, b, transposed=transposed):
             return solver.solve(system, b, solver.init(system), _RTOL, transposed)
 
-        got = jax.jit(jax.vmap(solve, (0, None)))(systems, b)
+        got = compiled(jax.vmap(solve, (0, None)))(systems, b)
         expected = [_dense(s, b, transposed) for s in (system, other)]
         if not jnp.all(got.ok) or not np.allclose(got.solution, expected, rtol=1e-8, atol=1e-8):
             raise ConformanceError(f"{solver.name}: batches do not agree with single systems")
@@ -146,7 +146,7 @@ def _check_derivatives(solver, system: PolicySystem, b: Array) -> None:
             matrix = system.as_matrix()
             return jnp.linalg.solve(matrix.T if transposed else matrix, b)
 
-        got, expected = jax.jit(lambda: curve(ours))(), curve(dense)
+        got, expected = compiled(lambda: curve(ours))(), compiled(lambda: curve(dense))()
         if not np.allclose(got, expected, rtol=1e-7):
             raise ConformanceError(
                 f"{solver.name}: value, slope and curvature {got}, by dense algebra {expected}"
@@ -165,7 +165,7 @@ def _check_failures(solver, system: PolicySystem, b: Array) -> None:
         ),
     }
     for name, (case, right) in cases.items():
-        got = solver.solve(case, right, solver.init(case), _RTOL, True)
+        got = _solve(solver, case, right, solver.init(case), True)
         if got.ok:
             raise ConformanceError(f"{solver.name}: {name} is reported as solved")
 

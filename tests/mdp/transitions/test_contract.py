@@ -6,7 +6,8 @@ import pytest
 from laws import LAWS
 from sobirl.testing import check_operator
 
-DEAR = ("a fleet", "a fleet of lists", "a function of a closure")
+# `test_product.py` and `test_function.py` have more of these.
+DEAR = ("a fleet", "a fleet of lists", "a function of arguments", "a function of a closure")
 CASES = [
     pytest.param(make, id=name, marks=pytest.mark.slow if name in DEAR else ())
     for name, make in LAWS.items()

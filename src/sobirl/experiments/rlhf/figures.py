@@ -9,6 +9,7 @@ from sobirl.experiments.rlhf.reward_map import RewardMap
 
 _BLUE, _ORANGE = "#0173b2", "#de8f05"
 _PICTURES = 8  # of an episode
+_FEW = 10  # points of a curve, each of which is marked
 
 
 def learning(env: str, method: str, history: dict[str, np.ndarray]) -> Figure:
@@ -27,7 +28,9 @@ def learning(env: str, method: str, history: dict[str, np.ndarray]) -> Figure:
     ):
         curves = _by_seed(history, name)
         for steps, values in curves:
-            axes.plot(steps, values, color=color, alpha=0.35 if len(curves) > 1 else 1, lw=1.2)
+            marker = "o" if len(steps) < _FEW else ""  # one alone makes no line
+            alpha = 0.35 if len(curves) > 1 else 1
+            axes.plot(steps, values, color=color, alpha=alpha, lw=1.2, marker=marker, ms=3)
         if len(curves) > 1:
             steps = curves[0][0]
             together = np.array([np.interp(steps, *curve) for curve in curves])

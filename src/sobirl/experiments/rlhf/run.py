@@ -154,7 +154,7 @@ def _table(options: RLHFRun, chosen: Settings, metrics: dict) -> Table:
     table.add_row("best evaluation", f"{metrics['best_evaluation']:.4g}")
     if options.method != "ground-truth":
         table.add_row("preferences predicted", f"{metrics['preference_accuracy']:.1%}")
-        if chosen.held_out:
+        if math.isfinite(metrics["held_out_accuracy"]):  # with few pairs none is held out
             table.add_row("those held out", f"{metrics['held_out_accuracy']:.1%}")
     if options.method == "sobirl":
         table.add_row("implicit over explicit gradient", f"{metrics['implicit_ratio']:.3g}")

@@ -37,10 +37,9 @@ def outcome(options: TaxDesignRun, found: Outcome, result: Result) -> Outcome:
     x = jax.tree.map(jnp.asarray, found.x)
     both = evaluate(problem, jax.tree.map(lambda *leaves: jnp.stack(leaves), x0, x))
     before, after = (-both.objective).tolist()
-    grids = {
-        points: -float(TaxDesign(options.temperature, points).problem().value(x))
-        for points in dict.fromkeys((max(SMALLEST, (options.points + 1) // 2), options.points))
-    }
+    coarser = max(SMALLEST, (options.points + 1) // 2)
+    coarse = TaxDesign(options.temperature, coarser).problem()
+    grids = {coarser: -float(coarse.value(x)), options.points: after}
     welfare = simulated_welfare(options, x)
     taxes = {moment: _rates(at) for moment, at in (("before", x0), ("after", x))}
     seconds = result.run_seconds / result.steps
