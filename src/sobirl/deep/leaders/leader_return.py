@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from sobirl.core.errors import InvalidInputError
 from sobirl.deep.follower import ActionFunction, FollowerView, ValuedFollower
@@ -18,8 +18,6 @@ from sobirl.experience.replay import Transitions
 
 ESTIMATORS = ("trace", "bc-hg", "hpgd", "explicit")
 _TINY = 1e-12
-_WIDEST = 512  # numbers of an observation in which a fit is linear
-_RIDGE = 1e-3
 
 
 class ReturnState(eqx.Module):
@@ -128,43 +126,35 @@ class LeaderReturn(eqx.Module):
             worth = jnp.where(mask, state.offer.worth(flat).reshape(shape), 0)
             advantage = returns_to_go(worth, self.discount) - value.reshape(shape)
         advantage = jax.lax.stop_gradient(jnp.where(mask, advantage, 0))
-        likes = _Likes(flat.observation, mask) if self.estimator == "trace" else None
+        before = traces(weight * advantage, follower.discount)
         surprises = self._surprises(state, view, flat, values, jax.random.fold_in(key, 3))
-
-        def responds(offer, moved):
-            """Σ_t e_t ∇_x i_x along every trajectory, summed the other way round: what every
-            advantage makes likelier is what the follower will be paid, Σ_{t>k} γ^{t-k} i_x.
-            """
-            if likes is None:
-                paid = offer(flat.observation, flat.action).reshape(shape)
-                own = advantage * paid
-            else:
-
-                def covaries(action):
-                    return (values(action) - value) * offer(flat.observation, action)
-
-                paid = mean(lambda action: offer(flat.observation, action), keys[1]).reshape(shape)
-                own = mean(covaries, keys[2]).reshape(shape)
-            later = jnp.where(mask, paid + moved, 0)
-            ahead = returns_to_go(later, follower.discount) - later + moved
-            if likes is not None:
-                ahead -= likes.mean(ahead)
-            return jnp.sum(jnp.where(mask, weight * (advantage * ahead + own), 0), axis=1)
 
         def estimates(x):
             offer = self.shortened(eqx.tree_at(lambda o: o.x, state.offer, x), fragments)
             worth = jnp.where(mask, weight * offer.worth(flat).reshape(shape), 0)
+            implicit = jnp.zeros(shape[0])
+            if self.estimator == "trace":
+
+                def covaries(action):
+                    return (values(action) - value) * offer(flat.observation, action)
+
+                expected = mean(lambda action: offer(flat.observation, action), keys[1])
+                own = mean(covaries, keys[2])
+                found = before * expected.reshape(shape) + weight * own.reshape(shape)
+                implicit = jnp.sum(jnp.where(mask, found, 0), axis=1)
+            elif self.estimator != "explicit":
+                paid = offer(flat.observation, flat.action).reshape(shape)
+                found = (before + weight * advantage) * paid
+                implicit = jnp.sum(jnp.where(mask, found, 0), axis=1)
             explicit = jnp.sum(worth, axis=1)
-            moved = jnp.zeros(shape)
             if surprises is not None:
                 log_prob = _log_prob(offer, flat, shape)
-                moved, leaders = (
+                own, leaders = (
                     jnp.where(mask, surprise.reshape(shape), 0) * log_prob for surprise in surprises
                 )
                 explicit += jnp.sum(weight * leaders, axis=1)
-            implicit = jnp.zeros(shape[0])
-            if self.estimator != "explicit":
-                implicit = responds(offer, moved)
+                if self.estimator != "explicit":
+                    implicit += jnp.sum((before + weight * advantage) * own, axis=1)
             implicit /= follower.temperature_of(view.state)
             both = -jnp.stack([explicit, implicit])
             halves = jnp.array_split(both, 2, axis=1)
@@ -254,40 +244,14 @@ def _log_prob(offer: Offer, flat: Transitions, shape: tuple[int, ...]) -> Float[
     return offer.log_prob(offer.x, *steps).reshape(shape)
 
 
-class _Likes:
-    """What is to be expected of a number that follows a state, from the other half's trajectories.
+def traces(values: Float[Array, "N T"], discount: float | Float[Array, ""]) -> Float[Array, "N T"]:
+    """γ e_{t-1} with e_t = γ e_{t-1} + v_t: of every step what came before it."""
 
-    A least-squares fit, linear in observations that are not too large. Any function of the state
-    may be subtracted from what an advantage is multiplied by, for E_π A = 0: the estimate's mean
-    stays what it is, and its noise goes down by what the fit explains.
-    """
+    def step(before, value):
+        return discount * (before + value), before
 
-    def __init__(self, observation: Array, mask: Bool[Array, "N T"]):
-        count, steps = mask.shape
-        seen = jnp.reshape(observation, (count, steps, -1)).astype(jnp.result_type(float))
-        if seen.shape[-1] > _WIDEST:
-            seen = seen[..., :0]
-        features = jnp.concatenate([jnp.ones((count, steps, 1)), seen], axis=-1)
-        self.features = jnp.where(mask[..., None], features, 0)
-        self.first = (jnp.arange(count) < (count + 1) // 2)[:, None]
-        moments = [jnp.einsum("nti,ntj->ij", half, half) for half in self._halves(self.features)]
-        ridge = [_RIDGE * (1 + jnp.trace(m) / len(m)) * jnp.eye(len(m)) for m in moments]
-        self.factors = [
-            jax.scipy.linalg.cho_factor(m + r) for m, r in zip(moments, ridge, strict=True)
-        ]
-
-    def mean(self, numbers: Float[Array, "N T"]) -> Float[Array, "N T"]:
-        """The fit of these at every step."""
-        sums = (jnp.einsum("nti,nt->i", self.features, half) for half in self._halves(numbers))
-        fits = [
-            jax.scipy.linalg.cho_solve(f, some) for f, some in zip(self.factors, sums, strict=True)
-        ]
-        of_first, of_second = (self.features @ fit for fit in fits)
-        return jnp.where(self.first, of_second, of_first)
-
-    def _halves(self, leaf: Array) -> tuple[Array, Array]:
-        first = self.first.reshape(-1, *(1,) * (leaf.ndim - 1))
-        return jnp.where(first, leaf, 0), jnp.where(first, 0, leaf)
+    zero = jnp.zeros(values.shape[0], values.dtype)
+    return jax.lax.scan(step, zero, values.T)[1].T
 
 
 def returns_to_go(rewards: Float[Array, "N T"], discount: float) -> Float[Array, "N T"]:
