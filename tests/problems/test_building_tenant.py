@@ -18,7 +18,9 @@ def test_rewards_are_those_of_both_levels():
     np.testing.assert_allclose(own, -cost / UNIT, rtol=1e-5)
     assert count == 1 and not ended and not cut
     told = designer(jnp.asarray(ZONES) / 10, jnp.asarray(ACTION), jnp.zeros(4), X)
-    np.testing.assert_allclose(told, designer_reward(X, jnp.asarray(ZONES), jnp.asarray(ACTION)) / UNIT, rtol=1e-5)
+    np.testing.assert_allclose(
+        told, designer_reward(X, jnp.asarray(ZONES), jnp.asarray(ACTION)) / UNIT, rtol=1e-5
+    )
 
 
 def test_heat_moves_as_the_density_says():
