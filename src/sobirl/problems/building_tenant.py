@@ -1,4 +1,4 @@
-"""Building thermal control with a tenant who learns: the clipped simulator as an environment in JAX.
+"""Building thermal control with a tenant who learns: the clipped simulator, in JAX.
 
 The tenant sees the zones' deviations and turns two devices up or down; nobody tells it how the
 building exchanges heat. The designer's x is the building: it moves the law of what follows, of
