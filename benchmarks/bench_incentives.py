@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 import sobirl as sb
-from sobirl.bilevel import scalar_adam
+from sobirl.bilevel import GeometricContinuation, scalar_adam
 from sobirl.deep.actor_learner import ActorLearner
 from sobirl.deep.compiled_loop import CompiledLoop
 from sobirl.deep.envs import CompiledEnvironments, Discrete, EnvSpec
@@ -30,13 +30,14 @@ from sobirl.deep.led_follower import LedFollower
 from sobirl.deep.networks import Architecture
 from sobirl.deep.soft_q import SoftQLearning
 from sobirl.experience.replay import Replay
+from sobirl.experiments.incentives.design import temperatures
+from sobirl.experiments.incentives.settings import Settings
 from sobirl.problems import four_rooms
 
 CELLS = len(four_rooms.cells())
 GOALS = np.array([four_rooms.state_of(goal) for goal in four_rooms.GOALS])
 MARKED, START = four_rooms.state_of(four_rooms.MARKED), four_rooms.state_of(four_rooms.START)
 SIGHT = CELLS * len(GOALS)
-WALKERS = 64
 
 
 class Rooms(eqx.Module):
@@ -111,17 +112,17 @@ def design(arguments, temperature, cost, w0):
         learning_rate=arguments.rate,
         target_rate=arguments.target_rate,
     )
-    replay = Replay(WALKERS, arguments.replay, arguments.batch)
+    replay = Replay(arguments.walkers, arguments.replay, arguments.batch)
     return IncentiveDesign(
         loop=CompiledLoop(
-            CompiledEnvironments(Rooms(), WALKERS),
+            CompiledEnvironments(Rooms(), arguments.walkers),
             CompiledEnvironments(Rooms(), arguments.episodes),
         ),
         learner=ActorLearner(
-            LedFollower(follower, critic),
+            LedFollower(follower, critic, arguments.averaged),
             replay,
             arguments.random_steps,
-            arguments.updates / WALKERS,
+            arguments.updates / arguments.walkers,
         ),
         leader=LeaderReturn(four_rooms.DISCOUNT, estimator=arguments.method),
         x0=w0,
@@ -131,6 +132,14 @@ def design(arguments, temperature, cost, w0):
         calls=arguments.calls,
         steps=200,
         warm_up=arguments.warm_up,
+        temperatures=temperatures(
+            Settings(
+                initial_temperature=arguments.softness and arguments.softness * temperature,
+                temperature=temperature,
+                warm_up=arguments.warm_up / arguments.rounds,
+            ),
+            arguments.rounds,
+        ),
     )
 
 
@@ -143,7 +152,7 @@ def walked(rounds, state, problem):
     """
     sights = jnp.eye(SIGHT, dtype=jnp.float32)
     with jax.enable_x64(False):
-        learned = state.loop[0].follower.follower
+        learned = state.loop[0].follower.steady[0]
         found = np.asarray(rounds.follower.log_policy(learned, sights), float)
     x, value, apart = jnp.asarray(state.x, float), 0.0, 0.0
     best = np.asarray(problem.respond(x).log_policy)
@@ -166,14 +175,16 @@ def leader_steps(arguments):
     )
 
 
-def exact(arguments, problem, w0):
+def exact(arguments, problem, w0, softness=None):
     """The leader value of the exact hyper-gradient after as many steps."""
+    steps = arguments.rounds - arguments.warm_up
     result = sb.minimize(
         problem,
         w0,
         sb.Exact(),
         leader_steps(arguments),
-        num_steps=arguments.rounds - arguments.warm_up,
+        num_steps=steps,
+        continuation=softness and GeometricContinuation(softness, steps // 2),
         progress=False,
     )
     return -float(result.objective)
@@ -191,11 +202,16 @@ def main():
     parser.add_argument("--rate", type=float, default=0.005)
     parser.add_argument("--target-rate", type=float, default=0.05)
     parser.add_argument("--updates", type=float, default=1.0, help="for a step of all walkers")
+    parser.add_argument("--averaged", type=int, default=1, help="updates, in estimates")
+    parser.add_argument("--walkers", type=int, default=64)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--replay", type=int, default=64 * 800)
     parser.add_argument("--random-steps", type=int, default=6400)
     parser.add_argument("--every", type=int, default=50, help="rounds between two lines")
     parser.add_argument("--leader-rate", type=float, default=0.5)
+    parser.add_argument(
+        "--softness", type=float, default=None, help="of the first temperature, in its own"
+    )
     parser.add_argument("--widths", type=int, nargs="*", default=[])
     parser.add_argument("--scale", type=float, default=1.0, help="of the random start")
     parser.add_argument("--method", default="trace")
@@ -231,8 +247,12 @@ def main():
             seconds = time.process_time() - began
             with jax.enable_x64(True):
                 value = -float(problem.value(jnp.asarray(state.x, float)))
-                start = -float(problem.value(jnp.asarray(w0, float)))
-                best = exact(arguments, problem, jnp.asarray(w0, float))
+                w0 = jnp.asarray(w0, float)
+                start = -float(problem.value(w0))
+                best = {
+                    name: exact(arguments, problem, w0, softness)
+                    for name, softness in (("exact", None), ("exact_cooled", arguments.softness))
+                }
             found = {
                 "temperature": temperature,
                 "cost": cost,
@@ -240,7 +260,7 @@ def main():
                 "method": arguments.method,
                 "start": start,
                 "deep": value,
-                "exact": best,
+                **best,
                 "steps": int(rows[-1]["environment_steps"]),
                 "cpu_seconds": round(seconds, 1),
             }

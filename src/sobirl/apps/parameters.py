@@ -52,7 +52,7 @@ def command_for(
             docs.get(field.name, ""),
             _OF_ALL_RUNS if field.name in shared else _OWN,
         )
-        for field in dataclasses.fields(kind)
+        for field in _own_first(kind, shared)
     ]
     cache = "Keep compiled programs, so that the next run need not compile them again."
     parameters.append(_parameter("cache", bool, True, cache, _OF_ALL_RUNS))
@@ -60,6 +60,17 @@ def command_for(
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     command.__doc__ = inspect.cleandoc(kind.__doc__ or "")
     return command
+
+
+def _own_first(kind: type, shared: set[str]) -> list[dataclasses.Field]:
+    """The fields, those that an experiment has from a base with other experiments later."""
+
+    def distance(field):
+        bases = enumerate(kind.__mro__)
+        return max(i for i, base in bases if field.name in vars(base).get("__annotations__", ()))
+
+    fields = dataclasses.fields(kind)
+    return sorted(fields, key=lambda field: 0 if field.name in shared else distance(field))
 
 
 def _parameter(name: str, hint: Any, default: Any, text: str, group: Group) -> inspect.Parameter:

@@ -172,12 +172,12 @@ class IncentiveDesign:
             offer = eqx.tree_at(lambda o: o.x, offer, _moved(state.x, shift, probe[0]))
         world = self.loop.with_x(offer.x)
         loop, sums = world.advance(self.learner, offer, loop, self.calls)
-        learned = loop[0].follower
-        made = world.trajectories(self.follower, learned.follower, made_key, self.steps)
+        learned, critic = loop[0].follower.steady
+        made = world.trajectories(self.follower, learned, made_key, self.steps)
         view = FollowerView(
-            self.follower, learned.follower, steps=loop[0].steps, records=loop[0].vector_steps
+            self.follower, learned, steps=loop[0].steps, records=loop[0].vector_steps
         )
-        known = ReturnState(offer, learned.critic.model)
+        known = ReturnState(offer, critic)
         gradient, told = _estimate(self.leader, known, view, made, estimate_key)
         told = {name: float(value) for name, value in told.items()}
         self._check(told, at, _largest(state.x))

@@ -8,18 +8,33 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Num, PyTree
 
+from sobirl.core.errors import InvalidInputError
 from sobirl.deep.follower import ActionFunction
 from sobirl.deep.leader_critic import CriticState, LeaderCritic
+from sobirl.deep.reward_model import RewardModel
 from sobirl.experience.replay import Transitions
 
 
 class LedState(eqx.Module):
-    """What the follower has learned, and what the leader's critics have."""
+    """What the follower has learned, and what the leader's critics have.
+
+    Attributes:
+        follower: learns on.
+        critic: likewise.
+        mean: of the follower and the leader's critics over the latest updates, if one is kept.
+    """
 
     follower: PyTree
     critic: CriticState
+    mean: tuple[PyTree, RewardModel] | None = None
+
+    @property
+    def steady(self) -> tuple[PyTree, RewardModel]:
+        """What estimates are made with: the mean, or what was learned last."""
+        return (self.follower, self.critic.model) if self.mean is None else self.mean
 
 
 class LedFollower(eqx.Module):
@@ -28,10 +43,20 @@ class LedFollower(eqx.Module):
     Args:
         follower: any follower; it sees the sum as the environment's own reward.
         critic: the leader's.
+        averaged: updates over which a mean of all networks is kept, each weighing 1/averaged and
+            what was before it that much less (Polyak); 1 for none.
+
+    Raises:
+        InvalidInputError: `averaged` is below 1.
     """
 
     follower: Any
     critic: LeaderCritic
+    averaged: int = eqx.field(default=1, static=True)
+
+    def __check_init__(self):
+        if self.averaged < 1:
+            raise InvalidInputError(f"averaged: must be at least 1, got {self.averaged}")
 
     @property
     def discount(self) -> float | Float[Array, ""]:
@@ -46,7 +71,7 @@ class LedFollower(eqx.Module):
     def init(self, key: Key[Array, ""]) -> LedState:
         """Before the first update."""
         follower_key, critic_key = jax.random.split(key)
-        return LedState(self.follower.init(follower_key), self.critic.init(critic_key))
+        return self._fresh(self.follower.init(follower_key), self.critic.init(critic_key))
 
     def update(
         self, state: LedState, batch: Transitions, reward: Any, key: Key[Array, ""]
@@ -60,7 +85,10 @@ class LedFollower(eqx.Module):
         critic, told = self.critic.update(
             state.critic, batch, worth, self.follower, follower, critic_key
         )
-        return LedState(follower, critic), {**metrics, **told}
+        mean = state.mean
+        if mean is not None:
+            mean = _towards(mean, (follower, critic.model), 1 / self.averaged)
+        return LedState(follower, critic, mean), {**metrics, **told}
 
     def act(
         self, state: LedState, observation: Num[Array, "B *obs"], key: Key[Array, ""]
@@ -106,10 +134,28 @@ class LedFollower(eqx.Module):
     def with_temperature(self, state: LedState, temperature: Float[Array, ""]) -> LedState:
         """The state with another τ."""
         changed = self.follower.with_temperature(state.follower, temperature)
-        return LedState(changed, state.critic)
+        mean = state.mean
+        if mean is not None:
+            mean = self.follower.with_temperature(mean[0], temperature), mean[1]
+        return LedState(changed, state.critic, mean)
 
     def forget_values(self, state: LedState, key: Key[Array, ""]) -> LedState:
         """Ready for another offer: fresh critics of both."""
         follower_key, critic_key = jax.random.split(key)
         forgotten = self.follower.forget_values(state.follower, follower_key)
-        return LedState(forgotten, self.critic.init(critic_key))
+        return self._fresh(forgotten, self.critic.init(critic_key))
+
+    def _fresh(self, follower: PyTree, critic: CriticState) -> LedState:
+        if self.averaged == 1:
+            return LedState(follower, critic)
+        # Memory of its own, to be given away.
+        return LedState(follower, critic, jax.tree.map(jnp.copy, (follower, critic.model)))
+
+
+def _towards(mean: PyTree, latest: PyTree, share: float) -> PyTree:
+    """The mean moved by a share of the way; counts are those of the latest."""
+
+    def moved(old, new):
+        return old + share * (new - old) if eqx.is_inexact_array(new) else new
+
+    return jax.tree.map(moved, mean, latest)

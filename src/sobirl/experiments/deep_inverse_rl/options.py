@@ -5,17 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sobirl.core.errors import InvalidInputError
+from sobirl.experiments.learner_options import LearnerOptions
 from sobirl.runs.curves import Curve
-from sobirl.runs.options import (
-    Count,
-    Discount,
-    NotNegative,
-    Positive,
-    Share,
-    StepwiseOptions,
-    Whole,
-    aside,
-)
+from sobirl.runs.options import Count, NotNegative, Positive, StepwiseOptions, aside
 
 if TYPE_CHECKING:
     from sobirl.bilevel import Recorder
@@ -24,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DeepInverseRLRun(StepwiseOptions):
+class DeepInverseRLRun(StepwiseOptions, LearnerOptions):
     """Inverse reinforcement learning in any environment: a reward network from demonstrations.
 
     sobirl run deep-inverse-rl --env Pendulum-v1 --demonstrations EPISODES.npz
@@ -56,38 +48,14 @@ class DeepInverseRLRun(StepwiseOptions):
     """Its episodes that are shown."""
     steps: Count = 60_000
     """Environment steps of the follower's."""
-    discount: Discount = 0.99
-    """The follower's."""
-    temperature: Positive = 0.1
-    """The follower's entropy weight, and the expert's in units of the environment's reward."""
     bound: Positive = 1.0
     """Learned rewards lie within ± this."""
     penalty: NotNegative = 0.0
     """λ of λ/2 E r²."""
     reward_rate: Positive = 1e-3
     """Of Adam, for the reward."""
-    episode_steps: Count = 200
-    """Steps after which episodes are cut off."""
-    episodes: Count = 16
-    """Fresh episodes of the policy in a round."""
     round_steps: Count = 256
     """Environment steps from one step of the reward to the next."""
-    num_envs: Count | None = None
-    """Environments side by side (16 of gymnax, 4 of others)."""
-    random_steps: Whole = 1000
-    """Steps of random actions at the beginning."""
-    batch: Count = 128
-    """Transitions in an update."""
-    replay: Count = 20_000
-    """Steps that are kept for learning."""
-    updates_per_step: Positive = 0.25
-    """Updates of the follower for every environment step."""
-    learning_rate: Positive = 1e-3
-    """Of Adam, for the follower."""
-    target_rate: Share = 0.01
-    """How fast the target critics follow."""
-    widths: tuple[Count, ...] = (64, 64)
-    """Of the fully connected layers."""
     checkpoint_seconds: NotNegative = aside(30.0)
     """The least time between two checkpoints, each of which holds the whole replay."""
 

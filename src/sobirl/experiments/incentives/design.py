@@ -88,7 +88,9 @@ def design_of(
     design = IncentiveDesign(
         loop=loop,
         learner=ActorLearner(
-            follower=LedFollower(_follower(settings, spec), _critic(settings, spec, discount)),
+            follower=LedFollower(
+                _follower(settings, spec), _critic(settings, spec, discount), settings.averaged
+            ),
             replay=Replay(num_envs, settings.replay, settings.batch, spec.frame_stack),
             random_steps=settings.random_steps,
             updates_per_step=settings.updates_per_step,
@@ -105,7 +107,7 @@ def design_of(
         optimizer=_optimizer(settings, spec, x0, rounds),
         calls=calls,
         steps=min(settings.episode_steps, spec.max_episode_steps or settings.episode_steps),
-        warm_up=math.ceil(settings.warm_up * rounds),
+        warm_up=warm_up_of(settings, rounds),
         temperatures=temperatures(settings, rounds),
     )
     return design, rounds, firsts
@@ -167,13 +169,19 @@ def _log_prob(loop: CompiledLoop | HostLoop, x0: PyTree) -> Callable | None:
     return lambda x, observation, action, after: found(observation, action, after, x)
 
 
+def warm_up_of(settings: Settings, rounds: int) -> int:
+    """The rounds of a start before the leader's first step."""
+    return math.ceil(settings.warm_up * rounds)
+
+
 def temperatures(settings: Settings, rounds: int) -> tuple[float, ...] | None:
-    """τ of every round: it falls geometrically over the first half of them."""
+    """τ of every round: it falls geometrically over the first half of the leader's steps."""
     first, last = settings.initial_temperature, settings.temperature
     if first is None:
         return None
-    steps = max(rounds // 2, 1)
-    return tuple(first * (last / first) ** (k / steps) for k in range(steps + 1))
+    still = warm_up_of(settings, rounds)
+    steps = max((rounds - still) // 2, 1)
+    return still * (first,) + tuple(first * (last / first) ** (k / steps) for k in range(steps + 1))
 
 
 def form_of(settings: Settings, spec: EnvSpec) -> str:

@@ -172,7 +172,7 @@ class Rounds:
 
     def learned(self, design: DesignState) -> PyTree:
         """What the follower has learned."""
-        return design.loop[0].follower.follower
+        return design.loop[0].follower.steady[0]
 
     def pays(self, state: RoundState) -> Callable[[Any, Any], Float[Array, "B"]]:
         """The incentives as a function of observations and actions, as the networks see them."""

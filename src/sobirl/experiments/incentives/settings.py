@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Lt
 
 from sobirl.deep.followers import FOLLOWERS
-from sobirl.runs.options import Choices, Count, Discount, NotNegative, Positive, Share, Whole
+from sobirl.experiments.learner_options import LearnerOptions
+from sobirl.runs.options import Choices, Count, Discount, NotNegative, Positive, Share
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(LearnerOptions):
     """The options of incentives for followers that learn."""
 
     env: str = "Pendulum-v1"
@@ -49,39 +50,16 @@ class Settings:
     sign: Literal["both", "pay", "charge"] = "both"
     """Incentives may be of either sign, or only rewards, or only charges."""
 
-    discount: Discount = 0.99
-    """The follower's."""
     leader_discount: Discount | None = None
     """The leader's; by default as the follower's."""
-    temperature: Positive = 0.1
-    """The follower's entropy weight, in units of its reward: how far from optimal it acts."""
     initial_temperature: Positive | None = None
-    """Where the temperature begins; it falls over the first half of the rounds."""
-    round_steps: Count = 250
-    """Environment steps from one step of the leader's to the next."""
+    """Where the temperature begins; it falls over the first half of the leader's steps."""
     warm_up: Share = 0.2
     """The share of all steps before the leader's first step, in which the follower learns."""
     leader_rate: Positive | None = None
     """The leader's steps: how far an entry of x goes in a round, or would in the mean, before the
     rate falls to a tenth (0.1; 0.003 for networks)."""
-    episodes: Annotated[int, Ge(2), Lt(2**31)] = 16
-    """Fresh episodes for an estimate."""
-    episode_steps: Count = 200
-    """Steps after which these are cut off."""
 
-    num_envs: Count | None = None
-    """Environments side by side (16 of gymnax, 4 of others)."""
-    random_steps: Whole = 1000
-    """Steps of random actions at the beginning."""
-    batch: Count = 128
-    """Transitions in an update."""
-    replay: Count = 20_000
-    """Steps that are kept for learning; older ones are of a follower that is no more."""
-    updates_per_step: Positive = 0.25
-    """Updates of the follower and the leader's critics for every environment step."""
-    learning_rate: Positive = 1e-3
-    """Of Adam, for follower and critics."""
-    target_rate: Positive = 0.01
-    """How fast the target critics follow."""
-    widths: tuple[Count, ...] = (64, 64)
-    """Of the fully connected layers."""
+    averaged: Count = 1
+    """Estimates, and the policy in the end, are of the mean of the networks over so many updates:
+    less noise where the temperature is low. 1 for the networks as they are."""
