@@ -34,6 +34,7 @@ from sobirl.prefs.answers import is_held_out
 ENVIRONMENTS = ("Asterix-MinAtar", "SpaceInvaders-MinAtar")
 VARIANTS = {
     "default": {},
+    "fragments of 25 steps, 8 candidates": {"fragment_length": 25, "candidates": 8},
     "pairs by chance": {"selection": "uniform"},
     "pairs by disagreement": {"selection": "disagreement"},
     "1 member": {"members": 1},

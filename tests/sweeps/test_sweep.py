@@ -242,8 +242,10 @@ def test_a_stopped_sweep_goes_on(diary, tmp_path, request, number, name):
         with (tmp_path / "out" / "sweep.csv").open() as file:
             states = [row["status"] for row in csv.DictReader(file)]
         assert sorted(states) == ["done", "left", "left", "left"]
-    diary.go()
     process = process_of(diary, tmp_path, *words)
+    # Not before: a worker of the first sweep may not have heard yet that it is gone.
+    diary.wait(lambda: diary.count("begin")[stopped] == 2)
+    diary.go()
     printed, error = process.communicate(timeout=90)
     assert process.returncode == 0, error
     assert "4 of 4 cells are done" in printed

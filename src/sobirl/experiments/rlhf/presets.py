@@ -123,6 +123,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
 }
 
+# What differs from the rest of its family, by name: bench_teaching.py --returns.
+ENVIRONMENTS: dict[str, dict[str, Any]] = {
+    # Gold is rare, and said sooner by short fragments; as many steps to choose from.
+    "Asterix-MinAtar": {"fragment_length": 8, "candidates": 24},
+}
+
 # What Yang, Gao, Yuan (2025) do in their code: the implicit term in every batch of the queue,
 # whatever policy made that, of any length, its dropout masks its own; fragments of exactly so many
 # steps; a policy near to uniform, whose critics see rewards within ± 1.
@@ -217,3 +223,8 @@ def family(spec: "EnvSpec") -> str:
         kind = "few numbers" if spec.observation_shape[0] <= _FEW else "vectors"
         return f"{kind}, continuous actions"
     return "screens" if spec.frame_stack > 1 else "small boards"
+
+
+def suited(spec: "EnvSpec") -> dict[str, Any]:
+    """All that is preset for an environment."""
+    return GENERAL | FAMILIES[family(spec)] | ENVIRONMENTS.get(spec.name, {})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from annotated_types import Ge, Le
 
 from sobirl.deep.followers import FOLLOWERS
-from sobirl.experiments.rlhf.presets import FAMILIES, GENERAL, NAMED, family
+from sobirl.experiments.rlhf.presets import NAMED, suited
 from sobirl.runs.options import (
     Choices,
     Count,
@@ -252,7 +252,7 @@ class Settings:
 
     def resolved(self, spec: "EnvSpec") -> Resolved:
         """With nothing None that a preset decides."""
-        preset = GENERAL | FAMILIES[family(spec)] | (NAMED[self.preset] if self.preset else {})
+        preset = suited(spec) | (NAMED[self.preset] if self.preset else {})
         if self.labels is not None:
             preset["pairs"] = 0
         if self.target_entropy is not None:
