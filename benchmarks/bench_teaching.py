@@ -39,9 +39,7 @@ VARIANTS = {
     "pairs by disagreement": {"selection": "disagreement"},
     "1 member": {"members": 1},
     "no pooling": {"reward_pooling": False},
-    "fragments of 8 steps": {"fragment_length": 8},
-    # As many steps to choose from as in 8 candidates of 25.
-    "fragments of 8 steps, 24 candidates": {"fragment_length": 8, "candidates": 24},
+    "fragments of 8 steps, 8 candidates": {"candidates": 8},
     "nothing held out": {"held_out": 0.0},
     "batches of 64, rate 0.001": {"reward_batch": 64, "reward_learning_rate": 1e-3},
     "cropped by up to a fifth": {"crop": 0.2},

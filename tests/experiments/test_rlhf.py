@@ -301,7 +301,7 @@ def test_the_rewards_of_boards():
     )
     assert usual.selection == "decisiveness" and usual.held_out == 0.1
     assert usual.rewards.normalization.center == "median"
-    assert usual.fragment_length == 8 and usual.candidates == 24  # on Asterix
+    assert usual.fragment_length == 8 and usual.candidates == 24
     members = jax.eval_shape(usual.model, key=jax.random.key(0)).ensemble.members
     assert len(members) == 3 and members[0].pooled
     assert plain.rewards.normalization is None and plain.held_out == 0

@@ -96,9 +96,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "initial_temperature": 0.1,
         "target_entropy": 0.4,
         "widths": (128,),
-        # Most pairs are ties: bench_teaching.py has what each of these is worth.
+        # Most pairs are ties: bench_teaching.py has what each of these is worth. Short fragments
+        # say which step is good; as many steps to choose from as with 8 of 25.
+        "fragment_length": 8,
         "selection": "decisiveness",
-        "candidates": 8,
+        "candidates": 24,
         "members": 3,
         "epochs": 6,
         "reward_batch": 16,
@@ -121,12 +123,6 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "reward_clip": 1.0,
         "eval_episodes": 8,
     },
-}
-
-# What differs from the rest of its family, by name: bench_teaching.py --returns.
-ENVIRONMENTS: dict[str, dict[str, Any]] = {
-    # Gold is rare, and said sooner by short fragments; as many steps to choose from.
-    "Asterix-MinAtar": {"fragment_length": 8, "candidates": 24},
 }
 
 # What Yang, Gao, Yuan (2025) do in their code: the implicit term in every batch of the queue,
@@ -227,4 +223,4 @@ def family(spec: "EnvSpec") -> str:
 
 def suited(spec: "EnvSpec") -> dict[str, Any]:
     """All that is preset for an environment."""
-    return GENERAL | FAMILIES[family(spec)] | ENVIRONMENTS.get(spec.name, {})
+    return GENERAL | FAMILIES[family(spec)]
