@@ -88,6 +88,7 @@ def test_a_failing_start_leaves_the_others_be():
     assert result.converged
 
 
+@pytest.mark.slow  # starts side by side are above
 def test_step_sizes_by_start():
     problem, sizes = one_state_problem(), jnp.array([0.1, 0.4])
     result = sb.minimize(

@@ -177,6 +177,7 @@ class Explained(Slope):
         return -0.5 * ((next_observation[0] - action - x) / 0.3) ** 2
 
 
+@pytest.mark.slow  # one in JAX is above
 def test_an_environment_of_gymnasium_that_takes_x():
     """The leader wants the ball at 2; whether it is pushed there or not costs the follower 0."""
 

@@ -194,6 +194,7 @@ def test_a_reward_that_only_held_out_pairs_can_tell_wrong():
     assert close(judge(EAGER, kept.model, held_out), {n: all_told[n] for n in before})
 
 
+@pytest.mark.slow  # `test_preference_learning.py` learns with the term
 def test_an_implicit_term_is_followed_in_the_last_pass():
     queue, held_out, state = by_chance(24), by_chance(40, seed=1), begun(EAGER, small_model())
 

@@ -39,7 +39,7 @@ PRINTED = {
 }
 
 # Pages whose blocks the slow tests run: what they show has tests of its own.
-DEAR = ("concepts", "four-rooms", "rlhf", "scale", "sobirl", "sweeps", "transitions")
+DEAR = ("concepts", "four-rooms", "rlhf", "runs", "scale", "sobirl", "sweeps", "transitions")
 EXECUTED = ("python",)
 COMMANDS = ("bash", "console")
 SHOWN = ("csv", "json", "text")

@@ -80,6 +80,7 @@ def test_bad_data(mistake):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow  # `experiments/test_discrete_choice.py` has it too
 def test_singular_information():
     features = {
         "rc": {"replace": -1.0},

@@ -162,7 +162,11 @@ def test_the_worse_starts_are_given_up():
             r"roads:Silent does not give info\['leader_reward'\] with every step",
         ),
         ("--env roads:Roads --leader roads.py:wide", r"leader: must give one number .* shape \(2,"),
-        ("--env roads:Roads --leader roads.py:blind", "in round 1 the leader's return is nan"),
+        pytest.param(
+            "--env roads:Roads --leader roads.py:blind",
+            "in round 1 the leader's return is nan",
+            marks=pytest.mark.slow,  # `deep/test_incentive_design.py` has it
+        ),
         ("--env roads:Roads --leader roads.py:none", "roads.py has no function none"),
         ("--env roads:Roads --leader lost.py:none", "there is no file lost.py"),
         ("--env roads:Roads --leader roads.py", "--leader must be FILE.py:function, got roads.py"),

@@ -102,6 +102,7 @@ def test_bad_options(words, message):
     assert (code, error) == (2, f"sobirl: error: {message}\n")
 
 
+@pytest.mark.slow  # the gradients are in the default run, and other commands
 @pytest.mark.usefixtures("unrendered")
 def test_command(tmp_path):
     run = tmp_path / "run"

@@ -49,7 +49,7 @@ def outcome(run: Path):
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     run = tmp_path_factory.mktemp("whole") / "run"
-    assert sobirl(*RUN, "--num-steps", 3000, "--out", run).wait() == 0
+    assert sobirl(*RUN, "--num-steps", 1500, "--out", run).wait() == 0
     return run
 
 
@@ -74,7 +74,7 @@ def kill_and_resume(run: Path, steps: int, kills: int, rng: random.Random) -> in
 
 
 def test_killed_runs_end_like_an_uninterrupted_one(tmp_path, uninterrupted):
-    assert kill_and_resume(tmp_path / "run", 3000, 1, random.Random(0)) >= 1
+    assert kill_and_resume(tmp_path / "run", 1500, 1, random.Random(0)) >= 1
     again = sobirl("resume", tmp_path / "run")
     again.communicate()
     assert again.returncode == 0

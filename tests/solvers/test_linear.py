@@ -27,7 +27,7 @@ from sobirl.testing import ConformanceError, check_linear_solver
 SIZE = 6
 SOLVERS = [
     DenseLU(),
-    SparseLU(),
+    pytest.param(SparseLU(), marks=pytest.mark.slow),  # its factors have tests of their own below
     pytest.param(Krylov(restart=8), marks=pytest.mark.slow),  # `test_kronecker.py` has GMRES
     Sweeping(patience=2000),
     # Two solvers in one program: a while to compile.

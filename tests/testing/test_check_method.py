@@ -138,7 +138,11 @@ class Loose(Shrink):
         (Unheard(), r"`status` must be a sobirl.Status, got \[\[77"),
         (Impure(), "the same seed must give the same bits"),
         (Boastful(), r"`objective_is_exact`, but its objective is .* where φ is"),
-        (Steep(), "`objective_is_exact`, but its hyper-gradient .* is not that of finite differ"),
+        pytest.param(
+            Steep(),
+            "`objective_is_exact`, but its hyper-gradient .* is not that of finite differ",
+            marks=pytest.mark.slow,  # a wrong objective is above
+        ),
         (Restless(), "its `needs` say that it samples, but another seed gives the same estimate"),
         (Loose(), "its `needs` exclude a follower with x in its temperature, but `init` does not"),
     ],
