@@ -151,16 +151,3 @@ def _expanded(component: Component, table: list[int]) -> Component:
     )
     rows = None if component.rows is None else component.rows[:, :, table]
     return Component(SuccessorList(successors, chances), rows, component.psi)
-
-
-def _expanded(component: Component, table: list[int]) -> Component:
-    """A component whose actions are those of the problem."""
-    if table == list(range(component.template.shape[1])):
-        return component
-    template = component.template
-    assert isinstance(template, SuccessorList)
-    successors, chances = (
-        np.asarray(part)[:, table] for part in (template.successors, template.probabilities)
-    )
-    rows = None if component.rows is None else component.rows[:, :, table]
-    return Component(SuccessorList(successors, chances), rows, component.psi)
